@@ -1,0 +1,36 @@
+# One command for each thing; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help demo test lint bench check-real clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[training,test,lint]'
+	@touch $@
+
+demo: .venv/installed ## set up, then judge the simulated sample head
+	$(BIN)/paranasal predict ParanasalSSLLib/data/sample/simulated_head.nii.gz --output demo
+
+test: .venv/installed-dev lint ## set up, check style and types, run all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev ## seconds and memory of each stage of `predict`
+	$(BIN)/python Testing/benchmarks/bench_predict.py
+
+clean: ## remove what `make` made
+	rm -rf .venv demo build *.egg-info

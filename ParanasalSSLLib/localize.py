@@ -1,0 +1,265 @@
+"""Find the maxillary sinuses: affine registration with the head template by mutual information.
+
+The search starts from many poses (heads lie on their side, look up or down), judges them on a coarse
+grid, refines the two best of different origin, and keeps the better. The distance between the two is
+part of the evidence whether the result is to be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ParanasalSSLLib.atlas import Atlas, load_atlas
+from ParanasalSSLLib.boxes import EDGE_MM, SinusBox
+from ParanasalSSLLib.quality import Quality, inside_fraction, judge
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import LPS_TO_RAS, Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """How the search is done. Angles in degrees, lengths in mm."""
+
+    coarse_mm: float = 8.0
+    fine_mm: float = 4.0
+    histogram_bins: int = 32
+    start_angles_deg: tuple[float, ...] = (-24.0, 0.0, 24.0)  # about each axis, one at a time
+    coarse_candidates: int = 4
+    coarse_iterations: int = 40
+    fine_iterations: int = 80
+    sampling_share: float = 0.35
+    seed: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """Boxes of both sinuses, the evidence, and the (4, 4) affine from template to scan, RAS mm."""
+
+    boxes: dict[Side, SinusBox]
+    quality: Quality
+    template_to_scan: np.ndarray
+
+
+def localize(volume: Volume, config: LocalizeConfig = LocalizeConfig()) -> Localization:
+    """Place a box around each maxillary sinus.
+
+    Args:
+        volume: a head scan in any orientation.
+        config: the search.
+
+    Returns:
+        Boxes, quality and transform. A registration that is not to be trusted raises nothing: its
+        quality says "failed" and why.
+    """
+    atlas = load_atlas()
+    search = _Search(atlas, volume, config)
+    results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
+    metric, affine = results[0]
+    boxes = boxes_from_affine(affine, atlas)
+    others = [boxes_from_affine(other, atlas) for _, other in results[1:]]
+    agreement = max(
+        (
+            float(np.linalg.norm(boxes[s].center_ras_mm - other[s].center_ras_mm))
+            for other in others
+            for s in Side
+        ),
+        default=0.0,
+    )
+    return Localization(boxes, _quality(volume, atlas, affine, boxes, -metric, agreement), affine)
+
+
+def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, SinusBox]:
+    """Boxes at the mapped centroids, turned by the rigid part of the affine (polar decomposition)."""
+    rotation = rigid_part(template_to_scan)
+    return {
+        side: SinusBox(side, template_to_scan[:3, :3] @ c + template_to_scan[:3, 3], rotation)
+        for side, c in atlas.centroids_ras_mm.items()
+    }
+
+
+def rigid_part(affine: np.ndarray) -> np.ndarray:
+    """(3, 3) proper rotation nearest to the linear part of `affine`."""
+    u, _, vt = np.linalg.svd(affine[:3, :3])
+    u[:, -1] *= np.sign(np.linalg.det(u @ vt))
+    return u @ vt
+
+
+class _Search:
+    """The registration of one scan. Transforms map template points to scan points, LPS mm."""
+
+    def __init__(self, atlas: Atlas, volume: Volume, config: LocalizeConfig) -> None:
+        self.config = config
+        template, scan = atlas.template.to_sitk(), _windowed(volume).to_sitk()
+        self.fixed_coarse = _shrunk(template, config.coarse_mm)
+        self.fixed_fine = _shrunk(template, config.fine_mm)
+        self.moving_coarse = _shrunk(scan, config.coarse_mm)
+        self.moving_fine = _shrunk(scan, config.fine_mm)
+
+    def best_starts(self) -> list[sitk.Transform]:
+        """The best rigid start after a coarse search, from each way of centring."""
+        coarse = self._registration(self.config.coarse_iterations, coarse=True)
+        starts = []
+        for by_mass in (True, False):
+            candidates = [self._start(angles, by_mass) for angles in self._start_angles()]
+            scored = sorted(
+                ((self._value(coarse, c), i) for i, c in enumerate(candidates)),
+            )
+            chosen = [candidates[i] for _, i in scored[: self.config.coarse_candidates]]
+            refined = [self._run(coarse, c, coarse=True) for c in chosen]
+            starts.append(min(refined, key=lambda r: r[0])[1])
+        return starts
+
+    def refine(self, start: sitk.Transform) -> tuple[float, np.ndarray]:
+        """Rigid, then affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
+        import SimpleITK as sitk
+
+        registration = self._registration(self.config.fine_iterations, coarse=False)
+        affine = sitk.AffineTransform(3)
+        affine.SetCenter(start.GetCenter())
+        affine.SetMatrix(start.GetMatrix())
+        affine.SetTranslation(start.GetTranslation())
+        metric, result = self._run(registration, affine, coarse=False)
+        return metric, _to_ras(result)
+
+    def _start_angles(self) -> list[tuple[float, float, float]]:
+        angles = [(0.0, 0.0, 0.0)]
+        for axis in range(3):
+            for angle in self.config.start_angles_deg:
+                if angle:
+                    turned = [0.0, 0.0, 0.0]
+                    turned[axis] = angle
+                    angles.append((turned[0], turned[1], turned[2]))
+        return angles
+
+    def _start(self, angles_deg: tuple[float, float, float], by_mass: bool) -> sitk.Transform:
+        """A rigid start with the images' centres (of mass, or geometric) on one another."""
+        import SimpleITK as sitk
+
+        kind = sitk.CenteredTransformInitializerFilter
+        mode = kind.MOMENTS if by_mass else kind.GEOMETRY
+        euler = sitk.CenteredTransformInitializer(
+            self.fixed_coarse, self.moving_coarse, sitk.Euler3DTransform(), mode
+        )
+        start = sitk.Euler3DTransform(euler)
+        start.SetRotation(*np.deg2rad(angles_deg).tolist())
+        return start
+
+    def _registration(self, iterations: int, coarse: bool) -> sitk.ImageRegistrationMethod:
+        import SimpleITK as sitk
+
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(self.config.histogram_bins)
+        if not coarse:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(self.config.sampling_share, self.config.seed)
+        method.SetInterpolator(sitk.sitkLinear)
+        step = 6.0 if coarse else 2.0
+        method.SetOptimizerAsRegularStepGradientDescent(
+            step, 0.05 * step, iterations, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-5
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        return method
+
+    def _value(self, method: sitk.ImageRegistrationMethod, start: sitk.Transform) -> float:
+        method.SetInitialTransform(start)
+        try:
+            return float(method.MetricEvaluate(self.fixed_coarse, self.moving_coarse))
+        except RuntimeError:  # the images do not overlap
+            return 0.0
+
+    def _run(
+        self, method: sitk.ImageRegistrationMethod, start: sitk.Transform, coarse: bool
+    ) -> tuple[float, sitk.Transform]:
+        fixed = self.fixed_coarse if coarse else self.fixed_fine
+        moving = self.moving_coarse if coarse else self.moving_fine
+        transform = type(start)(start)
+        method.SetInitialTransform(transform, inPlace=True)
+        try:
+            method.Execute(fixed, moving)
+        except RuntimeError:  # all samples left the image: keep the start, with the worst metric
+            return 0.0, start
+        return float(method.GetMetricValue()), transform
+
+
+def _windowed(volume: Volume) -> Volume:
+    """Intensities clipped at robust percentiles and scaled to 0..255, for stable histograms."""
+    step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
+    low, high = np.percentile(volume.data[step], [0.5, 99.5])
+    scaled = np.clip((volume.data - low) * (255 / max(float(high - low), 1e-6)), 0, 255)
+    return Volume(scaled, volume.affine, volume.provenance)
+
+
+def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
+    """Averaged to about `spacing_mm`; axes with thicker slices stay as they are."""
+    import SimpleITK as sitk
+
+    factors = [
+        max(1, min(round(spacing_mm / s), n // 4))
+        for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)
+    ]
+    return sitk.BinShrink(image, factors)
+
+
+def _to_ras(transform: sitk.Transform) -> np.ndarray:
+    """(4, 4) RAS affine of a SimpleITK matrix transform (LPS)."""
+    matrix = np.array(transform.GetMatrix()).reshape(3, 3)
+    center = np.array(transform.GetCenter())
+    lps = np.eye(4)
+    lps[:3, :3] = matrix
+    lps[:3, 3] = np.array(transform.GetTranslation()) + center - matrix @ center
+    return LPS_TO_RAS @ lps @ LPS_TO_RAS
+
+
+def _quality(
+    volume: Volume,
+    atlas: Atlas,
+    affine: np.ndarray,
+    boxes: dict[Side, SinusBox],
+    mutual_information: float,
+    agreement_mm: float,
+) -> Quality:
+    rotation = rigid_part(affine)
+    stretch = rotation.T @ affine[:3, :3]  # symmetric: scale on the diagonal, shear beside it
+    x, y, z = np.diag(stretch).tolist()
+    shear = float(abs(stretch - np.diag(np.diag(stretch))).max())
+    angle = float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+    return judge(
+        mutual_information,
+        agreement_mm,
+        (x, y, z),
+        shear,
+        angle,
+        {side: inside_fraction(box, volume) for side, box in boxes.items()},
+        tissue_share(volume, atlas, affine),
+    )
+
+
+def tissue_share(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) -> float:
+    """Share (0..1) of the template's tissue around the sinuses that has signal in the scan.
+
+    Removed faces, extracted brains and boxes beyond the image leave background there instead.
+    """
+    points = _face_points(atlas)
+    to_index = np.linalg.inv(volume.affine) @ template_to_scan
+    index = np.rint(to_index[:3, :3] @ points + to_index[:3, 3:]).astype(int)
+    inside = ((index >= 0) & (index < np.array(volume.shape)[:, None])).all(axis=0)
+    values = volume.data[tuple(index[:, inside])]
+    step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
+    background, bright = np.percentile(volume.data[step], [1, 97])
+    signal = values > background + 0.12 * (bright - background)
+    return float(signal.sum() / points.shape[1])
+
+
+def _face_points(atlas: Atlas) -> np.ndarray:
+    """(3, n) RAS mm of template voxels with tissue inside either sinus box."""
+    template = atlas.template
+    tissue = np.argwhere(template.data > 90)
+    points = tissue @ template.affine[:3, :3].T + template.affine[:3, 3]
+    near = [(abs(points - c) < EDGE_MM / 2).all(axis=1) for c in atlas.centroids_ras_mm.values()]
+    return points[near[0] | near[1]][::7].T

@@ -1,0 +1,191 @@
+"""From one scan to the scores of its maxillary sinuses: read, register, crop, analyse.
+
+`predict_scan` is the whole of it. Its two halves, `find_sinuses` (needs no model) and
+`score_sinuses`, are public for callers that show or correct the boxes in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.crop import SinusCrop, cut_crop
+from ParanasalSSLLib.errors import DeviceUnavailable, NotAHead, SinusOutsideImage
+from ParanasalSSLLib.localize import localize
+from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
+from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_hand_boxes
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import Volume, read_volume
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.bundle import Bundle, SinusScore
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DEVICE_NAMES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, eq=False)
+class FoundSinuses:
+    """A scan with the boxes around its sinuses, ready to be scored."""
+
+    volume: Volume
+    boxes: Mapping[Side, SinusBox]
+    quality: Quality
+
+
+@dataclass(frozen=True, eq=False)
+class SinusResult:
+    """One sinus. Maps live in the crop's grid; `crop.affine` and `crop.paste` lead back.
+
+    probability: calibrated probability of an anomaly, 0..1
+    anomalous: the decision, probability >= the bundle's threshold
+    residual: (64, 64, 64) float32, 0..1, how much the sinus differs from its healthy reconstruction
+    mask: (64, 64, 64) bool, where the residual is above what healthy sinuses show
+    anomaly_ml: volume of `mask`
+    """
+
+    side: Side
+    box: SinusBox
+    crop: SinusCrop
+    probability: float
+    anomalous: bool
+    residual: np.ndarray
+    mask: np.ndarray
+    anomaly_ml: float
+
+    @property
+    def share_of_cube(self) -> float:
+        """Part of the cube that `mask` fills, 0..1."""
+        return float(self.mask.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """All that is known of one scan; `sinuses` has one entry per box."""
+
+    volume: Volume
+    quality: Quality
+    sinuses: dict[Side, SinusResult]
+
+
+def predict_scan(
+    scan: str | Path | Volume,
+    bundle: Bundle,
+    boxes: Mapping[Side, SinusBox] | None = None,
+    progress: ProgressSink = no_progress,
+) -> ScanResult:
+    """Score the maxillary sinuses of one scan.
+
+    boxes: hand-corrected boxes (one or both sides) in place of the registration.
+    Raises `UnreadableScan` or `UnsupportedScan` (reading), `NotAHead` or `SinusOutsideImage`
+    (quality "failed"; a scan of quality "review" is scored), `DeviceUnavailable` (memory of the
+    device is full).
+    """
+    return score_sinuses(find_sinuses(scan, boxes, progress), bundle, progress)
+
+
+def find_sinuses(
+    scan: str | Path | Volume,
+    boxes: Mapping[Side, SinusBox] | None = None,
+    progress: ProgressSink = no_progress,
+) -> FoundSinuses:
+    """Read a scan and find (or take) its boxes; refuse what is not to be trusted."""
+    progress(Progress.at(Stage.READ))
+    volume = scan if isinstance(scan, Volume) else read_volume(scan)
+    progress(Progress.at(Stage.REGISTER))
+    if boxes is None:
+        found = localize(volume)
+        boxes, quality = found.boxes, found.quality
+    else:
+        quality = judge_hand_boxes(volume, boxes)
+    refuse_failed(quality)
+    return FoundSinuses(volume, boxes, quality)
+
+
+def score_sinuses(
+    found: FoundSinuses, bundle: Bundle, progress: ProgressSink = no_progress
+) -> ScanResult:
+    """Cut out the sinuses in the way that the bundle was trained on, and score them."""
+    progress(Progress.at(Stage.CROP))
+    sides = [side for side in Side if side in found.boxes]
+    crops = [cut_crop(found.volume, found.boxes[side], bundle.card.crop) for side in sides]
+    progress(Progress.at(Stage.ANALYSE))
+    scores = _analyse(bundle, crops)
+    sinuses = {
+        side: _sinus_result(found.boxes[side], crop, score)
+        for side, crop, score in zip(sides, crops, scores, strict=True)
+    }
+    return ScanResult(found.volume, found.quality, sinuses)
+
+
+def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> list[SinusScore]:
+    import torch
+
+    try:
+        return bundle.analyse(crops)
+    except torch.OutOfMemoryError as error:
+        raise DeviceUnavailable(
+            "The memory of the GPU is full. Close other programs that use it, or run with the "
+            "device cpu."
+        ) from error
+
+
+def _sinus_result(box: SinusBox, crop: SinusCrop, score: SinusScore) -> SinusResult:
+    mask = score.mask & crop.inside
+    voxel_ml = abs(float(np.linalg.det(crop.affine[:3, :3]))) / 1000.0
+    return SinusResult(
+        side=crop.side,
+        box=box,
+        crop=crop,
+        probability=float(score.probability),
+        anomalous=bool(score.anomalous),
+        residual=score.residual,
+        mask=mask,
+        anomaly_ml=float(mask.sum()) * voxel_ml,
+    )
+
+
+def refuse_failed(quality: Quality) -> None:
+    """Raise the error that fits a quality of "failed"; others pass."""
+    if quality.verdict != "failed":
+        return
+    reasons = " ".join(quality.reasons)
+    inside = min(quality.inside_fraction.values(), default=1.0)
+    if inside < THRESHOLDS.failed_inside_fraction:
+        raise SinusOutsideImage(
+            f"The image does not hold the maxillary sinuses. {reasons} Use a scan that covers the "
+            "whole face, or place the boxes by hand and give them with --boxes."
+        )
+    raise NotAHead(
+        f"The maxillary sinuses could not be found. {reasons} Check that this is an MRI of a whole "
+        "head, or place the boxes by hand and give them with --boxes."
+    )
+
+
+def resolve_device(name: str = "auto") -> str:
+    """The torch device for a name of `DEVICE_NAMES`; "auto" takes a GPU if there is one.
+
+    Raises `DeviceUnavailable` for a device that is not present.
+    """
+    import torch
+
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return next(device for device, there in present.items() if there)
+    if name not in present:
+        raise DeviceUnavailable(f"Unknown device {name!r}; choose {', '.join(DEVICE_NAMES)}.")
+    if not present[name]:
+        raise DeviceUnavailable(
+            f"The device {name} is not present on this machine, or the installed torch "
+            f"({torch.__version__}) does not support it. Use auto or cpu."
+        )
+    return name

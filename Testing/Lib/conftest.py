@@ -1,0 +1,160 @@
+"""Small scans and results for the tests of what a user gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
+from ParanasalSSLLib.predict import ScanResult, SinusResult
+from ParanasalSSLLib.quality import Quality
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import Volume
+
+CENTERS = {Side.LEFT: np.array([-24.0, 60.0, -55.0]), Side.RIGHT: np.array([20.0, 58.0, -57.0])}
+
+
+def turned(degrees: float, axis: int) -> np.ndarray:
+    """(3, 3) rotation about a RAS axis."""
+    a, b = [i for i in range(3) if i != axis]
+    rotation = np.eye(3)
+    angle = np.deg2rad(degrees)
+    rotation[a, a] = rotation[b, b] = np.cos(angle)
+    rotation[a, b], rotation[b, a] = -np.sin(angle), np.sin(angle)
+    return rotation
+
+
+def make_head(axes: str = "RAS", spacing_mm: float = 2.0, tilt: np.ndarray | None = None) -> Volume:
+    """A box-shaped "head" with an air ball in each sinus; voxel axes run as the letters say.
+
+    The scan's own grid may be tilted against the head; RAS positions stay what they are.
+    """
+    shape, affine = (96, 72, 64), np.eye(4)
+    affine[:3, :3] *= spacing_mm
+    corner = -(np.array(shape) - 1) / 2 * spacing_mm
+    rotation = np.eye(3) if tilt is None else tilt
+    affine[:3, :3] = rotation @ affine[:3, :3]
+    affine[:3, 3] = rotation @ corner + (0.0, 40.0, -40.0)
+    index = np.indices(shape).reshape(3, -1)
+    ras = (affine[:3, :3] @ index + affine[:3, 3:]).T
+    data = 80 + 10 * np.sin(ras[:, 0] / 7) + 10 * np.cos(ras[:, 2] / 5)
+    for center in CENTERS.values():
+        data[np.linalg.norm(ras - center, axis=1) < 14] = 3.0
+    return reoriented(Volume(data.reshape(shape), affine), axes)
+
+
+def reoriented(volume: Volume, axes: str) -> Volume:
+    """The same head with voxel axes that run towards the given letters, for example "PIR"."""
+    data, affine = volume.data, volume.affine
+    pairs = ["RL", "AP", "SI"]
+    order = [next(i for i, pair in enumerate(pairs) if letter in pair) for letter in axes]
+    data, affine = data.transpose(order), affine[:, [*order, 3]].copy()
+    for axis, letter in enumerate(axes):
+        if letter in "LPI":
+            data = np.flip(data, axis)
+            affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Volume(data, affine)
+
+
+def ball(crop: SinusCrop, center_ras: np.ndarray, radius_mm: float) -> np.ndarray:
+    """Bool mask in the crop's grid of a ball in the head."""
+    index = np.indices(crop.data.shape).reshape(3, -1)
+    ras = (crop.affine[:3, :3] @ index + crop.affine[:3, 3:]).T
+    near = np.linalg.norm(ras - center_ras, axis=1) < radius_mm
+    return near.reshape(crop.data.shape)
+
+
+def make_result(
+    volume: Volume,
+    sides: tuple[Side, ...] = tuple(Side),
+    rotation: np.ndarray | None = None,
+    offset_mm: tuple[float, float, float] = (5.0, 4.0, -6.0),
+    verdict: str = "ok",
+    reasons: tuple[str, ...] = (),
+) -> ScanResult:
+    """A result whose marked part is a ball of 6 mm, `offset_mm` from each box's centre (RAS)."""
+    sinuses = {}
+    for side in sides:
+        box = SinusBox(side, CENTERS[side], np.eye(3) if rotation is None else rotation)
+        crop = cut_crop(volume, box)
+        mask = ball(crop, CENTERS[side] + offset_mm, 6.0)
+        residual = np.where(mask, 0.4, 0.05).astype(np.float32)
+        anomalous = side == Side.LEFT
+        sinuses[side] = SinusResult(
+            side, box, crop, 0.8 if anomalous else 0.1, anomalous, residual, mask, mask.sum() / 1000
+        )
+    return ScanResult(volume, make_quality(verdict, reasons), sinuses)
+
+
+def make_quality(
+    verdict: str = "ok", reasons: tuple[str, ...] = (), inside: float = 1.0
+) -> Quality:
+    return Quality(
+        verdict=verdict,  # type: ignore[arg-type]
+        metric=-0.3,
+        start_agreement_mm=0.4,
+        scale=(1.0, 1.0, 1.0),
+        shear=0.01,
+        rotation_deg=3.0,
+        inside_fraction={side: inside for side in Side},
+        reasons=reasons,
+    )
+
+
+@dataclass
+class StandInCard:
+    """As much of a bundle's card as the outputs read."""
+
+    name: str = "stand-in"
+    version: str = "1"
+    weights_sha256: str = "0" * 64
+    simulated: bool = True
+    decision_threshold: float = 0.5
+    crop: CropConfig = field(default_factory=CropConfig)
+
+
+class StandInBundle:
+    """Takes the place of the networks: bright voxels inside the cube's middle are the anomaly."""
+
+    card = StandInCard()
+
+    def analyse(self, crops: list[SinusCrop]) -> list[SimpleNamespace]:
+        return [self._score(crop) for crop in crops]
+
+    def _score(self, crop: SinusCrop) -> SimpleNamespace:
+        middle = np.zeros(crop.data.shape, bool)
+        middle[24:40, 24:40, 24:40] = True
+        residual = np.where(middle, crop.data, 0.0).astype(np.float32)
+        mask = residual > 0.5
+        probability = float(mask[middle].mean())
+        return SimpleNamespace(
+            probability=probability,
+            anomalous=probability >= self.card.decision_threshold,
+            residual=residual,
+            reconstruction=np.zeros_like(residual),
+            mask=mask,
+        )
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """What tests build their data with (test files cannot import from each other)."""
+
+    head: Callable[..., Volume] = make_head
+    result: Callable[..., ScanResult] = make_result
+    quality: Callable[..., Quality] = make_quality
+    turned: Callable[[float, int], np.ndarray] = turned
+    centers: dict[Side, np.ndarray] = field(default_factory=lambda: dict(CENTERS))
+    card: StandInCard = field(default_factory=StandInCard)
+    bundle: StandInBundle = field(default_factory=StandInBundle)
+
+
+@pytest.fixture
+def toolbox() -> Toolbox:
+    return Toolbox()

@@ -1,0 +1,162 @@
+"""What a scanner and the resampling make of anatomy: slices, blur, bias, ghosts, ringing, noise, cuts.
+
+On real scans these, not the anatomy, are what breaks a model, so they are drawn widely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .fields import SIZE, box_blur, grid_mm, rotation_matrix, sample_at, smooth_noise, white_noise
+
+
+@dataclass(frozen=True)
+class AcquisitionRange:
+    """What is drawn. Shares are probabilities; lengths in mm; signal relative to the brightest tissue."""
+
+    share_3d: float = 0.4
+    slice_mm: tuple[float, float] = (2.0, 7.0)
+    obliquity_sd_deg: float = 12.0
+    in_plane_mm: tuple[float, float] = (0.5, 1.5)
+    noise: tuple[float, float] = (0.005, 0.09)
+    bias: tuple[float, float] = (0.0, 0.35)
+    share_ghost: float = 0.3
+    ghost: tuple[float, float] = (0.02, 0.12)
+    share_ringing: float = 0.35
+    share_cut: float = 0.12
+    deepest_cut_mm: float = 22.0
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One patient's scan settings, the same for both sides. Axis: 0 sagittal, 1 coronal, 2 axial slices."""
+
+    slice_axis: int
+    slice_mm: float
+    obliquity_deg: np.ndarray
+    in_plane_mm: float
+    noise: float
+    bias: float
+    ghost: float
+    ghost_axis: int
+    ringing_share: float  # share of k-space kept along the phase axis; 1 = all
+    cut_mm: float  # how much of the cube's lower or front end lies outside the image
+    cut_axis: int
+
+
+def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acquisition:
+    """Draw one patient's scan settings."""
+    thick = rng.random() >= spread.share_3d
+    slice_axis = int(rng.choice(3, p=[0.25, 0.2, 0.55]))
+    in_plane_axes = [axis for axis in range(3) if axis != slice_axis]
+    ghosted, ringing, cut = rng.random(3) < (
+        spread.share_ghost,
+        spread.share_ringing,
+        spread.share_cut,
+    )
+    return Acquisition(
+        slice_axis=slice_axis,
+        slice_mm=float(rng.uniform(*spread.slice_mm)) if thick else float(rng.uniform(0.8, 1.5)),
+        obliquity_deg=rng.normal(0, spread.obliquity_sd_deg, 3) * (0.3 + 0.7 * thick),
+        in_plane_mm=float(rng.uniform(*spread.in_plane_mm)),
+        noise=float(np.exp(rng.uniform(*np.log(spread.noise)))),
+        bias=float(rng.uniform(*spread.bias)),
+        ghost=float(rng.uniform(*spread.ghost)) if ghosted else 0.0,
+        ghost_axis=int(rng.choice(in_plane_axes)),
+        ringing_share=float(rng.uniform(0.4, 0.8)) if ringing else 1.0,
+        cut_mm=float(rng.uniform(2, spread.deepest_cut_mm)) if cut else 0.0,
+        cut_axis=int(rng.choice([1, 2], p=[0.3, 0.7])),
+    )
+
+
+def acquire(
+    image: Tensor, settings: Acquisition, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Scan `image` and resample it back into the crop's grid.
+
+    Args:
+        image: (64, 64, 64) noise-free signal, brightest tissue about 1.
+        settings: the patient's scan.
+        rng: source of noise and bias.
+
+    Returns:
+        The scanned crop (64, 64, 64), not yet scaled to 0..1, and a bool mask of the voxels that lie
+        inside the image.
+    """
+    image = image * torch.exp(settings.bias * smooth_noise(rng, 3)[0])
+    if settings.ghost:
+        image = image + settings.ghost * image.roll(int(rng.integers(12, 40)), settings.ghost_axis)
+    scanned = _scan_slices(image, settings, rng)
+    inside = _inside(settings)
+    return scanned * inside, inside
+
+
+def _scan_slices(image: Tensor, settings: Acquisition, rng: np.random.Generator) -> Tensor:
+    """Rotate into the slices' frame, average over slice and pixel, add noise there, sample back."""
+    rotation = rotation_matrix(settings.obliquity_deg)
+    slice_grid = torch.einsum("ab,bijk->aijk", rotation, grid_mm())
+    native = sample_at(image[None], slice_grid)[0]
+    for axis in range(3):
+        width = settings.slice_mm if axis == settings.slice_axis else settings.in_plane_mm
+        native = _blur(native, axis, width)
+    native = _keep_slices(native, settings, rng)
+    if settings.ringing_share < 1:
+        native = _truncate_spectrum(native, settings.ghost_axis, settings.ringing_share)
+    noise = settings.noise * white_noise(rng, (2, *native.shape))
+    native = torch.hypot(native + noise[0], noise[1])  # magnitude image: Rician noise
+    back = torch.einsum("ab,bijk->aijk", rotation.T, grid_mm())
+    return _sample_slices(native, back, settings)
+
+
+def _blur(volume: Tensor, axis: int, width_mm: float) -> Tensor:
+    """Average over `width_mm`, also fractions of a voxel: a mix of the two nearest odd box widths."""
+    lower = max(1, 2 * int((width_mm - 1) // 2) + 1)
+    share = min(max((width_mm - lower) / 2, 0.0), 1.0)
+    narrow = box_blur(volume, axis, lower)
+    return torch.lerp(narrow, box_blur(volume, axis, lower + 2), share) if share > 0.02 else narrow
+
+
+def _slice_count(settings: Acquisition) -> int:
+    return max(2, round(SIZE / settings.slice_mm)) if settings.slice_mm > 1.5 else SIZE
+
+
+def _keep_slices(native: Tensor, settings: Acquisition, rng: np.random.Generator) -> Tensor:
+    """Only the slices that the scan has: (64, 64, n) with the slice axis last or wherever it is."""
+    count = _slice_count(settings)
+    if count == SIZE:
+        return native
+    index = torch.linspace(0, SIZE - 1, count).round().long()
+    gain = torch.from_numpy(np.exp(rng.normal(0, 0.02, count)).astype(np.float32))
+    shape = [1, 1, 1]
+    shape[settings.slice_axis] = count
+    return native.index_select(settings.slice_axis, index) * gain.view(shape)
+
+
+def _sample_slices(native: Tensor, points_mm: Tensor, settings: Acquisition) -> Tensor:
+    """Linear interpolation between the kept slices, as `cut_crop` does on a real scan."""
+    spacing = (SIZE - 1) / (native.shape[settings.slice_axis] - 1)
+    scaled = points_mm.clone()
+    scaled[settings.slice_axis] /= spacing
+    return sample_at(native[None], scaled)[0]
+
+
+def _truncate_spectrum(volume: Tensor, axis: int, share: float) -> Tensor:
+    """Drop the highest spatial frequencies along one axis: Gibbs ringing at every sharp edge."""
+    spectrum = torch.fft.rfft(volume, dim=axis)
+    kept = int(spectrum.shape[axis] * share)
+    spectrum.narrow(axis, kept, spectrum.shape[axis] - kept).zero_()
+    return torch.fft.irfft(spectrum, n=volume.shape[axis], dim=axis)
+
+
+def _inside(settings: Acquisition) -> Tensor:
+    """True where the image reaches: cuts come from below (axial stacks) or from the front (defacing)."""
+    inside = torch.ones((SIZE, SIZE, SIZE), dtype=torch.bool)
+    cut = round(settings.cut_mm)
+    if cut:
+        start = 0 if settings.cut_axis == 2 else SIZE - cut
+        inside.narrow(settings.cut_axis, start, cut).zero_()
+    return inside
