@@ -1,7 +1,8 @@
 """The command `paranasal`: finds its sub-commands by entry points and turns errors into words.
 
 Exit status: 0 all went well; 1 something failed (said on standard error); 2 wrong usage;
-130 stopped by Ctrl-C. Nothing heavy is imported before a sub-command runs, so that `--help` comes at once.
+130 stopped by Ctrl-C. Nothing heavy is imported before a sub-command runs, so that `--help`
+comes at once.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ def register_predict(subparsers: Subparsers) -> None:
         action="store_true",
         help="name results after the input files (which may hold patients' names)",
     )
+    add("--note", metavar="TEXT", help="a sentence about the scans that the reports will show")
     add(
         "--json-progress",
         action="store_true",
@@ -209,7 +211,7 @@ class View(Protocol):
     def summary(
         self, out: Path, finished: list[FinishedScan], failed: list[FailedScan]
     ) -> None: ...
-    def impossible(self, error: ParanasalError) -> None: ...
+    def impossible(self, error: Exception) -> None: ...
     def close(self) -> None: ...
 
 
@@ -250,7 +252,7 @@ def _run_jobs(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
                 failed.append(outcome)
                 view.failed(job, outcome)
         view.summary(args.out, finished, failed)
-    except _NoScanPossible as error:
+    except _CallFailedError as error:
         view.impossible(error.reason)
         if args.debug:
             traceback.print_exception(error.reason)
@@ -273,11 +275,11 @@ def _run_job(
         found = find_sinuses(job.source, boxes, view.progress)
         bundle = loader.bundle()
         result = score_sinuses(found, bundle, view.progress)
-        files = write_scan(result, bundle.card, args.out, job.scan_id, view.progress)
+        files = write_scan(result, bundle.card, args.out, job.scan_id, view.progress, args.note)
         return FinishedScan(
             job, files, read_report(files.report_json), existed, time.perf_counter() - started
         )
-    except (_NoScanPossible, Cancelled):
+    except (_CallFailedError, Cancelled):
         raise
     except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
         if args.debug:
@@ -290,6 +292,8 @@ def _explain(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "There is not enough memory for this scan. Close other programs and try again."
+    if isinstance(error, ImportError):
+        return f"A part of the installation is missing ({error}). Install the project again."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})." if error.filename else f"{error.strerror}."
     text = str(error).strip().split("\n")[0]
@@ -299,10 +303,10 @@ def _explain(error: Exception) -> str:
     )
 
 
-class _NoScanPossible(Exception):
+class _CallFailedError(Exception):
     """What all scans need (model, device, boxes) is not there."""
 
-    def __init__(self, reason: ParanasalError) -> None:
+    def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
         self.reason = reason
 
@@ -321,24 +325,22 @@ class BundleLoader:
 
         self._load = load
         self._bundle: Bundle | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="bundle")
         self._thread.start()
 
     def bundle(self) -> Bundle:
         """Wait for the model. An error of it is no fault of the scan's."""
         self._thread.join()
-        if isinstance(self._error, ParanasalError):
-            raise _NoScanPossible(self._error)
         if self._error is not None:
-            raise self._error
+            raise _CallFailedError(self._error)
         assert self._bundle is not None
         return self._bundle
 
     def _work(self) -> None:
         try:
             self._bundle = self._load()
-        except BaseException as error:
+        except Exception as error:
             self._error = error
 
 
@@ -357,7 +359,7 @@ def _read_boxes(path: Path | None) -> Any:
     try:
         return read_boxes(path)
     except ParanasalError as error:
-        raise _NoScanPossible(error) from error
+        raise _CallFailedError(error) from error
 
 
 # ------------------------------------------------------------------------------------- views
@@ -401,8 +403,10 @@ class JsonView:
             exit_status=1 if failed else 0,
         )
 
-    def impossible(self, error: ParanasalError) -> None:
-        self._lines.event("failed", error=type(error).__name__, message=str(error), exit_status=1)
+    def impossible(self, error: Exception) -> None:
+        self._lines.event(
+            "failed", error=type(error).__name__, message=_explain(error), exit_status=1
+        )
 
     def close(self) -> None:
         pass
@@ -447,9 +451,9 @@ class TerminalView:
             sys.stdout.flush()
             print("\n".join(_failure_lines(out, failed)), file=sys.stderr)
 
-    def impossible(self, error: ParanasalError) -> None:
+    def impossible(self, error: Exception) -> None:
         self._bar.close()
-        print(f"paranasal: {error}", file=sys.stderr)
+        print(f"paranasal: {_explain(error)}", file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()

@@ -1,24 +1,28 @@
 """DICOM series from folders and zip archives, as `Volume`.
 
-Slices are grouped by SeriesInstanceUID, ordered by their position along the slice normal, and refused
-when they are doubled, unevenly spaced or of different orientation: a volume with a wrong gap would put
-the sinuses in the wrong place without a warning. A few single missing slices are interpolated.
+Slices are grouped by SeriesInstanceUID, ordered by their position along the slice normal, and
+refused when they are doubled, unevenly spaced or of different orientation: a volume with a wrong
+gap would put the sinuses in the wrong place without a warning. Single missing slices are filled
+from both neighbours and counted in the provenance.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ParanasalSSLLib.errors import SeveralSeries, UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scan_checks import LIMITS, checked_grid, refuse_modality
 from ParanasalSSLLib.volume import (
     ITK_SUFFIXES,
-    LIMITS,
     LPS_TO_RAS,
     NIFTI_SUFFIXES,
     Provenance,
@@ -28,38 +32,81 @@ from ParanasalSSLLib.volume import (
     read_volume,
 )
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 MOST_UNPACKED_BYTES = 4_000_000_000
-GAP_TOLERANCE = 0.1  # of the slice distance
+MOST_FILES = 20_000
+POSITION_TOLERANCE = 0.1  # of the slice distance
+PARALLEL_TOLERANCE = 1e-3  # between the direction cosines of slices
 MOST_MISSING_SHARE = 0.05  # of the slices, none next to another missing one
+_IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 _TAGS = [
+    "SOPInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
     "Modality",
+    "ImageType",
     "ImageOrientationPatient",
     "ImagePositionPatient",
+    "PixelSpacing",
     "Rows",
     "Columns",
-    "SamplesPerPixel",
     "NumberOfFrames",
-    "PixelSpacing",
+    "PhotometricInterpretation",
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Where a slice lies.
+
+    Attributes:
+        orientation: (6,) cosines along a row, then along a column, LPS.
+        position: (3,) centre of the first voxel, LPS mm.
+        spacing: between rows, between columns, mm.
+    """
+
+    orientation: np.ndarray
+    position: np.ndarray
+    spacing: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """What is needed of one file. Orientation: (6,) row and column cosines in LPS; position in LPS mm."""
+    """What is needed of one file. The UIDs only tell files apart; they go no further."""
 
     path: Path
+    instance: str
     series: str
     description: str
-    modality: str
-    orientation: np.ndarray | None
-    position: np.ndarray | None
-    spacing: tuple[float, float] | None  # between rows, between columns, mm
-    shape: tuple[int, int]
-    samples: int
+    modality: str | None
+    localizer: bool
+    grey: bool
+    shape: tuple[int, int]  # rows, columns
     frames: int
+    plane: Plane | None
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices in their order on an even grid.
+
+    Attributes:
+        headers: along the slice normal.
+        places: (len(headers),) place 0, 1, ... of each on the grid; a missing slice's is left out.
+        affine: (4, 4) column, row, place -> RAS mm.
+    """
+
+    headers: list[SliceHeader]
+    places: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        rows, columns = self.headers[0].shape
+        return columns, rows, int(self.places[-1]) + 1
 
 
 def read_zip(path: Path) -> Volume:
@@ -70,135 +117,226 @@ def read_zip(path: Path) -> Volume:
         UnsupportedScan: too large an archive, or several files.
     """
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-            if sum(m.file_size for m in members) > MOST_UNPACKED_BYTES:
-                raise UnsupportedScan(f"{path} is too large when unpacked. Unpack it yourself.")
-            for number, member in enumerate(members):
-                # Names inside an archive are not trusted: only their suffix is kept.
-                suffix = "".join(Path(member.filename).suffixes[-2:]).lower()
-                known = suffix if suffix.endswith(tuple(ITK_SUFFIXES) + NIFTI_SUFFIXES) else ""
-                target = Path(folder) / f"{number:06d}{known}"
-                target.write_bytes(archive.read(member))
+        with (
+            zipfile.ZipFile(path) as archive,
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        ):
+            _unpack(archive, Path(folder), path)
             return _read_unpacked(Path(folder), path)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+        *(RuntimeError, NotImplementedError),  # a password, a compression that Python lacks
+    ) as error:
         raise damaged(path, error) from error
 
 
+def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
+    members = [m for m in archive.infolist() if not m.is_dir() and m.file_size > 0]
+    total = sum(m.file_size for m in members)  # `open` yields no more than this, whatever comes
+    if total > MOST_UNPACKED_BYTES or len(members) > MOST_FILES:
+        raise UnsupportedScan(
+            f"{path} is too large ({len(members)} files, {total / 1e9:.1f} GB unpacked). "
+            "Unpack it and give the folder of one series."
+        )
+    for number, member in enumerate(members):
+        name = Path(member.filename).name.lower()
+        if name.startswith("."):  # macOS keeps a shadow of each file
+            continue
+        # Names inside an archive are not trusted: only a known suffix is kept.
+        suffix = next((s for s in _IMAGE_SUFFIXES if name.endswith(s)), "")
+        with (
+            archive.open(member) as source,
+            (folder / f"{number:06d}{suffix}").open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
 def _read_unpacked(folder: Path, archive: Path) -> Volume:
-    images = [p for p in folder.iterdir() if p.suffix]
-    if len(images) > 1:
-        raise UnsupportedScan(f"{archive} holds {len(images)} image files. Give one of them.")
+    images = sorted(p for p in folder.iterdir() if p.suffix)
+    if not images:
+        return _read_as(archive, folder)
+    if len(images) > 1 or _headers(folder, archive):
+        raise UnsupportedScan(
+            f"{archive} holds {len(images)} image file(s)"
+            f"{' beside other scans' if len(images) == 1 else ''}, and it is not clear which is "
+            "meant. Unpack it and give the one."
+        )
+    if images[0].suffix in (".nhdr", ".mhd"):
+        raise UnsupportedScan(
+            f"{archive} holds an image whose voxels are in a second file. Unpack it and give the "
+            f"{images[0].suffix} file."
+        )
+    return _read_as(archive, images[0])
+
+
+def _read_as(archive: Path, unpacked: Path) -> Volume:
+    """Read an unpacked file or folder; errors name the archive, which is what the user knows."""
     try:
-        return read_volume(images[0]) if images else read_dicom_folder(folder)
+        return read_volume(unpacked)
     except (UnreadableScan, UnsupportedScan) as error:
-        # The user knows the archive, not the temporary folder.
-        for name in (*map(str, images), str(folder)):
-            error.args = (str(error).replace(name, str(archive)), *error.args[1:])
+        error.args = (str(error).replace(str(unpacked), str(archive)), *error.args[1:])
         raise
 
 
 def read_dicom_folder(folder: Path) -> Volume:
     """Read the one MR series in a folder (subfolders and other files may be there).
 
+    Localizers, single pictures and other modalities beside it are passed over.
+
     Raises:
-        UnreadableScan: no DICOM file in it, or a damaged one.
+        UnreadableScan: no DICOM image in it, or a damaged one.
         SeveralSeries: more than one series that could be the scan.
         UnsupportedScan: CT, colour, multi-frame, missing or unevenly spaced slices.
     """
-    headers = [h for p in sorted(folder.rglob("*")) if p.is_file() and (h := _header(p))]
+    headers = _headers(folder, folder)
     if not headers:
-        raise UnreadableScan(f"{folder} holds no DICOM image. Give the folder of one series.")
-    series = defaultdict(list)
-    for header in headers:
-        series[header.series].append(header)
-    # Localizers and single pictures beside the series are no candidates.
-    volumes = [s for s in series.values() if len(s) >= LIMITS.smallest_axis_voxels]
-    if len(volumes) > 1:
-        found = tuple(f"{s[0].description} ({len(s)} slices)" for s in volumes)
-        raise SeveralSeries(
-            f"{folder} holds {len(volumes)} series: {'; '.join(found)}. "
-            "Put the wanted series into a folder of its own and give that.",
-            found,
-        )
-    if not volumes:
-        frames = max(h.frames for h in headers)
-        if frames > 1:
+        images = any(p.name.lower().endswith(_IMAGE_SUFFIXES) for p in folder.iterdir())
+        advice = "one of the image files in it" if images else "the folder of one series"
+        raise UnreadableScan(f"{folder} holds no DICOM image. Give {advice}.")
+    series = _the_series(headers, folder)
+    refuse_modality(series[0].modality, folder)
+    if not all(header.grey for header in series):
+        raise UnsupportedScan(f"{folder} holds colour pictures. Give the grey MR series.")
+    stack = _stacked(series, folder)
+    missing = stack.shape[2] - len(stack.headers)
+    # Before loading: what cannot be a head costs no time.
+    affine = checked_grid(stack.shape, stack.affine, folder)
+    kind = Provenance("DICOM", series[0].modality, interpolated_slices=missing)
+    return checked_volume(_voxels(stack, folder), affine, kind, folder)
+
+
+def _headers(folder: Path, named: Path) -> list[SliceHeader]:
+    """Headers of all DICOM images in a folder, each instance once."""
+    headers: dict[str, SliceHeader] = {}
+    files = (p for p in folder.rglob("*") if p.is_file())
+    for count, path in enumerate(files, 1):
+        if count > MOST_FILES:
             raise UnsupportedScan(
-                f"{folder} holds a multi-frame DICOM file ({frames} frames), which is not read "
-                "here. Convert it to NIfTI (dcm2niix) or export it as single slices."
+                f"{named} holds more than {MOST_FILES} files. Give the folder of one series."
             )
-        raise UnsupportedScan(
-            f"{folder} holds only {len(headers)} DICOM slice(s). Give the whole series."
-        )
-    return _read_series(volumes[0], folder)
+        header = _header(path, named)
+        if header is not None:
+            headers.setdefault(header.instance, header)
+    return sorted(headers.values(), key=lambda header: header.path)
 
 
-def _header(path: Path) -> SliceHeader | None:
+def _header(path: Path, named: Path) -> SliceHeader | None:
     """The facts of one file, or None when it is no DICOM image."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, KeyError):
-        return None
-    if "Rows" not in data or "SeriesInstanceUID" not in data:
-        return None
-    orientation = data.get("ImageOrientationPatient")
-    position = data.get("ImagePositionPatient")
-    spacing = data.get("PixelSpacing")
-    number = data.get("SeriesNumber")
+        with path.open("rb") as file:
+            if file.read(132)[128:] != b"DICM":
+                return None
+            file.seek(0)
+            data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+            return _facts(data, path) if "Rows" in data and "SeriesInstanceUID" in data else None
+    except Exception as error:  # pydicom lets almost anything out of a damaged file
+        raise damaged(named, error) from error
+
+
+def _facts(data: Dataset, path: Path) -> SliceHeader:
+    words = str(data.get("SeriesDescription") or "no description")
     return SliceHeader(
         path=path,
+        instance=str(data.get("SOPInstanceUID") or path),
         series=str(data.SeriesInstanceUID),
-        description=f"series {number}, {data.get('SeriesDescription', 'no description')}",
-        modality=str(data.get("Modality", "")),
-        orientation=np.array(orientation, float) if orientation else None,
-        position=np.array(position, float) if position else None,
-        spacing=(float(spacing[0]), float(spacing[1])) if spacing else None,
+        description=f"series {data.get('SeriesNumber') or 'without number'}, {words}",
+        modality=str(data.get("Modality") or "") or None,
+        localizer="LOCALIZER" in (data.get("ImageType") or ()),
+        grey=str(data.get("PhotometricInterpretation", "MONOCHROME2")).startswith("MONOCHROME"),
         shape=(int(data.Rows), int(data.Columns)),
-        samples=int(data.get("SamplesPerPixel", 1)),
         frames=int(data.get("NumberOfFrames") or 1),
+        plane=_plane(data),
     )
 
 
-def _read_series(headers: list[SliceHeader], folder: Path) -> Volume:
-    first = headers[0]
-    if first.modality not in ("MR", ""):
-        kind = "a CT" if first.modality == "CT" else f"of DICOM modality {first.modality}"
-        raise UnsupportedScan(f"{folder} is {kind}; an MR series of the head is needed.")
-    if first.samples != 1:
-        raise UnsupportedScan(f"{folder} holds colour pictures. Give the grey MR series.")
-    ordered, places = _ordered(headers, folder)
-    data = _fill_missing(_pixels(ordered, folder), places)
-    orientation, spacing = ordered[0].orientation, ordered[0].spacing
-    start, end = ordered[0].position, ordered[-1].position
-    assert orientation is not None and spacing is not None
-    assert start is not None and end is not None
-    lps = np.eye(4)
-    lps[:3, 0] = orientation[:3] * spacing[1]
-    lps[:3, 1] = orientation[3:] * spacing[0]
-    lps[:3, 2] = (end - start) / places[-1]
-    lps[:3, 3] = start
-    return checked_volume(data, LPS_TO_RAS @ lps, Provenance("DICOM", "MR"), folder)
+def _plane(data: Dataset) -> Plane | None:
+    orientation, position = data.get("ImageOrientationPatient"), data.get("ImagePositionPatient")
+    spacing = data.get("PixelSpacing")
+    if not (orientation and position and spacing):
+        return None
+    return Plane(
+        np.array(orientation, float),
+        np.array(position, float),
+        (float(spacing[0]), float(spacing[1])),
+    )
 
 
-def _ordered(headers: list[SliceHeader], folder: Path) -> tuple[list[SliceHeader], np.ndarray]:
-    """Slices in order along their normal, and the place (0, 1, ...) of each on an even grid."""
-    geometries = [(h.orientation, h.position, h.spacing) for h in headers]
-    if any(part is None for geometry in geometries for part in geometry):
-        raise UnsupportedScan(f"{folder}: some slices do not say where they lie. Export it again.")
-    orientations = np.array([h.orientation for h in headers])
-    shapes = {(h.shape, h.spacing) for h in headers}
-    if np.ptp(orientations, axis=0).max() > 1e-3 or len(shapes) > 1:
-        raise UnsupportedScan(
-            f"{folder} mixes slices of different orientation or size. Give one series only."
+def _the_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader]:
+    """The slices of the one series that can be a head scan."""
+    by_uid = defaultdict(list)
+    for header in headers:
+        by_uid[header.series].append(header)
+    stacks = [s for s in by_uid.values() if len(s) >= LIMITS.smallest_axis_voxels]
+    if not stacks:
+        raise _no_stack(headers, folder)
+    # Each rule chooses only where it leaves something to choose.
+    stacks = [s for s in stacks if s[0].modality in (None, "MR")] or stacks
+    stacks = [s for s in stacks if not s[0].localizer] or stacks
+    stacks = [s for s in stacks if _is_parallel(s)] or stacks
+    if len(stacks) > 1:
+        found = tuple(f"{s[0].description} ({len(s)} slices)" for s in stacks)
+        raise SeveralSeries(
+            f"{folder} holds {len(stacks)} series: {'; '.join(found)}. "
+            "Put the wanted one (FLAIR, T2 or T1 with thin slices) into a folder of its own and "
+            "give that.",
+            found,
         )
-    normal = np.cross(orientations[0, :3], orientations[0, 3:])
-    heights = np.array([h.position for h in headers]) @ normal
-    order = np.argsort(heights)
-    heights = heights[order] - heights[order[0]]
+    return stacks[0]
+
+
+def _no_stack(headers: list[SliceHeader], folder: Path) -> UnsupportedScan:
+    if any(header.frames > 1 for header in headers):
+        return UnsupportedScan(
+            f"{folder} holds a multi-frame DICOM file, which is not read here. Convert it to NIfTI "
+            "(for example with dcm2niix) or export it as single slices."
+        )
+    return UnsupportedScan(
+        f"{folder} holds no series of at least {LIMITS.smallest_axis_voxels} slices "
+        f"({len(headers)} DICOM image(s) in all). Give the whole series."
+    )
+
+
+def _is_parallel(headers: list[SliceHeader]) -> bool:
+    orientations = [header.plane.orientation for header in headers if header.plane]
+    return bool(orientations and np.ptp(orientations, axis=0).max() < PARALLEL_TOLERANCE)
+
+
+def _stacked(headers: list[SliceHeader], folder: Path) -> Stack:
+    """Order slices along their normal and place them on an even grid."""
+    planes = [header.plane for header in headers if header.plane]
+    if len(planes) < len(headers):
+        raise UnsupportedScan(
+            f"{folder} has slices that do not say where they lie. Export the series again."
+        )
+    sizes = {(h.shape, h.plane.spacing) for h in headers if h.plane}
+    if not _is_parallel(headers) or len(sizes) > 1:
+        raise UnsupportedScan(
+            f"{folder} mixes slices of different orientation or size. Give one series alone."
+        )
+    orientation = np.mean([plane.orientation for plane in planes], axis=0)
+    positions = np.array([plane.position for plane in planes])
+    heights = positions @ np.cross(orientation[:3], orientation[3:])
+    order = np.argsort(heights, kind="stable")
+    places = _places(heights[order], folder)
+    positions = positions[order]
+    step = (positions[-1] - positions[0]) / places[-1]
+    away = np.linalg.norm(positions - positions[0] - places[:, None] * step, axis=1)
+    if away.max() > POSITION_TOLERANCE * np.linalg.norm(step):
+        raise UnsupportedScan(
+            f"{folder} has slices that are not in line with each other (up to {away.max():.1f} mm "
+            "away). Export the whole series again."
+        )
+    lps = np.eye(4)
+    lps[:3, 0] = orientation[:3] * planes[0].spacing[1]
+    lps[:3, 1] = orientation[3:] * planes[0].spacing[0]
+    lps[:3, 2], lps[:3, 3] = step, positions[0]
+    return Stack([headers[i] for i in order], places, LPS_TO_RAS @ lps)
+
+
+def _places(heights: np.ndarray, folder: Path) -> np.ndarray:
+    """Places (0, 1, ...) on an even grid of slices at these ascending heights in mm."""
     gaps = np.diff(heights)
     step = float(np.median(gaps))
     if step <= 1e-3 or gaps.min() < 0.5 * step:
@@ -206,37 +344,32 @@ def _ordered(headers: list[SliceHeader], folder: Path) -> tuple[list[SliceHeader
             f"{folder} has several slices at the same place (several echoes or time points?). "
             "Export one of them as a series of its own."
         )
-    places = np.round(heights / step).astype(int)
-    uneven = abs(gaps - step * np.diff(places)).max() > GAP_TOLERANCE * step
-    missing = places[-1] + 1 - len(places)
-    if uneven or np.diff(places).max() > 2 or missing > MOST_MISSING_SHARE * len(places):
+    steps = np.round(gaps / step).astype(int)
+    missing = int((steps - 1).sum())
+    even = abs(gaps - step * steps).max() <= POSITION_TOLERANCE * step
+    if not even or steps.max() > 2 or missing > MOST_MISSING_SHARE * len(heights):
         raise UnsupportedScan(
             f"{folder} lacks slices or has them unevenly spaced ({gaps.min():.2f} to "
             f"{gaps.max():.2f} mm apart). Export the whole series again."
         )
-    return [headers[i] for i in order], places
+    return np.concatenate([[0], np.cumsum(steps)])
 
 
-def _fill_missing(data: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Insert the mean of both neighbours where a single slice is missing."""
-    if places[-1] + 1 == len(places):
-        return data
-    filled = np.empty((*data.shape[:2], places[-1] + 1), np.float32)
-    filled[:, :, places] = data
-    for gap in np.setdiff1d(np.arange(places[-1] + 1), places):
-        filled[:, :, gap] = (filled[:, :, gap - 1] + filled[:, :, gap + 1]) / 2
-    return filled
-
-
-def _pixels(ordered: list[SliceHeader], folder: Path) -> np.ndarray:
-    """float32 (columns, rows, slices), rescaled as DICOM says."""
+def _voxels(stack: Stack, folder: Path) -> np.ndarray:
+    """float32 (columns, rows, slices), rescaled as DICOM says, missing slices filled in."""
     import SimpleITK as sitk
 
-    slices = []
-    for header in ordered:  # one by one: positions are ours, ITK's series reader would judge them
+    slices = np.empty(stack.shape[::-1], np.float32)
+    for place, header in zip(stack.places, stack.headers, strict=True):
+        # One by one: the places are ours, ITK's series reader would space the slices evenly.
         try:
-            image = sitk.ReadImage(str(header.path), sitk.sitkFloat32)
-        except RuntimeError as error:
-            raise damaged(folder, error) from error
-        slices.append(sitk.GetArrayFromImage(image).reshape(header.shape))
-    return np.stack(slices).transpose(2, 1, 0)
+            image = sitk.ReadImage(str(header.path), sitk.sitkFloat32, "GDCMImageIO")
+            slices[place] = sitk.GetArrayViewFromImage(image).reshape(header.shape)
+        except (RuntimeError, ValueError) as error:
+            raise UnreadableScan(
+                f"{folder} holds a DICOM image that is truncated, damaged or compressed in a way "
+                "that is not read here. Copy or export the series again, uncompressed."
+            ) from error
+    for place in np.setdiff1d(np.arange(len(slices)), stack.places):
+        slices[place] = (slices[place - 1] + slices[place + 1]) / 2
+    return slices.transpose(2, 1, 0)

@@ -1,8 +1,8 @@
 """Find the maxillary sinuses: affine registration with the head template by mutual information.
 
-The search starts from many poses (heads lie on their side, look up or down), judges them on a coarse
-grid, refines the two best of different origin, and keeps the better. The distance between the two is
-part of the evidence whether the result is to be trusted.
+The search starts from many poses (heads lie on their side, look up or down), aligns the best on a
+coarse grid, refines the best different answers on a fine one, and keeps the best. A rival that does
+nearly as well somewhere else is evidence against the result.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ class LocalizeConfig:
     """How the search is done. Angles in degrees, lengths in mm."""
 
     coarse_mm: float = 8.0
-    fine_mm: float = 4.0
+    fine_mm: float = 3.0
     histogram_bins: int = 32
-    start_angles_deg: tuple[float, ...] = (-24.0, 0.0, 24.0)  # about each axis, one at a time
+    start_angles_deg: tuple[float, ...] = (-24.0, 24.0)  # about each axis, one at a time
     coarse_candidates: int = 4
-    coarse_iterations: int = 40
-    fine_iterations: int = 80
-    sampling_share: float = 0.35
+    coarse_iterations: int = 60
+    fine_candidates: int = 2
+    fine_iterations: int = 60
+    sampling_share: float = 0.15
+    distinct_mm: float = 12.0  # coarse results further apart than this are different answers
+    rival_share: float = 0.95  # a fine result with this share of the best metric is a rival
     seed: int = 1
 
 
@@ -62,16 +65,16 @@ def localize(volume: Volume, config: LocalizeConfig = LocalizeConfig()) -> Local
     results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
     metric, affine = results[0]
     boxes = boxes_from_affine(affine, atlas)
-    others = [boxes_from_affine(other, atlas) for _, other in results[1:]]
-    agreement = max(
-        (
-            float(np.linalg.norm(boxes[s].center_ras_mm - other[s].center_ras_mm))
-            for other in others
-            for s in Side
-        ),
-        default=0.0,
-    )
+    rivals = [other for value, other in results[1:] if value <= config.rival_share * metric]
+    agreement = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
     return Localization(boxes, _quality(volume, atlas, affine, boxes, -metric, agreement), affine)
+
+
+def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
+    """Largest distance between where two affines (4, 4; template to scan) put a sinus."""
+    difference = one - other
+    centroids = atlas.centroids_ras_mm.values()
+    return max(float(np.linalg.norm(difference[:3, :3] @ c + difference[:3, 3])) for c in centroids)
 
 
 def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, SinusBox]:
@@ -94,7 +97,7 @@ class _Search:
     """The registration of one scan. Transforms map template points to scan points, LPS mm."""
 
     def __init__(self, atlas: Atlas, volume: Volume, config: LocalizeConfig) -> None:
-        self.config = config
+        self.config, self.atlas = config, atlas
         template, scan = atlas.template.to_sitk(), _windowed(volume).to_sitk()
         self.fixed_coarse = _shrunk(template, config.coarse_mm)
         self.fixed_fine = _shrunk(template, config.fine_mm)
@@ -102,18 +105,28 @@ class _Search:
         self.moving_fine = _shrunk(scan, config.fine_mm)
 
     def best_starts(self) -> list[sitk.Transform]:
-        """The best rigid start after a coarse search, from each way of centring."""
+        """Rigid transforms, coarsely aligned from the most promising poses, best and different first."""
         coarse = self._registration(self.config.coarse_iterations, coarse=True)
-        starts = []
-        for by_mass in (True, False):
-            candidates = [self._start(angles, by_mass) for angles in self._start_angles()]
-            scored = sorted(
-                ((self._value(coarse, c), i) for i, c in enumerate(candidates)),
-            )
-            chosen = [candidates[i] for _, i in scored[: self.config.coarse_candidates]]
-            refined = [self._run(coarse, c, coarse=True) for c in chosen]
-            starts.append(min(refined, key=lambda r: r[0])[1])
-        return starts
+        starts = [self._start(a, by_mass) for a in self._start_angles() for by_mass in (True, False)]
+        values = [self._value(coarse, start) for start in starts]
+        order = sorted(range(len(starts)), key=lambda i: values[i])
+        upright = min((0, 1), key=lambda i: values[i])  # heads are upright far more often than not
+        chosen = [upright, *(i for i in order if i != upright)][: self.config.coarse_candidates]
+        aligned = sorted(
+            (self._run(coarse, starts[i], coarse=True) for i in chosen), key=lambda r: r[0]
+        )
+        return self._different([transform for _, transform in aligned])
+
+    def _different(self, transforms: list[sitk.Transform]) -> list[sitk.Transform]:
+        """The first transforms that put the sinuses in different places, filled up with the rest."""
+        affines = [_to_ras(t) for t in transforms]
+        kept: list[int] = []
+        for i in range(len(transforms)):
+            apart = [_distance_mm(affines[i], affines[j], self.atlas) for j in kept]
+            if min(apart, default=np.inf) > self.config.distinct_mm:
+                kept.append(i)
+        kept += [i for i in range(len(transforms)) if i not in kept]
+        return [transforms[i] for i in kept[: self.config.fine_candidates]]
 
     def refine(self, start: sitk.Transform) -> tuple[float, np.ndarray]:
         """Rigid, then affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
@@ -131,10 +144,9 @@ class _Search:
         angles = [(0.0, 0.0, 0.0)]
         for axis in range(3):
             for angle in self.config.start_angles_deg:
-                if angle:
-                    turned = [0.0, 0.0, 0.0]
-                    turned[axis] = angle
-                    angles.append((turned[0], turned[1], turned[2]))
+                turned = [0.0, 0.0, 0.0]
+                turned[axis] = angle
+                angles.append((turned[0], turned[1], turned[2]))
         return angles
 
     def _start(self, angles_deg: tuple[float, float, float], by_mass: bool) -> sitk.Transform:
@@ -159,9 +171,10 @@ class _Search:
             method.SetMetricSamplingStrategy(method.RANDOM)
             method.SetMetricSamplingPercentage(self.config.sampling_share, self.config.seed)
         method.SetInterpolator(sitk.sitkLinear)
-        step = 6.0 if coarse else 2.0
+        step = 4.0 if coarse else 2.0
+        # The slow relaxation matters: with the usual 0.5 the search stops short of the optimum.
         method.SetOptimizerAsRegularStepGradientDescent(
-            step, 0.05 * step, iterations, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-5
+            step, 0.02, iterations, relaxationFactor=0.8, gradientMagnitudeTolerance=1e-6
         )
         method.SetOptimizerScalesFromPhysicalShift()
         return method
@@ -188,11 +201,14 @@ class _Search:
 
 
 def _windowed(volume: Volume) -> Volume:
-    """Intensities clipped at robust percentiles and scaled to 0..255, for stable histograms."""
+    """Intensities clipped at percentiles 1 and 98 and compressed (power 0.6), for even histograms.
+
+    Without the compression, dark scans with a few bright vessels or fat align wrongly.
+    """
     step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
-    low, high = np.percentile(volume.data[step], [0.5, 99.5])
-    scaled = np.clip((volume.data - low) * (255 / max(float(high - low), 1e-6)), 0, 255)
-    return Volume(scaled, volume.affine, volume.provenance)
+    low, high = np.percentile(volume.data[step], [1, 98])
+    scaled = np.clip((volume.data - low) / max(float(high - low), 1e-6), 0, 1) ** np.float32(0.6)
+    return Volume(255 * scaled, volume.affine, volume.provenance)
 
 
 def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:

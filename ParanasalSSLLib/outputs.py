@@ -105,8 +105,12 @@ def write_scan(
     out: str | Path,
     scan_id: str,
     progress: ProgressSink = no_progress,
+    note: str | None = None,
 ) -> ScanFiles:
-    """Write all files of one scan to `out`/`scan_id`, replacing an older result as a whole."""
+    """Write all files of one scan to `out`/`scan_id`, replacing an older result as a whole.
+
+    note: a sentence about the scan for the reports ("Simulated head, no patient.").
+    """
     from ParanasalSSLLib.report import write_html_report
 
     progress(Progress.at(Stage.WRITE))
@@ -118,7 +122,7 @@ def write_scan(
         write_residual_map(region, result.volume, files.residual_map)
         write_segmentation(region, files.segmentation)
         write_boxes({side: sinus.box for side, sinus in result.sinuses.items()}, files.boxes)
-        report = scan_report(result, card, scan_id)
+        report = scan_report(result, card, scan_id, note)
         write_json(report, files.report_json)
         write_html_report(result, report, files.report_html)
     progress(Progress.at(Stage.DONE))
@@ -322,13 +326,16 @@ def terminology_entry(side: Side) -> str:
 # ------------------------------------------------------------------------------- report.json
 
 
-def scan_report(result: ScanResult, card: BundleCard, scan_id: str) -> dict[str, Any]:
+def scan_report(
+    result: ScanResult, card: BundleCard, scan_id: str, note: str | None = None
+) -> dict[str, Any]:
     """The content of `report.json`; described field by field in data/report.schema.json."""
     files = ScanFiles(Path(), scan_id)
     return {
         "format": REPORT_FORMAT,
         "format_version": REPORT_VERSION,
         "scan": scan_id,
+        "note": note,
         "notice": RESEARCH_USE,
         "software": {"name": "ParanasalSSL", "version": software_version()},
         "model": _model_facts(card),

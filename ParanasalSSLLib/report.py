@@ -316,7 +316,9 @@ def _show_box(
     if not len(corners):
         return
     closed = np.vstack([corners, corners[:1]])
-    axis.plot(closed[:, 0], closed[:, 1], color=color, linewidth=1.1, linestyle=(0, (4, 2)))
+    # Solid where boxes are what the picture is about (they have labels), else unobtrusive.
+    style: Any = "solid" if label else (0, (4, 2))
+    axis.plot(closed[:, 0], closed[:, 1], color=color, linewidth=1.3, linestyle=style)
     if label:
         x, y = corners[:, 0].mean(), corners[:, 1].min()
         text = axis.text(x, y - 2, label, color=color, fontsize=8, ha="center", va="top")
@@ -380,7 +382,8 @@ def _image_words(image: Mapping[str, Any]) -> str:
 
 
 def _notices(report: Mapping[str, Any]) -> str:
-    sentences = [report["notice"], *report["model"]["notices"]]
+    note = [f"About this scan: {report['note']}"] if report["note"] else []
+    sentences = [*note, report["notice"], *report["model"]["notices"]]
     return "<br>".join(html.escape(sentence) for sentence in sentences)
 
 

@@ -1,7 +1,8 @@
 """Scans in memory: one value type with one convention, and the reading of files into it.
 
 Everything downstream works in RAS millimetres through `Volume.affine`. DICOM has its own file,
-`dicom.py`; both end in `checked_volume`, which refuses what is no three-dimensional MR image.
+`dicom.py`; both end in `checked_volume`, which refuses what is no three-dimensional MR image by the
+rules of `scan_checks.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scan_checks import checked_grid, refuse_modality, refuse_shape, refuse_values
 
 if TYPE_CHECKING:
+    import nibabel as nib
     import SimpleITK as sitk
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -24,28 +27,14 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class VolumeLimits:
-    """What counts as a plausible head scan."""
-
-    spacing_mm: tuple[float, float] = (0.1, 15.0)
-    smallest_axis_voxels: int = 8
-    smallest_extent_mm: float = 60.0
-    largest_axis_voxels: int = 1024
-    most_voxels: int = 400_000_000
-    largest_shear: float = 2e-3  # cosine between axes that should be at right angles
-    ct_air_share: float = 0.05  # voxels between -1100 and -900: air in Hounsfield units
-    fewest_values: int = 24  # fewer distinct values: a label map or an empty image
-
-
-LIMITS = VolumeLimits()
-
-
-@dataclass(frozen=True)
 class Provenance:
     """Where a volume comes from, without anything that identifies a patient or a machine."""
 
     format: str  # "NIfTI", "NRRD", "MetaImage", "DICOM", "memory"
     modality: str | None = None  # DICOM modality, where known
+    interpolated_slices: int = (
+        0  # single slices that the series lacked, filled from both neighbours
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +43,8 @@ class Volume:
 
     Attributes:
         data: float32 (I, J, K), read-only.
-        affine: float64 (4, 4), voxel index (i, j, k, 1) -> RAS mm, axes at right angles.
-        provenance: format and modality.
+        affine: float64 (4, 4), voxel index (i, j, k, 1) -> RAS mm, axes at right angles, read-only.
+        provenance: format, modality, what was done to it on reading.
     """
 
     data: np.ndarray
@@ -66,7 +55,9 @@ class Volume:
         data = np.asarray(self.data, dtype=np.float32).view()
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
-        object.__setattr__(self, "affine", np.array(self.affine, dtype=np.float64))
+        affine = np.array(self.affine, dtype=np.float64)
+        affine.flags.writeable = False
+        object.__setattr__(self, "affine", affine)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,11 +94,7 @@ class Volume:
         import SimpleITK as sitk
 
         data = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0).astype(np.float32)
-        lps = np.eye(4)
-        direction = np.array(image.GetDirection()).reshape(3, 3)
-        lps[:3, :3] = direction * np.array(image.GetSpacing())
-        lps[:3, 3] = image.GetOrigin()
-        return cls(data, LPS_TO_RAS @ lps, provenance)
+        return cls(data, _itk_affine(image), provenance)
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -127,24 +114,38 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     if not path.exists():
         raise UnreadableScan(f"{path} does not exist. Check the path.")
-    name = path.name.lower()
     if path.is_dir():
         from ParanasalSSLLib.dicom import read_dicom_folder
 
         return read_dicom_folder(path)
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> Volume:
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        raise damaged(path, error) from error
+    name = path.name.lower()
+    if not start:
+        raise UnreadableScan(f"{path} is empty. Copy or export the scan again.")
     if name.endswith(".zip"):
         from ParanasalSSLLib.dicom import read_zip
 
         return read_zip(path)
-    if path.stat().st_size == 0:
-        raise UnreadableScan(f"{path} is empty. Copy or export the scan again.")
     if name.endswith(NIFTI_SUFFIXES):
         return _read_nifti(path)
     if path.suffix.lower() in ITK_SUFFIXES:
         return _read_itk(path)
+    if start[128:] == b"DICM":
+        raise UnsupportedScan(
+            f"{path} is a single DICOM file. Give the folder with all slices of its series instead "
+            "(a multi-frame file: convert it to NIfTI first, for example with dcm2niix)."
+        )
     raise UnreadableScan(
-        f"{path} is of no format that is read here. Give NIfTI (.nii, .nii.gz), NRRD (.nrrd), "
-        "MetaImage (.mha, .mhd), or the folder or zip of one DICOM series (not a single slice)."
+        f"{path} is of no format that is read here. Give NIfTI (.nii, .nii.gz), NRRD (.nrrd, "
+        ".nhdr), MetaImage (.mha, .mhd), or the folder or zip of one DICOM series."
     )
 
 
@@ -154,49 +155,116 @@ def _read_nifti(path: Path) -> Volume:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image = nib.load(path)
+        image = nib.load(path, mmap=False)  # the array must outlive the file
         if not isinstance(image, nib.Nifti1Image):
-            raise UnreadableScan(f"{path} is no NIfTI-1 or NIfTI-2 single-file image.")
+            raise UnreadableScan(f"{path} is no image in one NIfTI-1 or NIfTI-2 file.")
         shape = _squeezed(image.shape)
         refuse_shape(shape, path)
-        if image.get_data_dtype().fields is not None:
-            raise UnsupportedScan(f"{path} is a colour (RGB) image. Give the grey MR series.")
-        data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except (EOFError, OSError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        _refuse_nifti_type(image.get_data_dtype(), path)
+        affine = _nifti_affine(image, shape, path)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    except (
+        *(EOFError, OSError, ValueError, OverflowError, zlib.error),
+        *(ImageFileError, HeaderDataError),
+    ) as error:
         raise damaged(path, error) from error
-    if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
+    return checked_volume(data, affine, Provenance("NIfTI"), path)
+
+
+def _refuse_nifti_type(kind: np.dtype, path: Path) -> None:
+    if kind.fields is not None:
+        raise UnsupportedScan(f"{path} is a colour (RGB) image. Give the grey MR series.")
+    if kind.kind == "c":
+        raise UnsupportedScan(f"{path} holds complex numbers. Save the magnitude and give that.")
+
+
+def _nifti_affine(image: nib.Nifti1Image, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """The affine that ITK, and so Slicer, takes as well: overlays must lie on the scan there.
+
+    The sform if it is in scanner coordinates (code 1) or alone; otherwise the qform. The other one
+    stands in where the first is unusable (zero, sheared).
+    """
+    from nibabel.spatialimages import HeaderDataError
+
+    qform_code, sform_code = int(image.header["qform_code"]), int(image.header["sform_code"])
+    if qform_code == 0 and sform_code == 0:
         raise UnsupportedScan(
             f"{path} does not say how it is oriented (qform and sform codes are 0), so left and "
             "right cannot be told. Convert it again from DICOM."
         )
-    return checked_volume(data, image.affine, Provenance("NIfTI"), path)
+
+    forms = [(sform_code, image.header.get_sform), (qform_code, image.header.get_qform)]
+    if sform_code != 1 and qform_code != 0:
+        forms.reverse()
+    refusals = []
+    for code, form in forms:
+        if code != 0:
+            try:
+                return checked_grid(shape, form(), path)
+            except UnsupportedScan as error:
+                refusals.append(error)
+            except (HeaderDataError, ValueError) as error:
+                refusals.append(
+                    UnsupportedScan(
+                        f"{path} has an impossible orientation or voxel size in its header "
+                        f"({error}). Convert it again from DICOM."
+                    )
+                )
+    raise refusals[0]
 
 
 def _read_itk(path: Path) -> Volume:
     import SimpleITK as sitk
 
+    kind = ITK_SUFFIXES[path.suffix.lower()]
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        refuse_shape(_squeezed(tuple(reader.GetSize())), path)
+        shape = _squeezed(tuple(reader.GetSize()))
+        refuse_shape(shape, path)
         if reader.GetNumberOfComponents() != 1:
             raise UnsupportedScan(
-                f"{path} has {reader.GetNumberOfComponents()} values a voxel (colour or vector "
-                "image). Give the grey MR series."
+                f"{path} has {reader.GetNumberOfComponents()} values a voxel (colour, vector or "
+                "complex image). Give the grey MR series."
             )
+        if kind == "NRRD" and not reader.HasMetaDataKey("NRRD_space"):
+            raise UnsupportedScan(
+                f"{path} does not say how it is oriented (no field `space`), so left and right "
+                "cannot be told. Convert it again from DICOM."
+            )
+        checked_grid(shape, _itk_affine(reader), path)
         image = reader.Execute()
     except RuntimeError as error:
-        raise damaged(path, error) from error
-    if image.GetDimension() == 4:
+        # ITK's own words name the wrong reason (MetaImage) or fill a page (NRRD).
+        raise UnreadableScan(
+            f"{path} is truncated or damaged{_DETACHED.get(path.suffix.lower(), '')} and cannot "
+            "be read. Copy or export it again."
+        ) from error
+    if image.GetDimension() > 3:
         image = image[:, :, :, 0]
     volume = Volume.from_sitk(image)
-    kind = Provenance(ITK_SUFFIXES[path.suffix.lower()])
-    return checked_volume(volume.data, volume.affine, kind, path)
+    return checked_volume(volume.data, volume.affine, Provenance(kind), path)
+
+
+_DETACHED = dict.fromkeys((".nhdr", ".mhd"), ", or the data file that it names is not beside it,")
+
+
+def _itk_affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """(4, 4) index -> RAS mm of the first three axes of an ITK image (LPS)."""
+    size = len(image.GetSpacing())
+    direction = np.array(image.GetDirection()).reshape(size, size)[:3, :3]
+    lps = np.eye(4)
+    lps[:3, :3] = direction * np.array(image.GetSpacing()[:3])
+    lps[:3, 3] = image.GetOrigin()[:3]
+    return LPS_TO_RAS @ lps
 
 
 def damaged(path: Path, error: Exception) -> UnreadableScan:
     """The error for a file whose content cannot be read; `error` tells the reader's reason."""
+    if isinstance(error, PermissionError):
+        return UnreadableScan(f"{path} may not be opened. Ask for the permission to read it.")
     reason = str(error).strip().splitlines()
     return UnreadableScan(
         f"{path} is truncated or damaged and cannot be read "
@@ -209,25 +277,6 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return tuple(int(n) for n in shape)
-
-
-def refuse_shape(shape: tuple[int, ...], path: Path) -> None:
-    """Raise `UnsupportedScan` for what is not three-dimensional, tiny or huge."""
-    if len(shape) > 3:
-        raise UnsupportedScan(
-            f"{path} has {len(shape)} dimensions {shape} (a time or diffusion series?). "
-            "Save one three-dimensional volume of it and give that."
-        )
-    if len(shape) < 3 or min(shape) < LIMITS.smallest_axis_voxels:
-        raise UnsupportedScan(
-            f"{path} has {' x '.join(map(str, shape))} voxels: too few to show a head. "
-            "Give the whole series, not a single slice."
-        )
-    if max(shape) > LIMITS.largest_axis_voxels or np.prod(shape) > LIMITS.most_voxels:
-        raise UnsupportedScan(
-            f"{path} has {' x '.join(map(str, shape))} voxels: too many for a head MRI. "
-            "Resample it to about 1 mm."
-        )
 
 
 def checked_volume(
@@ -244,61 +293,7 @@ def checked_volume(
     Raises:
         UnsupportedScan: with what was found and what to do.
     """
-    refuse_shape(data.shape, path)
-    affine = _right_angled(affine, path)
-    extent = np.linalg.norm(affine[:3, :3], axis=0) * data.shape
-    if extent.min() < LIMITS.smallest_extent_mm:
-        raise UnsupportedScan(
-            f"{path} covers only {' x '.join(f'{e:.0f}' for e in extent)} mm: too small for a "
-            "head. Give the whole series."
-        )
-    if not np.isfinite(data).all():
-        raise UnsupportedScan(
-            f"{path} holds voxels that are not finite (NaN or infinite). "
-            "Replace them, for example by 0, and save it again."
-        )
-    _refuse_values(data, provenance, path)
+    affine = checked_grid(data.shape, affine, path)
+    refuse_modality(provenance.modality, path)
+    refuse_values(data, provenance.modality, path)
     return Volume(data, affine, provenance)
-
-
-def _right_angled(affine: np.ndarray, path: Path) -> np.ndarray:
-    """The affine with axes exactly at right angles; refuses singular, implausible, sheared ones."""
-    affine = np.array(affine, dtype=np.float64)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise UnsupportedScan(f"{path} has an orientation matrix that is not finite.")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    low, high = LIMITS.spacing_mm
-    if (spacing < low).any() or (spacing > high).any():
-        raise UnsupportedScan(
-            f"{path} says its voxels are {' x '.join(f'{s:.3g}' for s in spacing)} mm; "
-            f"{low} to {high} mm are expected. Correct its header or convert it again from DICOM."
-        )
-    directions = affine[:3, :3] / spacing
-    cosines = directions.T @ directions - np.eye(3)
-    if abs(cosines).max() > LIMITS.largest_shear:
-        raise UnsupportedScan(
-            f"{path} has voxel axes that are not at right angles (sheared, or gantry tilt). "
-            "Resample it to a rectangular grid first."
-        )
-    u, _, vt = np.linalg.svd(directions)
-    affine[:3, :3] = (u @ vt) * spacing
-    return affine
-
-
-def _refuse_values(data: np.ndarray, provenance: Provenance, path: Path) -> None:
-    step = max(1, int(np.cbrt(data.size / 200_000)))
-    sample = data[::step, ::step, ::step]
-    if np.unique(sample).size < LIMITS.fewest_values and np.unique(data).size < LIMITS.fewest_values:
-        raise UnsupportedScan(
-            f"{path} holds only a few distinct values: an empty image or a label map, no scan."
-        )
-    hounsfield_air = ((sample > -1100) & (sample < -900)).mean()
-    looks_like_ct = sample.min() < -900 and hounsfield_air > LIMITS.ct_air_share
-    if provenance.modality == "CT" or (provenance.modality is None and looks_like_ct):
-        raise UnsupportedScan(
-            f"{path} is a CT. This tool is made for MRI only: give an MR series of the head."
-        )
-    if provenance.modality not in (None, "MR"):
-        raise UnsupportedScan(
-            f"{path} is of DICOM modality {provenance.modality}; an MR series is needed."
-        )

@@ -101,13 +101,15 @@ def test_report_is_one_file_with_all_figures_and_words(toolbox: Any, tmp_path: P
     result = toolbox.result(toolbox.head(), verdict="review", reasons=(reason,))
     path = tmp_path / "report.html"
     started = time.perf_counter()
-    write_html_report(result, scan_report(result, toolbox.card, "sub-0001"), path)
+    note = "Simulated head, no patient."
+    write_html_report(result, scan_report(result, toolbox.card, "sub-0001", note), path)
     assert time.perf_counter() - started < 10  # about one second; this catches a runaway
 
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:)""", text), "refers to another file"
     for words in ("Left maxillary sinus", "Right maxillary sinus", "0.80", "0.10", "0.9 ml"):
         assert words in text
+    assert note in text
     for words in ("Anomaly suspected", "No anomaly suspected", "no diagnosis", "simulated"):
         assert words in text
     assert "&lt;near&gt;" in text and "<near>" not in text

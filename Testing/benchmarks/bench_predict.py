@@ -2,9 +2,10 @@
 
     python Testing/benchmarks/bench_predict.py [SCAN] [--repeats 3] [--device cpu] [--check]
 
-Each figure comes from a process of its own, as a user starts one: start-up time, peak memory and the
-first scan are not coloured by what ran before. Without SCAN the FLAIR of the shared test data is
-taken, else the sample that ships with the project. `--check` makes missed targets an exit status 1.
+Each figure comes from a process of its own, as a user starts one: start-up time, peak memory and
+the first scan are not coloured by what ran before. Without SCAN the FLAIR of the shared test data
+is taken, else the sample that ships with the project. `--check` makes missed targets an exit
+status of 1.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def in_own_process(mode: str, scan: Path, device: str) -> dict[str, Any]:
 def measure_stages(scan: Path, device: str) -> dict[str, Any]:
     """Seconds and peak memory so far after each stage, one after the other in one thread.
 
-    `predict` itself loads the model beside the first registration: so its whole is less than this sum.
+    `predict` itself loads the model beside the first registration: its whole is less than this sum.
     """
     rows: list[dict[str, Any]] = []
     clock = time.perf_counter()
@@ -139,13 +140,14 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
         rows.append({"stage": name, "seconds": now - clock, "peak_gb": _peak_gb()})
         clock = time.perf_counter()
 
-    import ParanasalSSLLib.outputs as outputs
+    from ParanasalSSLLib import outputs
     from ParanasalSSLLib.crop import cut_crop
     from ParanasalSSLLib.localize import localize
     from ParanasalSSLLib.volume import read_volume
 
     lap("import (SimpleITK, scipy, ...)")
     from ParanasalSSLLib.bundle import load_bundle, shipped_bundle_path
+
     from ParanasalSSLLib.predict import FoundSinuses, score_sinuses
     from ParanasalSSLLib.report import write_html_report
 

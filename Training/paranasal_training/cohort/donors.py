@@ -31,6 +31,7 @@ BLOCK = 96  # voxels of 1 mm: room around the 64 mm cube for rotation, shift and
 PLAUSIBLE_ML = (5.0, 40.0)
 OPENING_MM = 3.2  # parts the sinus from the nasal cavity and from dark bone around the roots
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".zip")
+FURTHEST_CORE_MM = 14.0  # from the box's centre, three times the localisation error
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +93,12 @@ def outline_air(image: np.ndarray, reach_mm: float = 26.0) -> np.ndarray:
     """
     smooth = ndimage.gaussian_filter(image, 0.7)
     dark = smooth < _air_threshold(smooth)
-    # Room air before the face and beyond the image is dark too: it touches the block's border.
     depth_mm = ndimage.distance_transform_edt(dark)
     center = (np.array(image.shape) - 1) / 2
     away = np.linalg.norm(np.indices(image.shape) - center.reshape(3, 1, 1, 1), axis=0)
     core_score = np.minimum(depth_mm, 8) - 0.4 * away
     core = np.unravel_index(core_score.argmax(), image.shape)
-    if depth_mm[core] < 2.5:
+    if depth_mm[core] < OPENING_MM or away[core] > FURTHEST_CORE_MM:
         return np.zeros(image.shape, bool)
     labels, _ = ndimage.label(depth_mm > OPENING_MM)
     seed = labels == labels[core] if labels[core] else depth_mm >= depth_mm[core]

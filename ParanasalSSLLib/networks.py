@@ -1,0 +1,268 @@
+"""The networks: autoencoder of healthy sinuses, residual U-Net, classifier. No training code here.
+
+All take crops (N, 1, 64, 64, 64), float, 0..1. The encoder is a 3D ResNet18 with the parameter names
+and shapes of MONAI's `ResNetFeatures("resnet18")` (a test holds the two together), written out here
+since importing MONAI takes longer than scoring a scan; only the U-Net's decoder, which scoring does
+not need, is MONAI's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CROP_VOXELS = 64
+FULL_WIDTHS = (64, 128, 256, 512)
+COMPACT_WIDTHS = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class CAEConfig:
+    """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c).
+
+    last_stage: "convolution" upsamples, then convolves once more at full resolution; "paper_code"
+    ends as the published code does, in batch norm, leaky ReLU and upsampling.
+    """
+
+    latent: int = 512
+    channels: tuple[int, ...] = (16, 32, 64)
+    bottleneck_channels: int = 4
+    last_stage: Literal["convolution", "paper_code"] = "convolution"
+
+    def __post_init__(self) -> None:
+        if self.last_stage not in ("convolution", "paper_code"):
+            raise ValueError(f"last_stage is 'convolution' or 'paper_code', not {self.last_stage!r}")
+        _check_positive("CAE channels", (self.latent, self.bottleneck_channels, *self.channels))
+        if len(self.channels) > 5:
+            raise ValueError("a CAE has at most five stages, 64 voxels cannot be halved more often")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The 3D ResNet18: channels of its four stages. The decoder and the MLP scale with them.
+
+    shortcut: how a stage's first block passes its input on where the shape changes: "A" subsamples
+    and pads with zeros (no parameters, as MedicalNet's weights need), "B" convolves.
+    """
+
+    widths: tuple[int, ...] = FULL_WIDTHS
+    shortcut: Literal["A", "B"] = "A"
+
+    def __post_init__(self) -> None:
+        _check_positive("encoder widths", self.widths)
+        if len(self.widths) != 4:
+            raise ValueError(f"an encoder has four widths, not {len(self.widths)}")
+        if self.shortcut not in ("A", "B"):
+            raise ValueError(f"shortcut is 'A' or 'B', not {self.shortcut!r}")
+
+
+def _check_positive(what: str, values: tuple[int, ...]) -> None:
+    if not values or any(not isinstance(value, int) or value < 1 for value in values):
+        raise ValueError(f"{what} are whole numbers of 1 or more, not {values}")
+
+
+# ------------------------------------------------------------------------------- autoencoder
+
+
+class CAE(nn.Module):
+    """Squeezes a crop through a small latent vector: (N, 1, 64, 64, 64) -> the same shape.
+
+    Trained on healthy sinuses only, it cannot reproduce anomalies. `encode` gives the latent
+    vectors, (N, latent).
+    """
+
+    def __init__(self, config: CAEConfig = CAEConfig()) -> None:
+        super().__init__()
+        self.config = config
+        widths = (1, *config.channels)
+        edge = CROP_VOXELS // 2 ** len(config.channels)
+        self._bottleneck_shape = (config.bottleneck_channels, edge, edge, edge)
+        flat = config.bottleneck_channels * edge**3
+        self.encoder = nn.Sequential(
+            *(
+                _normed_conv(a, b, stride=2)
+                for a, b in zip(widths[:-1], widths[1:], strict=True)
+            ),
+            nn.Conv3d(widths[-1], config.bottleneck_channels, 1),
+        )
+        self.to_latent = nn.Linear(flat, config.latent)
+        self.from_latent = nn.Linear(config.latent, flat)
+        self.decoder = _cae_decoder(config)
+
+    def encode(self, crops: Tensor) -> Tensor:
+        """(N, 1, 64, 64, 64) -> (N, latent)."""
+        return self.to_latent(self.encoder(crops).flatten(1))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(N, latent) -> (N, 1, 64, 64, 64)."""
+        cube = self.from_latent(latents).unflatten(1, self._bottleneck_shape)
+        return self.decoder(cube)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.decode(self.encode(crops))
+
+
+def _cae_decoder(config: CAEConfig) -> nn.Sequential:
+    widths = config.channels[::-1]
+    parts: list[nn.Module] = [nn.Conv3d(config.bottleneck_channels, widths[0], 1)]
+    for a, b in zip(widths[:-1], widths[1:], strict=True):
+        parts += [_normed_conv(a, b, stride=1), _twice_as_large()]
+    if config.last_stage == "convolution":
+        parts += [_twice_as_large(), nn.Conv3d(widths[-1], 1, 5, padding=2)]
+    else:
+        parts += [_normed_conv(widths[-1], 1, stride=1), _twice_as_large()]
+    return nn.Sequential(*parts)
+
+
+def _normed_conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv3d(channels_in, channels_out, 5, stride=stride, padding=2)
+    return nn.Sequential(convolution, nn.BatchNorm3d(channels_out), nn.LeakyReLU())
+
+
+def _twice_as_large() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+
+
+# ----------------------------------------------------------------------------------- encoder
+
+
+class ResNetEncoder(nn.Module):
+    """3D ResNet18 without its head: (N, 1, 64, 64, 64) -> five feature maps.
+
+    Shapes for widths (a, b, c, d): a@32, a@16, b@8, c@4, d@2. The stem has stride 2, then max-pool.
+    """
+
+    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
+        super().__init__()
+        self.config = config
+        a, b, c, d = config.widths
+        self.conv1 = nn.Conv3d(1, a, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(a)
+        self.layer1 = _stage(a, a, 1, config.shortcut)
+        self.layer2 = _stage(a, b, 2, config.shortcut)
+        self.layer3 = _stage(b, c, 2, config.shortcut)
+        self.layer4 = _stage(c, d, 2, config.shortcut)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, crops: Tensor) -> list[Tensor]:
+        stem = F.relu(self.bn1(self.conv1(crops)), inplace=True)
+        features = [stem, self.layer1(F.max_pool3d(stem, 3, stride=2, padding=1))]
+        for stage in (self.layer2, self.layer3, self.layer4):
+            features.append(stage(features[-1]))
+        return features
+
+
+class ResidualBlock(nn.Module):
+    """Two 3^3 convolutions beside a shortcut."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(channels_out)
+        self.conv2 = nn.Conv3d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(channels_out)
+        self.stride = stride
+        self.padding_channels = channels_out - channels_in
+        if shortcut == "B" and (stride != 1 or channels_in != channels_out):
+            self.downsample = nn.Sequential(
+                nn.Conv3d(channels_in, channels_out, 1, stride=stride),
+                nn.BatchNorm3d(channels_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        return F.relu(out + self._shortcut(x), inplace=True)
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if hasattr(self, "downsample"):
+            return self.downsample(x)
+        if self.stride == 1 and self.padding_channels == 0:
+            return x
+        step = self.stride
+        thinned = x[:, :, ::step, ::step, ::step]
+        return F.pad(thinned, (0, 0, 0, 0, 0, 0, 0, self.padding_channels))
+
+
+def _stage(channels_in: int, channels_out: int, stride: int, shortcut: str) -> nn.Sequential:
+    return nn.Sequential(
+        ResidualBlock(channels_in, channels_out, stride, shortcut),
+        ResidualBlock(channels_out, channels_out, 1, shortcut),
+    )
+
+
+# ---------------------------------------------------------------------- U-Net and classifier
+
+
+class ResidualUNet(nn.Module):
+    """Encoder and mirrored decoder with skips: (N, 1, 64, 64, 64) -> logits of the same shape.
+
+    The architecture of MONAI's `FlexibleUNet(backbone="resnet18", spatial_dims=3)` with trilinear
+    upsampling; decoder channels are half of the widths and halve on to the last.
+    """
+
+    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
+        from monai.networks.nets.flexible_unet import SegmentationHead, UNetDecoder
+
+        super().__init__()
+        self.config = config
+        self.encoder = ResNetEncoder(config)
+        a, b, c, d = config.widths
+        channels = tuple(max(1, d // 2**halvings) for halvings in range(1, 6))
+        self.decoder = UNetDecoder(
+            spatial_dims=3,
+            encoder_channels=(1, a, a, b, c, d),
+            decoder_channels=channels,
+            act=("relu", {"inplace": True}),
+            norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
+            dropout=0.0,
+            bias=False,
+            upsample="nontrainable",
+            pre_conv="default",
+            interp_mode="linear",
+            align_corners=False,
+            is_pad=False,
+        )
+        self.head = SegmentationHead(3, channels[-1], 1, kernel_size=3)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        # MONAI's decoder drops its first entry, the input, and takes the others as skips.
+        return self.head(self.decoder([crops, *self.encoder(crops)], skip_connect=4))
+
+
+class Classifier(nn.Module):
+    """Encoder, global average pooling and an MLP: (N, 1, 64, 64, 64) -> logits (N, 2).
+
+    Logit 0 stands for normal, 1 for anomalous. The hidden layer is half as wide as the features
+    (512-256-2 at full width).
+    """
+
+    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ResNetEncoder(config)
+        features = config.widths[-1]
+        hidden = max(1, features // 2)
+        self.mlp = nn.Sequential(
+            nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 2)
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.mlp(self.encoder(crops)[-1].mean(dim=(2, 3, 4)))
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def channels_last(module: nn.Module, crops: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+    """Module and crops in the memory layout in which convolutions run fastest."""
+    layout = torch.channels_last_3d
+    return module.to(memory_format=layout), crops.to(memory_format=layout)

@@ -1,0 +1,169 @@
+"""What counts as a head MRI: judged from the header where that is enough, then from the voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ParanasalSSLLib.errors import UnsupportedScan
+
+
+@dataclass(frozen=True)
+class ScanLimits:
+    """What counts as a plausible head scan."""
+
+    spacing_mm: tuple[float, float] = (0.1, 15.0)
+    smallest_axis_voxels: int = 8
+    smallest_extent_mm: float = 80.0
+    largest_axis_voxels: int = 1024
+    most_voxels: int = 400_000_000
+    largest_shear: float = 2e-3  # cosine between axes that should be at right angles
+    ct_air_share: float = 0.05  # voxels between -1100 and -900: air in Hounsfield units
+    fewest_values: int = 24  # fewer distinct values: a mask or a label map
+    most_labels: int = 512  # more distinct values are no label map
+    label_agreement: float = 0.75  # neighbours of the same whole number: a label map
+
+
+LIMITS = ScanLimits()
+
+
+def refuse_shape(shape: tuple[int, ...], path: Path) -> None:
+    """Raise `UnsupportedScan` for what is not three-dimensional, tiny or huge."""
+    words = " x ".join(map(str, shape))
+    if len(shape) > 3:
+        raise UnsupportedScan(
+            f"{path} has {len(shape)} dimensions ({words}): a time, diffusion or vector series? "
+            "Save one three-dimensional volume of it and give that."
+        )
+    if len(shape) < 3 or min(shape) < LIMITS.smallest_axis_voxels:
+        raise UnsupportedScan(
+            f"{path} has {words} voxels: too few to show a head. "
+            "Give the whole series, not a single slice."
+        )
+    if max(shape) > LIMITS.largest_axis_voxels or np.prod(shape) > LIMITS.most_voxels:
+        raise UnsupportedScan(
+            f"{path} has {words} voxels: too many for a head MRI. Resample it to about 1 mm."
+        )
+
+
+def checked_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path) -> np.ndarray:
+    """Judge a voxel grid by its header alone.
+
+    Args:
+        shape: voxels along each axis.
+        affine: (4, 4) voxel index -> RAS mm.
+        path: named in errors only.
+
+    Returns:
+        The affine with axes exactly at right angles (rounding errors repaired).
+
+    Raises:
+        UnsupportedScan: not 3D, tiny, huge, singular, sheared, of implausible voxel size.
+    """
+    refuse_shape(shape, path)
+    affine = _right_angled(affine, path)
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    if extent.min() < LIMITS.smallest_extent_mm:
+        raise UnsupportedScan(
+            f"{path} covers only {' x '.join(f'{e:.0f}' for e in extent)} mm: too small for a "
+            f"head (at least {LIMITS.smallest_extent_mm:.0f} mm each way). Give the whole series."
+        )
+    return affine
+
+
+def _right_angled(affine: np.ndarray, path: Path) -> np.ndarray:
+    """The affine with axes exactly at right angles; refuses singular, implausible, sheared ones."""
+    affine = np.array(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise UnsupportedScan(
+            f"{path} has an orientation matrix that is not finite. Convert it again from DICOM."
+        )
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = LIMITS.spacing_mm
+    if (spacing < low).any() or (spacing > high).any():
+        raise UnsupportedScan(
+            f"{path} says its voxels are {' x '.join(f'{s:.3g}' for s in spacing)} mm; "
+            f"{low} to {high} mm are expected. Correct its header or convert it again from DICOM."
+        )
+    directions = affine[:3, :3] / spacing
+    cosines = directions.T @ directions - np.eye(3)
+    if abs(cosines).max() > LIMITS.largest_shear:
+        raise UnsupportedScan(
+            f"{path} has voxel axes that are not at right angles (sheared, singular or gantry "
+            "tilt). Resample it to a rectangular grid first."
+        )
+    u, _, vt = np.linalg.svd(directions)
+    affine[:3, :3] = (u @ vt) * spacing
+    return affine
+
+
+def refuse_modality(modality: str | None, path: Path) -> None:
+    """Raise `UnsupportedScan` for a DICOM modality other than MR; None is unknown and passes."""
+    if modality == "CT":
+        raise UnsupportedScan(
+            f"{path} is a CT. This tool is made for MRI only: give an MR series of the head."
+        )
+    if modality not in (None, "MR"):
+        raise UnsupportedScan(
+            f"{path} is of DICOM modality {modality}. Give an MR series of the head."
+        )
+
+
+def refuse_values(data: np.ndarray, modality: str | None, path: Path) -> None:
+    """Raise `UnsupportedScan` for voxels that no MR image has.
+
+    Args:
+        data: float32 (I, J, K).
+        modality: DICOM modality; where unknown (None), Hounsfield units give a CT away.
+        path: named in errors only.
+    """
+    low, high = float(data.min()), float(data.max())  # NaN anywhere makes both NaN
+    if not np.isfinite([low, high]).all():
+        count = data.size - int(np.isfinite(data).sum())
+        raise UnsupportedScan(
+            f"{path} holds {count} voxels that are not finite (NaN or infinite). "
+            "Replace them, for example by 0, and save it again."
+        )
+    if low == high:
+        raise UnsupportedScan(
+            f"{path} is empty: every voxel has the value {low:g}. Export the scan again."
+        )
+    if _is_label_map(data):
+        raise UnsupportedScan(
+            f"{path} holds only a few distinct values, as a mask or label map does. "
+            "Give the MR image itself."
+        )
+    if modality is None and _has_hounsfield_air(data):
+        refuse_modality("CT", path)
+
+
+def _rows(data: np.ndarray) -> np.ndarray:
+    """About 400,000 voxels: whole rows along the first axis, spread evenly over the volume."""
+    step = max(1, int(np.sqrt(data.size / 400_000)))
+    return data[:, step // 2 :: step, step // 2 :: step]
+
+
+def _is_label_map(data: np.ndarray) -> bool:
+    rows = _rows(data)
+    values, counts = np.unique(rows, return_counts=True)
+    if values.size < LIMITS.fewest_values:  # the sample may have missed some: look at all
+        seen: set[float] = set()
+        for plane in range(data.shape[2]):
+            seen.update(np.unique(data[:, :, plane]).tolist())
+            if len(seen) >= LIMITS.fewest_values:
+                return False
+        return True
+    if values.size > LIMITS.most_labels or (values != np.round(values)).any():
+        return False
+    # Many labels: the anatomical parcellations. Neighbours in a label are alike, in MR rarely so.
+    tissue = rows != values[counts.argmax()]
+    pairs = tissue[:-1] & tissue[1:]
+    return bool(pairs.any() and (rows[:-1] == rows[1:])[pairs].mean() > LIMITS.label_agreement)
+
+
+def _has_hounsfield_air(data: np.ndarray) -> bool:
+    rows = _rows(data)
+    air = ((rows > -1100) & (rows < -900)).mean()
+    return bool(rows.min() <= -900 and air > LIMITS.ct_air_share)

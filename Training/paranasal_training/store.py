@@ -1,0 +1,383 @@
+"""Crops on disk: what every stage of training reads, and the one place that knows the format.
+
+A crop store is a folder:
+
+- `crops.npy`: uint8 (N, 64, 64, 64); 0..255 stands for 0..1; axes as in `ParanasalSSLLib.crop`.
+- `lesions.npy` (optional): uint8 (N, 64, 64, 64), 1 inside a lesion.
+- `table.csv`: one line a row, see `COLUMNS`; `true_class`, `lesion_ml` and others that a simulation
+  knows may follow and are never read by training.
+- `store.json`: format version, shapes, SHA-256 of each file, and how it was made.
+
+A residual store holds `residuals.npy`, aligned with the rows of one crop store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ParanasalSSLLib.errors import BadStore
+from ParanasalSSLLib.files import write_whole
+
+FORMAT_VERSION = 1
+CROP_SHAPE = (64, 64, 64)
+COLUMNS = ("row", "patient", "side", "class", "label", "split", "source", "quality")
+SPLITS = ("train", "validation", "test", "unlabelled")
+REMAKE = "Make it again (for example with `paranasal simulate`)."
+
+
+@dataclass(frozen=True, eq=False)
+class CropStore:
+    """An opened, checked crop store.
+
+    Attributes:
+        folder: where it lies.
+        crops: uint8 (N, 64, 64, 64), mapped from disk, read-only.
+        lesions: uint8 (N, 64, 64, 64) of 0 and 1, or None.
+        table: one line a row; `class` and `label` are nullable integers.
+        info: how it was made ("simulated", "config", ...).
+        checksum: SHA-256 of `crops.npy`, names this store in other files.
+    """
+
+    folder: Path
+    crops: np.ndarray
+    lesions: np.ndarray | None
+    table: pd.DataFrame
+    info: dict[str, Any]
+    checksum: str
+
+    @classmethod
+    def open(cls, folder: str | Path, verify: bool = True) -> CropStore:
+        """Open a store and check that it is whole.
+
+        Args:
+            folder: the store.
+            verify: read all files once to compare their SHA-256 (about a second a gigabyte).
+
+        Raises:
+            BadStore: missing, damaged, incomplete or of another version.
+        """
+        folder = Path(folder)
+        record = _read_record(folder / "store.json", "crop store")
+        for name, digest in record["sha256"].items():
+            path = folder / name
+            if not path.is_file():
+                raise BadStore(f"{path} is missing, the crop store is incomplete. {REMAKE}")
+            if verify and _sha256(path) != digest:
+                raise BadStore(f"{path} is damaged or was changed after it was made. {REMAKE}")
+        crops = _map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
+        lesions = None
+        if "lesions.npy" in record["sha256"]:
+            lesions = _map_array(folder / "lesions.npy", (record["rows"], *CROP_SHAPE))
+        table = _read_table(folder / "table.csv", record["rows"])
+        return cls(folder, crops, lesions, table, record["info"], record["sha256"]["crops.npy"])
+
+    def rows(self, split: str | None = None, label: int | None = None) -> np.ndarray:
+        """int64 row numbers of one split and label (None: any), ascending.
+
+        Raises:
+            BadStore: no such split.
+        """
+        chosen = np.ones(len(self.table), bool)
+        if split is not None:
+            if split not in SPLITS:
+                raise BadStore(f"There is no split {split!r}; choose {', '.join(SPLITS)}.")
+            chosen &= (self.table["split"] == split).to_numpy()
+        if label is not None:
+            chosen &= (self.table["label"] == label).fillna(False).to_numpy(dtype=bool)
+        return np.flatnonzero(chosen)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """int64 labels (0 normal, 1 anomalous) of labelled rows.
+
+        Raises:
+            BadStore: one of the rows has no label.
+        """
+        labels = self.table["label"].iloc[rows]
+        if labels.isna().any():
+            raise BadStore(f"{self.folder}: rows without a label cannot be used for this.")
+        return labels.to_numpy(dtype=np.int64)
+
+
+class StoreWriter:
+    """Writes a crop store row by row; the folder appears under its name when all rows are there.
+
+    Example:
+        with StoreWriter(folder, rows=2, info={"simulated": True}) as writer:
+            writer.append(crop, {"patient": "sim-1", "side": "left", ...})
+
+    Args:
+        folder: where the store will be; must not exist yet, or be empty.
+        rows: how many rows will be appended.
+        lesions: whether each row comes with a lesion mask.
+        info: how the crops were made, plain JSON values.
+
+    Raises:
+        BadStore: the folder is not empty; fewer or more rows than said; a malformed crop or row.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        rows: int,
+        lesions: bool = False,
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise BadStore(f"{self.folder} is there already. Choose another folder, or remove it.")
+        self.rows = rows
+        self.info = dict(info or {})
+        self.table: list[dict[str, Any]] = []
+        self._temporary = self.folder.with_name(f".{uuid.uuid4().hex[:8]}.{self.folder.name}")
+        self._names = ["crops.npy", "lesions.npy"] if lesions else ["crops.npy"]
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def __enter__(self) -> StoreWriter:
+        self._temporary.mkdir(parents=True)
+        shape = (self.rows, *CROP_SHAPE)
+        for name in self._names:
+            self._arrays[name] = np.lib.format.open_memmap(
+                self._temporary / name, mode="w+", dtype=np.uint8, shape=shape
+            )
+        return self
+
+    def append(
+        self, crop: np.ndarray, row: Mapping[str, Any], lesion: np.ndarray | None = None
+    ) -> None:
+        """Add one crop, uint8 (64, 64, 64), with its table entries and, if promised, its mask."""
+        number = len(self.table)
+        if number >= self.rows:
+            raise BadStore(f"{self.folder}: more than the {self.rows} rows that were announced.")
+        if ("lesions.npy" in self._names) != (lesion is not None):
+            raise BadStore(f"{self.folder}: every row needs a lesion mask, or none has one.")
+        if crop.dtype != np.uint8 or crop.shape != CROP_SHAPE:
+            raise BadStore(
+                f"{self.folder}: row {number} is {crop.dtype} {crop.shape}, not uint8 {CROP_SHAPE}."
+            )
+        self._arrays["crops.npy"][number] = crop
+        if lesion is not None:
+            self._arrays["lesions.npy"][number] = lesion > 0
+        self.table.append({"row": number, **row})
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._arrays.clear()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if len(self.table) != self.rows:
+            raise BadStore(
+                f"{self.folder}: {len(self.table)} rows were written, {self.rows} announced."
+            )
+        for array in self._arrays.values():
+            array.flush()  # type: ignore[attr-defined]
+        table = _checked_table(pd.DataFrame(self.table), self.folder)
+        table.to_csv(self._temporary / "table.csv", index=False)
+        names = [*self._names, "table.csv"]
+        record = {
+            "format_version": FORMAT_VERSION,
+            "kind": "crop store",
+            "rows": self.rows,
+            "sha256": {name: _sha256(self._temporary / name) for name in names},
+            "info": self.info,
+        }
+        _write_json(self._temporary / "store.json", record)
+        if self.folder.exists():
+            self.folder.rmdir()
+        os.replace(self._temporary, self.folder)
+
+
+def write_store(
+    folder: str | Path,
+    crops: np.ndarray,
+    table: pd.DataFrame,
+    lesions: np.ndarray | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> CropStore:
+    """Write arrays that are in memory as a crop store, and open it. Errors: see `StoreWriter`."""
+    with StoreWriter(folder, len(crops), lesions is not None, info) as writer:
+        for number, row in enumerate(table.drop(columns="row", errors="ignore").to_dict("records")):
+            mask = None if lesions is None else lesions[number]
+            writer.append(crops[number], {str(k): v for k, v in row.items()}, mask)
+    return CropStore.open(folder)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualStore:
+    """Residuals of the rows of a crop store.
+
+    Attributes:
+        folder: where it lies.
+        residuals: uint8 (N, 64, 64, 64), mapped from disk; value / (255 * gain) is the residual.
+        done: bool (N,), rows that have been computed; others are 0.
+        info: `store` (checksum of the crop store), `gain`, `residual` (configuration), ...
+    """
+
+    folder: Path
+    residuals: np.ndarray
+    done: np.ndarray
+    info: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path, store: CropStore) -> ResidualStore:
+        """Open the residuals of `store`.
+
+        Raises:
+            BadStore: missing, damaged, incomplete, of another version or of another crop store.
+        """
+        folder = Path(folder)
+        info = _read_record(folder / "residuals.json", "residual store")
+        remake = "Make it again with `paranasal residuals`."
+        if info.get("store") != store.checksum:
+            raise BadStore(f"{folder} holds the residuals of other crops. {remake}")
+        residuals = _map_array(folder / "residuals.npy", store.crops.shape)
+        try:
+            done = np.load(folder / "done.npy", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BadStore(f"{folder / 'done.npy'} is missing or damaged. {remake}") from error
+        if done.shape != (len(store.table),) or done.dtype != bool:
+            raise BadStore(f"{folder / 'done.npy'} is damaged. {remake}")
+        return cls(folder, residuals, done, info)
+
+    @property
+    def gain(self) -> float:
+        """Residuals were multiplied by this before they were stored in 0..255."""
+        return float(self.info["gain"])
+
+
+class ResidualWriter:
+    """Writes residuals in any order and over several sittings.
+
+    Args:
+        folder: of the residual store; when it holds one with the same `info`, work goes on there.
+        store: the crops that the residuals belong to.
+        info: what they depend on, plain JSON values; must hold `gain`.
+
+    Raises:
+        BadStore: the folder holds residuals that were made in another way, or other files.
+    """
+
+    def __init__(self, folder: str | Path, store: CropStore, info: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        record = {
+            "format_version": FORMAT_VERSION,
+            "kind": "residual store",
+            "store": store.checksum,
+            **info,
+        }
+        if (self.folder / "residuals.json").exists():
+            found = ResidualStore.open(self.folder, store)
+            if found.info != json.loads(json.dumps(record)):
+                raise BadStore(
+                    f"{self.folder} holds residuals of another autoencoder or configuration. "
+                    "Choose another folder, or remove it."
+                )
+            self.done = found.done
+        else:
+            self._start(store, record)
+        path = self.folder / "residuals.npy"
+        self._array = np.lib.format.open_memmap(path, mode="r+")
+
+    def _start(self, store: CropStore, record: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "residuals.npy"
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=store.crops.shape).flush()
+        self.done = np.zeros(len(store.table), bool)
+        self._save_done()
+        _write_json(self.folder / "residuals.json", record)
+
+    def write(self, rows: np.ndarray, residuals: np.ndarray) -> None:
+        """Store uint8 (n, 64, 64, 64) residuals of n rows and remember that they are done."""
+        self._array[rows] = residuals
+        self._array.flush()
+        self.done[rows] = True
+        self._save_done()
+
+    def _save_done(self) -> None:
+        with write_whole(self.folder / "done.npy") as temporary:
+            np.save(temporary, self.done)
+
+
+def _read_record(path: Path, kind: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise BadStore(f"{path.parent} is no {kind} ({path.name} is missing). Check the path.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version, found = record["format_version"], record["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadStore(f"{path} is damaged. {REMAKE}") from error
+    if version != FORMAT_VERSION or found != kind:
+        raise BadStore(
+            f"{path} is a {found} of format version {version}; a {kind} of version "
+            f"{FORMAT_VERSION} is needed. Make it again with this version of the program."
+        )
+    required = {"rows", "sha256", "info"} if kind == "crop store" else {"store", "gain"}
+    if not required <= record.keys():
+        raise BadStore(f"{path} is damaged: {', '.join(sorted(required - record.keys()))} missing.")
+    return dict(record)
+
+
+def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BadStore(f"{path} is missing, truncated or damaged. {REMAKE}") from error
+    if array.shape != tuple(shape) or array.dtype != np.uint8:
+        raise BadStore(f"{path} is {array.dtype} {array.shape}, uint8 {shape} was expected.")
+    return np.asarray(array)
+
+
+def _read_table(path: Path, rows: int) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"patient": str, "source": str, "quality": str})
+    except (OSError, ValueError) as error:
+        raise BadStore(f"{path} is damaged and cannot be read as CSV. {REMAKE}") from error
+    if len(table) != rows:
+        raise BadStore(f"{path} has {len(table)} lines, {rows} were expected. {REMAKE}")
+    return _checked_table(table, path)
+
+
+def _checked_table(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    missing = set(COLUMNS) - set(table.columns)
+    if missing:
+        raise BadStore(f"{path}: the table lacks the columns {', '.join(sorted(missing))}.")
+    wrong = set(table["split"]) - set(SPLITS)
+    if wrong:
+        raise BadStore(f"{path}: unknown splits {sorted(map(str, wrong))}; known are {SPLITS}.")
+    table = table.copy()
+    for column in ("class", "label"):
+        table[column] = table[column].astype("Int64")
+    labels = set(table["label"].dropna().astype(int))
+    if not labels <= {0, 1}:
+        raise BadStore(f"{path}: labels are 0 (normal), 1 (anomalous) or empty; found {labels}.")
+    return table
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
