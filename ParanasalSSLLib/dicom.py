@@ -34,6 +34,7 @@ from ParanasalSSLLib.volume import (
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 MOST_UNPACKED_BYTES = 4_000_000_000
 MOST_FILES = 20_000
@@ -56,6 +57,21 @@ _TAGS = [
     "NumberOfFrames",
     "PhotometricInterpretation",
 ]
+_PIXEL_TAGS = [
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelData",
+]
+_PIXEL_DATA = 0x7FE0_0010
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,15 +373,11 @@ def _places(heights: np.ndarray, folder: Path) -> np.ndarray:
 
 def _voxels(stack: Stack, folder: Path) -> np.ndarray:
     """float32 (columns, rows, slices), rescaled as DICOM says, missing slices filled in."""
-    import SimpleITK as sitk
-
     slices = np.empty(stack.shape[::-1], np.float32)
     for place, header in zip(stack.places, stack.headers, strict=True):
-        # One by one: the places are ours, ITK's series reader would space the slices evenly.
         try:
-            image = sitk.ReadImage(str(header.path), sitk.sitkFloat32, "GDCMImageIO")
-            slices[place] = sitk.GetArrayViewFromImage(image).reshape(header.shape)
-        except (RuntimeError, ValueError) as error:
+            slices[place] = _pixels(header.path).reshape(header.shape)
+        except Exception as error:  # pydicom lets almost anything out of a damaged file
             raise UnreadableScan(
                 f"{folder} holds a DICOM image that is truncated, damaged or compressed in a way "
                 "that is not read here. Copy or export the series again, uncompressed."
@@ -373,3 +385,30 @@ def _voxels(stack: Stack, folder: Path) -> np.ndarray:
     for place in np.setdiff1d(np.arange(len(slices)), stack.places):
         slices[place] = (slices[place - 1] + slices[place + 1]) / 2
     return slices.transpose(2, 1, 0)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """float32 (rows, columns) of one file, rescaled.
+
+    Plain pixels are taken by pydicom, which can stop behind them (GDCM took 5 s over 2.5 MB of
+    zeros at the end of one file). Compressed ones are left to GDCM.
+    """
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
+
+    def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return tag.group == 0 or tag > _PIXEL_DATA  # group 0: zeros
+
+    tags: list[BaseTag | int] = [Tag(name) for name in _PIXEL_TAGS]
+    with path.open("rb") as file:
+        data = read_partial(file, is_behind, specific_tags=tags)
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        import SimpleITK as sitk
+
+        image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
+        return sitk.GetArrayFromImage(image)
+    pixels = data.pixel_array.astype(np.float32)
+    slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
+    pixels *= 1.0 if slope is None else float(slope)
+    pixels += 0.0 if intercept is None else float(intercept)
+    return pixels

@@ -8,6 +8,7 @@ not need, is MONAI's own.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,10 +113,42 @@ def _cae_decoder(config: CAEConfig) -> nn.Sequential:
     for a, b in zip(widths[:-1], widths[1:], strict=True):
         parts += [_normed_conv(a, b, stride=1), _twice_as_large()]
     if config.last_stage == "convolution":
-        parts += [_twice_as_large(), nn.Conv3d(widths[-1], 1, 5, padding=2)]
+        parts += [_twice_as_large(), LastConvolution(widths[-1])]
     else:
         parts += [_normed_conv(widths[-1], 1, stride=1), _twice_as_large()]
     return nn.Sequential(*parts)
+
+
+class LastConvolution(nn.Conv3d):
+    """A plain 5^3 convolution to one channel, (N, C, D, H, W) -> (N, 1, D, H, W).
+
+    Convolutions to a single channel leave most of a processor's vector lanes idle. On the CPU blocks
+    of 2 x 2 x 4 neighbouring results are therefore computed as 16 channels of a strided convolution
+    whose kernels are shifted copies of the one kernel: the same numbers, two to three times as fast.
+    """
+
+    BLOCK = (2, 2, 4)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        divisible = all(n % b == 0 for n, b in zip(x.shape[2:], self.BLOCK, strict=True))
+        if x.device.type != "cpu" or not divisible:
+            return super().forward(x)
+        return self._in_blocks(x)
+
+    def _in_blocks(self, x: Tensor) -> Tensor:
+        di, dj, dk = self.BLOCK
+        shifts = itertools.product(range(di), range(dj), range(dk))
+        kernels = [
+            F.pad(self.weight, (k, dk - 1 - k, j, dj - 1 - j, i, di - 1 - i)) for i, j, k in shifts
+        ]
+        assert self.bias is not None
+        bias = self.bias.expand(len(kernels))
+        blocks = F.conv3d(x, torch.cat(kernels), bias, stride=self.BLOCK, padding=2)
+        blocks = blocks.unflatten(1, self.BLOCK).permute(0, 4, 1, 5, 2, 6, 3)
+        return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
 
 
 def _normed_conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ParanasalSSLLib import cli, outputs, predict
+from ParanasalSSLLib import cli, outputs, predict, report
 from ParanasalSSLLib.boxes import SinusBox, write_boxes
 from ParanasalSSLLib.cli import main, plan_jobs
 from ParanasalSSLLib.errors import BadBundle
@@ -40,6 +40,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
     monkeypatch.setattr(predict, "localize", lambda volume: found)
     monkeypatch.setattr(cli, "_load_bundle", lambda model, device: toolbox.bundle)
+    monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         return main(["predict", *map(str, arguments), "-o", str(tmp_path / "out")])

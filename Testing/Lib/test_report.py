@@ -36,8 +36,8 @@ def test_letters_say_where_picture_points_lie(
     """A lamp that lies towards a letter shines at that letter's edge of the picture."""
     left, right, top, bottom = orientation.letters
     edges = {left: (32, 8), right: (32, 56), top: (56, 32), bottom: (8, 32)}
+    lamp = toolbox.head(axes)
     for letter, row_and_column in edges.items():
-        lamp = toolbox.head(axes)
         away = np.zeros(3)
         away[TOWARDS[letter]] = 24.0 if letter in "RAS" else -24.0
         middle = lamp.center_ras_mm

@@ -1,0 +1,59 @@
+"""What belongs to a scan: node references and attributes of its volume node.
+
+They are saved with the scene, so that a reloaded scene is complete, every scan of a scene keeps its
+own boxes and results, and a second run replaces the first one's nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
+
+PREFIX = "ParanasalSSL."
+
+
+def belonging(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
+    """The node of that role ("residual", "left box", ...), if the scan has one."""
+    return scan.GetNodeReference(PREFIX + role)
+
+
+def obtainBelonging(
+    scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: str
+) -> vtkMRMLNode:
+    """The node of that role; made, named and put beside the scan in the hierarchy if there is none."""
+    node = belonging(scan, role)
+    if node is None:
+        node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
+        scan.SetNodeReferenceID(PREFIX + role, node.GetID())
+        _putBeside(scan, node)
+    return node
+
+
+def removeBelonging(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
+    """Take the node of that role out of the scene."""
+    node = belonging(scan, role)
+    if node is not None:
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def note(node: vtkMRMLNode, key: str, value: str | None) -> None:
+    """Write a small fact on a node; None removes it."""
+    if value is None:
+        node.RemoveAttribute(PREFIX + key)
+    else:
+        node.SetAttribute(PREFIX + key, value)
+
+
+def noted(node: vtkMRMLNode, key: str) -> str | None:
+    """The fact that `note` wrote."""
+    return node.GetAttribute(PREFIX + key)
+
+
+def _putBeside(scan: vtkMRMLScalarVolumeNode, node: Any) -> None:
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    if hierarchy is None:
+        return
+    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(scan))
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)

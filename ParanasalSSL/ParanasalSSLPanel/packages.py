@@ -1,0 +1,96 @@
+"""Installs what the library needs beyond what Slicer ships, when it is first needed, after asking."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import subprocess
+
+from ParanasalSSLLib.errors import ParanasalError
+from slicer.i18n import tr as _
+
+REQUESTER = "ParanasalSSL"
+MINIMUM_TORCH = "2.5"
+
+
+class PackagesMissing(ParanasalError):
+    """The user declined an installation, or it failed; the message says how to go on."""
+
+
+def ensurePackages(requirementsPath: str) -> None:
+    """Have PyTorch and the packages of the requirements file, asking the user before any download.
+
+    PyTorch comes first and through its own extension, which picks the build that fits the GPU;
+    otherwise pip would pull in any build as a dependency of the other packages.
+
+    Raises:
+        PackagesMissing: declined, offline, or an extension or Slicer itself is too old.
+    """
+    _ensureTorch()
+    _ensureRequirements(requirementsPath)
+
+
+def _ensureTorch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        _installTorch()
+    _refuseOldTorch()
+
+
+def _installTorch() -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        raise PackagesMissing(
+            _(
+                "PyTorch is needed. Install the extension PyTorch (View > Extensions Manager), "
+                "restart Slicer and try again."
+            )
+        ) from error
+    torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+        askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
+    )
+    if torch is None:
+        raise PackagesMissing(
+            _(
+                "PyTorch was not installed, so the scan cannot be scored. Try again and agree to "
+                "the installation, or install it in the module PyTorch Utils."
+            )
+        )
+
+
+def _refuseOldTorch() -> None:
+    version = importlib.metadata.version("torch")
+    numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
+    if numbers < tuple(int(part) for part in MINIMUM_TORCH.split(".")):
+        raise PackagesMissing(
+            _(
+                "PyTorch {version} is too old; {minimum} or newer is needed. Uninstall it in the "
+                "module PyTorch Utils, restart Slicer and try again."
+            ).format(version=version, minimum=MINIMUM_TORCH)
+        )
+
+
+def _ensureRequirements(path: str) -> None:
+    try:
+        import slicer.packaging as packaging
+    except ImportError as error:
+        raise PackagesMissing(
+            _("Slicer 5.12 or newer is needed to install the Python packages.")
+        ) from error
+    try:
+        packaging.pip_ensure(packaging.load_requirements(path), requester=REQUESTER)
+    except RuntimeError as error:
+        raise PackagesMissing(
+            _(
+                "The Python packages were not installed, so the scan cannot be processed. Try "
+                "again and agree to the installation."
+            )
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise PackagesMissing(
+            _(
+                "Installing the Python packages failed (see the log, View > Error Log). Without "
+                "network access, install the packages listed in {path} from wheels with "
+                "PythonSlicer -m pip install --no-index --find-links FOLDER."
+            ).format(path=path)
+        ) from error

@@ -1,0 +1,69 @@
+"""From a volume node to the library's `Volume`, in world coordinates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+from ParanasalSSLLib.errors import UnsupportedScan
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.volume import Volume
+
+
+def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
+    """The scan as the library wants it, checked as the library checks files.
+
+    Raises:
+        UnsupportedScan: no voxels, several values a voxel, a warp as parent transform, or what
+            `checked_volume` refuses (CT, label map, ...).
+    """
+    from ParanasalSSLLib.volume import Provenance, checked_volume
+
+    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+        raise UnsupportedScan(
+            _("{name} holds no image. Load the scan again.").format(name=node.GetName())
+        )
+    voxels = slicer.util.arrayFromVolume(node)
+    if voxels.ndim != 3:
+        raise UnsupportedScan(
+            _("{name} has several values a voxel. Choose the grey MR series.").format(
+                name=node.GetName()
+            )
+        )
+    data = np.ascontiguousarray(voxels.transpose(2, 1, 0), dtype=np.float32)  # k, j, i -> i, j, k
+    provenance = Provenance("memory", _dicomModality(node))
+    return checked_volume(data, worldAffine(node), provenance, Path(node.GetName()))
+
+
+def worldAffine(node: vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """(4, 4) voxel index (i, j, k, 1) -> RAS mm of the world, parent transforms included."""
+    ijkToNode = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(ijkToNode)
+    affine = slicer.util.arrayFromVTKMatrix(ijkToNode)
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return affine
+    if not transform.IsTransformToWorldLinear():
+        raise UnsupportedScan(
+            _("{name} is warped by a transform. Harden the transform first (module Data).").format(
+                name=node.GetName()
+            )
+        )
+    nodeToWorld = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(nodeToWorld)
+    return slicer.util.arrayFromVTKMatrix(nodeToWorld) @ affine
+
+
+def _dicomModality(node: vtkMRMLScalarVolumeNode) -> str | None:
+    """The modality that Slicer's DICOM module noted for the series; None for other files."""
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    if hierarchy is None:
+        return None
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), name) or None
