@@ -88,7 +88,7 @@ def read_boxes(path: str | Path) -> dict[Side, SinusBox]:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadBoxes(f"{path.name} cannot be read as a file of boxes: {error}.") from error
     try:
         if isinstance(content, dict) and "markups" in content:
@@ -148,14 +148,17 @@ def _from_own_format(content: Any) -> list[SinusBox]:
 def _from_markup(markup: dict[str, Any]) -> SinusBox:
     if markup["type"] != "ROI":
         raise BadBoxes(f"a markup of type {markup['type']} was found where ROIs are expected.")
-    to_ras = _LPS_TO_RAS if markup.get("coordinateSystem", "LPS") in ("LPS", 0) else np.eye(3)
+    system = markup.get("coordinateSystem", "LPS")
+    if system not in ("LPS", "RAS"):
+        raise BadBoxes(f'its coordinate system is {system!r}; "LPS" or "RAS" is expected.')
+    to_ras = _LPS_TO_RAS if system == "LPS" else np.eye(3)
     size = np.array(markup["size"], float)
     if np.ptp(size) > 0.5:
         raise BadBoxes(f"a box of {size.round(1).tolist()} mm was found; a cube is expected.")
     # Slicer stores the object-to-node matrix row by row; its columns are the ROI's axes.
     unturned = to_ras  # a file without orientation means axes along the RAS ones
     orientation = np.array(markup.get("orientation", unturned), float).reshape(3, 3)
-    center = to_ras @ np.array(markup["center"], float)
+    center = np.diag(to_ras) * np.array(markup["center"], float)
     rotation = to_ras @ orientation
     origin = "registration" if markup.get("description") == "registration" else "hand"
     return SinusBox(_side_of(markup), center, rotation, float(size.mean()), origin)

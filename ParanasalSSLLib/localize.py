@@ -30,6 +30,7 @@ class LocalizeConfig:
     fine_mm: float = 3.0
     histogram_bins: int = 32
     start_angles_deg: tuple[float, ...] = (-24.0, 24.0)  # about each axis, one at a time
+    start_scales: tuple[float, ...] = (1.0, 1.2)  # of the scan's head relative to the template's
     coarse_candidates: int = 4
     coarse_iterations: int = 60
     fine_candidates: int = 2
@@ -105,9 +106,17 @@ class _Search:
         self.moving_fine = _shrunk(scan, config.fine_mm)
 
     def best_starts(self) -> list[sitk.Transform]:
-        """Rigid transforms, coarsely aligned from the most promising poses, best and different first."""
+        """Similarity transforms, coarsely aligned from the most promising poses.
+
+        The best comes first, then the best of those that differ from it.
+        """
         coarse = self._registration(self.config.coarse_iterations, coarse=True)
-        starts = [self._start(a, by_mass) for a in self._start_angles() for by_mass in (True, False)]
+        starts = [
+            self._start(angles, scale, by_mass)
+            for scale in self.config.start_scales
+            for angles in self._start_angles()
+            for by_mass in (True, False)
+        ]
         values = [self._value(coarse, start) for start in starts]
         order = sorted(range(len(starts)), key=lambda i: values[i])
         upright = min((0, 1), key=lambda i: values[i])  # heads are upright far more often than not
@@ -149,8 +158,10 @@ class _Search:
                 angles.append((turned[0], turned[1], turned[2]))
         return angles
 
-    def _start(self, angles_deg: tuple[float, float, float], by_mass: bool) -> sitk.Transform:
-        """A rigid start with the images' centres (of mass, or geometric) on one another."""
+    def _start(
+        self, angles_deg: tuple[float, float, float], scale: float, by_mass: bool
+    ) -> sitk.Transform:
+        """A start with the images' centres (of mass, or geometric) on one another."""
         import SimpleITK as sitk
 
         kind = sitk.CenteredTransformInitializerFilter
@@ -158,8 +169,12 @@ class _Search:
         euler = sitk.CenteredTransformInitializer(
             self.fixed_coarse, self.moving_coarse, sitk.Euler3DTransform(), mode
         )
-        start = sitk.Euler3DTransform(euler)
-        start.SetRotation(*np.deg2rad(angles_deg).tolist())
+        turned = sitk.Euler3DTransform(euler)
+        turned.SetRotation(*np.deg2rad(angles_deg).tolist())
+        start = sitk.Similarity3DTransform()
+        start.SetCenter(turned.GetCenter())
+        start.SetMatrix([scale * entry for entry in turned.GetMatrix()])
+        start.SetTranslation(turned.GetTranslation())
         return start
 
     def _registration(self, iterations: int, coarse: bool) -> sitk.ImageRegistrationMethod:

@@ -36,7 +36,9 @@ class CAEConfig:
 
     def __post_init__(self) -> None:
         if self.last_stage not in ("convolution", "paper_code"):
-            raise ValueError(f"last_stage is 'convolution' or 'paper_code', not {self.last_stage!r}")
+            raise ValueError(
+                f"last_stage is 'convolution' or 'paper_code', not {self.last_stage!r}"
+            )
         _check_positive("CAE channels", (self.latent, self.bottleneck_channels, *self.channels))
         if len(self.channels) > 5:
             raise ValueError("a CAE has at most five stages, 64 voxels cannot be halved more often")
@@ -84,10 +86,7 @@ class CAE(nn.Module):
         self._bottleneck_shape = (config.bottleneck_channels, edge, edge, edge)
         flat = config.bottleneck_channels * edge**3
         self.encoder = nn.Sequential(
-            *(
-                _normed_conv(a, b, stride=2)
-                for a, b in zip(widths[:-1], widths[1:], strict=True)
-            ),
+            *(_normed_conv(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)),
             nn.Conv3d(widths[-1], config.bottleneck_channels, 1),
         )
         self.to_latent = nn.Linear(flat, config.latent)
@@ -186,8 +185,12 @@ class ResNetEncoder(nn.Module):
     def forward(self, crops: Tensor) -> list[Tensor]:
         stem = F.relu(self.bn1(self.conv1(crops)), inplace=True)
         features = [stem, self.layer1(F.max_pool3d(stem, 3, stride=2, padding=1))]
-        for stage in (self.layer2, self.layer3, self.layer4):
+        for stage in (self.layer2, self.layer3):
             features.append(stage(features[-1]))
+        # No autocast here: on the CPU, torch 2.13 leaves uninitialised memory in the bf16 gradients
+        # of 3^3 convolutions over 2^3 voxels. This stage costs next to nothing.
+        with torch.autocast(crops.device.type, enabled=False):
+            features.append(self.layer4(features[-1].float()))
         return features
 
 

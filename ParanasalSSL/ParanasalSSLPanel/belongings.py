@@ -22,7 +22,7 @@ def belonging(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
 def obtainBelonging(
     scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: str
 ) -> vtkMRMLNode:
-    """The node of that role; made, named and put beside the scan in the hierarchy if there is none."""
+    """The node of that role; if there is none, it is made, named and put beside the scan."""
     node = belonging(scan, role)
     if node is None:
         node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
@@ -55,5 +55,6 @@ def _putBeside(scan: vtkMRMLScalarVolumeNode, node: Any) -> None:
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     if hierarchy is None:
         return
-    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(scan))
-    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+    scanItem, nodeItem = (hierarchy.GetItemByDataNode(each) for each in (scan, node))
+    if hierarchy.GetInvalidItemID() not in (scanItem, nodeItem):
+        hierarchy.SetItemParent(nodeItem, hierarchy.GetItemParent(scanItem))

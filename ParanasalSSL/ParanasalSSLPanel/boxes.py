@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-from ParanasalSSLLib.errors import BadBoxes
-from ParanasalSSLLib.sinuses import SINUSES, Side
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.errors import BadBoxes
+from ParanasalSSLLib.sinuses import SINUSES, Side
 from ParanasalSSLPanel.belongings import belonging, note, noted, obtainBelonging
 from ParanasalSSLPanel.scans import worldAffine
 
@@ -33,7 +33,7 @@ def boxNode(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode 
 def showBoxes(
     scan: vtkMRMLScalarVolumeNode, boxes: Mapping[Side, SinusBox], quality: Quality
 ) -> dict[Side, vtkMRMLMarkupsROINode]:
-    """Put (or move) the ROIs of a scan to `boxes` and remember where they were placed, and how well.
+    """Put (or move) the ROIs of a scan to `boxes`; remember where they were placed, and how well.
 
     The ROIs lie in world coordinates, whatever transform the scan is under.
     """

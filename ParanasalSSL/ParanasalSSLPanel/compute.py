@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ ProgressSink = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class SinusFinding:
-    """The numbers of one sinus: calibrated probability 0..1, decision, volume of the marked part."""
+    """The numbers of one sinus: calibrated probability 0..1, decision, marked volume."""
 
     probability: float
     anomalous: bool

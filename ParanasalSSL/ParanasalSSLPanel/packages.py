@@ -1,4 +1,4 @@
-"""Installs what the library needs beyond what Slicer ships, when it is first needed, after asking."""
+"""Installs what the library needs beyond what Slicer ships: on first need, and after asking."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib.metadata
 import importlib.util
 import subprocess
 
-from ParanasalSSLLib.errors import ParanasalError
 from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import ParanasalError
 
 REQUESTER = "ParanasalSSL"
 MINIMUM_TORCH = "2.5"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 import vtk
-from ParanasalSSLLib.errors import UnsupportedScan
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import UnsupportedScan
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.volume import Volume
@@ -20,7 +21,7 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
     """The scan as the library wants it, checked as the library checks files.
 
     Raises:
-        UnsupportedScan: no voxels, several values a voxel, a warp as parent transform, or what
+        UnsupportedScan: no voxels, several values a voxel, a frame of a sequence, a warp, or what
             `checked_volume` refuses (CT, label map, ...).
     """
     from ParanasalSSLLib.volume import Provenance, checked_volume
@@ -29,16 +30,29 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
         raise UnsupportedScan(
             _("{name} holds no image. Load the scan again.").format(name=node.GetName())
         )
-    voxels = slicer.util.arrayFromVolume(node)
-    if voxels.ndim != 3:
+    if node.GetImageData().GetNumberOfScalarComponents() != 1:
         raise UnsupportedScan(
             _("{name} has several values a voxel. Choose the grey MR series.").format(
                 name=node.GetName()
             )
         )
+    if _isFrame(node):
+        raise UnsupportedScan(
+            _(
+                "{name} is one frame of a time or diffusion series (a 4D file). Make a copy of the "
+                "frame that you want (module Data: Clone) and choose that."
+            ).format(name=node.GetName())
+        )
+    voxels = slicer.util.arrayFromVolume(node)
     data = np.ascontiguousarray(voxels.transpose(2, 1, 0), dtype=np.float32)  # k, j, i -> i, j, k
     provenance = Provenance("memory", _dicomModality(node))
     return checked_volume(data, worldAffine(node), provenance, Path(node.GetName()))
+
+
+def _isFrame(node: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether the volume shows what a sequence browser puts there, and so changes with time."""
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    return any(browser.IsProxyNode(node.GetID()) for browser in browsers)
 
 
 def worldAffine(node: vtkMRMLScalarVolumeNode) -> np.ndarray:
@@ -65,5 +79,8 @@ def _dicomModality(node: vtkMRMLScalarVolumeNode) -> str | None:
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     if hierarchy is None:
         return None
+    item = hierarchy.GetItemByDataNode(node)
+    if item == hierarchy.GetInvalidItemID():
+        return None
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-    return hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), name) or None
+    return hierarchy.GetItemAttribute(item, name) or None

@@ -147,7 +147,6 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
 
     lap("import (SimpleITK, scipy, ...)")
     from ParanasalSSLLib.bundle import load_bundle, shipped_bundle_path
-
     from ParanasalSSLLib.predict import FoundSinuses, score_sinuses
     from ParanasalSSLLib.report import write_html_report
 

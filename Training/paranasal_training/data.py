@@ -99,6 +99,7 @@ class BatchLoader:
             raise BadConfig(f"batch_size is 1 or more, not {batch_size}.")
         self.data, self.batch_size = data, batch_size
         self.sampler = EpochOrder(len(data), seed, shuffle)
+        self.batch_sampler = None  # Lightning asks for one
 
     def __len__(self) -> int:
         if self.sampler.shuffle:

@@ -1,14 +1,52 @@
-"""LARS, and the learning rate over the course of a run."""
+"""Optimisers by name, LARS, and the learning rate over the course of a run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from dataclasses import dataclass
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ParanasalSSLLib.errors import BadConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Which optimiser, and how its learning rate goes."""
+
+    name: Literal["adam", "adamw", "lars"] = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = 0.0  # linear rise from 0, before the schedule
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
+            raise BadConfig(
+                "optimizer: lr is above 0; weight_decay and warmup_epochs are 0 or more."
+            )
+
+
+def make_optimizer(
+    config: OptimizerConfig, parameters: Iterable[Tensor], epochs: int, steps_per_epoch: int
+) -> tuple[Optimizer, LambdaLR]:
+    """The optimiser and its schedule, which is to be stepped once a batch."""
+    values = {"lr": config.lr, "weight_decay": config.weight_decay}
+    optimizer: Optimizer
+    if config.name == "lars":
+        optimizer = LARS(parameters, **values)
+    elif config.name == "adamw":
+        optimizer = torch.optim.AdamW(parameters, **values, fused=True)
+    else:
+        optimizer = torch.optim.Adam(parameters, **values, fused=True)
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    steps = epochs * steps_per_epoch if config.schedule == "cosine" else None
+    return optimizer, LambdaLR(optimizer, learning_rate_factor(warmup, steps))
 
 
 class LARS(Optimizer):
@@ -83,12 +121,19 @@ class LARS(Optimizer):
         return (gradient + decay * parameter) * ratio
 
 
-def warmup_cosine(steps: int, warmup: int) -> Callable[[int], float]:
-    """Factor of the learning rate at each step: linear rise over `warmup`, then cosine to 0."""
+def learning_rate_factor(warmup: int, steps: int | None) -> Callable[[int], float]:
+    """Factor of the learning rate at each step.
+
+    Args:
+        warmup: steps of linear rise.
+        steps: steps of the whole run, for a cosine that ends in 0; None stays at 1.
+    """
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
+        if steps is None:
+            return 1.0
         progress = (step - warmup) / max(1, steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

@@ -252,7 +252,12 @@ def _write(
     kinds = by_kind[["found", "largest_part_on_lesion", "dice"]].mean().round(2)
     lines = ["### Real sinuses as they are", "", _markdown(clear), ""]
     lines += ["### Inserted lesions by volume", "", _markdown(_by_volume(lesions).reset_index())]
-    lines += ["", "### Inserted lesions of 2 ml or more by kind", "", _markdown(kinds.reset_index())]
+    lines += [
+        "",
+        "### Inserted lesions of 2 ml or more by kind",
+        "",
+        _markdown(kinds.reset_index()),
+    ]
     lines += ["", "### Bars", ""]
     figures = (
         bars.clear_below_threshold,
@@ -262,7 +267,7 @@ def _write(
     )
     for (bar, met), figure in zip(bars.met.items(), figures, strict=True):
         lines.append(f"- {bar}: {figure} ({'met' if met else 'NOT met'})")
-    summary = {"bundle": bundle.card.name, "bars": bars.__dict__, "met": bars.met}
+    summary = {"weights_sha256": bundle.card.weights_sha256, "bars": bars.__dict__, "met": bars.met}
     output.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("clear.csv", clear.to_csv(index=False)),
@@ -303,5 +308,3 @@ def _draw_planes(axes: list[Axes], result: SinusResult) -> None:
         outline = result.mask.take(at, axis).T
         if outline.any():
             panel.contour(outline, [0.5], colors="gold", linewidths=0.8)
-
-

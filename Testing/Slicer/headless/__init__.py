@@ -5,8 +5,8 @@ segmentations, markups, subject hierarchy and terminology logics, reading and wr
 and of .mrb scenes, and `slicer.util`.
 
 What is stood in for, since it exists only inside the application: `slicer.app` and the dispatch of
-file types (`application.py`), the base classes of scripted modules, parameter nodes, translation and
-package installation (`scripting.py`), and the panel's widgets, which hold values and call back, but
+file types (`application.py`); the base classes of scripted modules, parameter nodes, translations
+and package installation (`scripting.py`); the panel's widgets, which hold values and call back, but
 draw nothing (`panel.py`). So a test that passes here was run on Slicer's libraries, not in Slicer.
 
     slicer = headless.install()            # once per process

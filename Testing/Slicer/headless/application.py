@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from headless import panel, scripting
 
@@ -16,7 +16,7 @@ SLICE_VIEWS = ("Red", "Green", "Yellow")
 
 
 def install() -> ModuleType:
-    """Make `import slicer`, `import qt` and `import ctk` work as module code expects; return slicer."""
+    """Make `import slicer`, `import qt` and `import ctk` work for module code; return slicer."""
     sys.modules["qt"] = panel.make_qt()
     sys.modules["ctk"] = panel.make_ctk()
     import slicer
@@ -78,6 +78,7 @@ class Core:
             "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
             "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
             "Markups": slicer.vtkSlicerMarkupsLogic,
+            "Sequences": slicer.vtkSlicerSequencesLogic,
         }
         self.logics = {name: self._connected(name, kind()) for name, kind in kinds.items()}
         self._add_views(slicer)
@@ -115,9 +116,9 @@ class Core:
 
 
 class FileAccess:
-    """`slicer.app.coreIOManager()`: chooses the reader by suffix; reading itself is Slicer's own."""
+    """`slicer.app.coreIOManager()`: picks the reader by suffix; reading itself is Slicer's own."""
 
-    TYPES = {".mrb": "SceneFile", ".mrml": "SceneFile", ".tsv": "TableFile"}
+    TYPES: ClassVar = {".mrb": "SceneFile", ".mrml": "SceneFile", ".tsv": "TableFile"}
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -154,7 +155,7 @@ class FileAccess:
 
 
 class Application:
-    """`slicer.app`. Testing mode is on, so that `slicer.util`'s message boxes only write to the log."""
+    """`slicer.app`, in testing mode, so that `slicer.util`'s message boxes only write a log."""
 
     applicationName = "Slicer"
     majorVersion, minorVersion = 5, 13
@@ -196,7 +197,7 @@ class Application:
     def testingEnabled(self) -> bool:
         return True
 
-    def processEvents(self) -> None:
+    def processEvents(self, flags: Any = None) -> None:
         pass
 
     def setOverrideCursor(self, cursor: Any) -> None:

@@ -79,7 +79,10 @@ class Widget:
 def make_qt() -> ModuleType:
     """As much of PythonQt's `qt` as module code names."""
     module = ModuleType("qt")
-    module.__dict__.update(Qt=SimpleNamespace(WaitCursor=3), QIcon=lambda path: path)
+    module.__dict__.update(
+        Qt=SimpleNamespace(WaitCursor=3),
+        QEventLoop=SimpleNamespace(ExcludeUserInputEvents=1),
+    )
     return module
 
 

@@ -1,8 +1,8 @@
 """Stand-ins for the Python packages of the application: base classes of scripted modules,
 `slicer.i18n`, `slicer.packaging`, `slicer.parameterNodeWrapper`.
 
-They keep the names and the behaviour that module code relies on, in the fewest lines; parameter nodes
-store the same way as Slicer's (parameters and node references of a vtkMRMLScriptedModuleNode).
+They keep the names and the behaviour that module code relies on, in the fewest lines; parameter
+nodes store as Slicer's do (parameters and node references of a vtkMRMLScriptedModuleNode).
 """
 
 from __future__ import annotations

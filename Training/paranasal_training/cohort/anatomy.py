@@ -136,7 +136,9 @@ def _paint_lateral_and_below(
     depth = -z - walls.floor
     mouth = soft(bottom + z, 0.8)
     canvas.paint(mouth, contrast.air if rng.random() < 0.3 else contrast.muscle * 1.1)
-    alveolus = smooth_intersection([1.0 - depth, depth - (bottom - walls.floor), (x - 3).abs() - 9], 2)
+    alveolus = smooth_intersection(
+        [1.0 - depth, depth - (bottom - walls.floor), (x - 3).abs() - 9], 2
+    )
     canvas.paint(soft(alveolus - 1.0), contrast.cortex)
     canvas.paint(soft(alveolus + 1.0), contrast.marrow)
     palate = smooth_intersection([4 - x, (z + walls.floor + 1.5).abs() - 2.0], 1.5)

@@ -125,5 +125,3 @@ def paint_donor(donor: Donor, variant: Variant, rng: np.random.Generator) -> Ana
     bright = float(np.percentile(image[::2, ::2, ::2].numpy(), 95))
     # Mucosa and secretions range from darker than muscle (T1 fluid) to the brightest (T2).
     return Anatomy(image, lumen.clamp(0, 1), max(0.22, bright * rng.uniform(0.35, 1.05)))
-
-

@@ -107,9 +107,7 @@ def _floor_preference(shape: tuple[int, ...], strength: float) -> np.ndarray:
     return np.broadcast_to(-strength * height, shape)
 
 
-def _thickening_rank(
-    air: np.ndarray, depth_mm: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _thickening_rank(air: np.ndarray, depth_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A band along floor and walls: depth below the wall, thicker on the floor and in patches."""
     patches = _noise(air.shape, rng.uniform(4, 9), rng)
     floor = _floor_preference(air.shape, rng.uniform(0.5, 3.5))

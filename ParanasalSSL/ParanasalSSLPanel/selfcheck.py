@@ -1,0 +1,102 @@
+"""A stand-in for the library and a made-up scan: they check the way through the scene in a second,
+without a model, on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+from slicer import vtkMRMLScalarVolumeNode
+
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel.compute import Findings, ProgressSink, SinusFinding
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.boxes import SinusBox
+    from ParanasalSSLLib.localize import Localization
+    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.volume import Volume
+
+CENTERS_RAS_MM = {Side.LEFT: (-24.0, 30.0, -20.0), Side.RIGHT: (24.0, 30.0, -20.0)}
+PROBABILITIES = {Side.LEFT: 0.8, Side.RIGHT: 0.1}
+SHAPE = (56, 64, 48)
+SPACING_MM = 3.0
+MARKED_MM = 8.0  # radius of the part that the stand-in marks, around each box's centre
+
+
+def addMadeUpScan(name: str = "Made-up scan") -> vtkMRMLScalarVolumeNode:
+    """A volume of noise in the scene, large enough for both boxes; voxels run towards L, P, S."""
+    voxels = np.random.default_rng(1).normal(100, 20, SHAPE).astype(np.float32)
+    affine = np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(SHAPE) / 2)
+    return slicer.util.addVolumeFromArray(
+        voxels.transpose(2, 1, 0).copy(), affine, name, "vtkMRMLScalarVolumeNode"
+    )
+
+
+class StandIn:
+    """A `Computation` that places fixed boxes and marks a ball in the middle of each box.
+
+    It remembers what it was asked to score. Its quality can be set.
+    """
+
+    def __init__(
+        self, verdict: str = "ok", reasons: tuple[str, ...] = (), simulatedModel: bool = True
+    ) -> None:
+        self.verdict = verdict
+        self.reasons = reasons
+        self.simulatedModel = simulatedModel
+        self.scored: dict[Side, SinusBox] = {}
+
+    def localize(self, volume: Volume) -> Localization:
+        from ParanasalSSLLib.boxes import SinusBox
+        from ParanasalSSLLib.localize import Localization
+        from ParanasalSSLLib.quality import Quality
+
+        angle = np.deg2rad(10)
+        turned = np.array(
+            [
+                [np.cos(angle), -np.sin(angle), 0],
+                [np.sin(angle), np.cos(angle), 0],
+                [0, 0, 1],
+            ]
+        )
+        boxes = {side: SinusBox(side, center, turned) for side, center in CENTERS_RAS_MM.items()}
+        inside = dict.fromkeys(boxes, 1.0)
+        quality = Quality(
+            self.verdict, 0.3, 1.0, (1.0, 1.0, 1.0), 0.01, 10.0, inside, 1.0, self.reasons
+        )
+        return Localization(boxes, quality, np.eye(4))
+
+    def score(
+        self,
+        volume: Volume,
+        boxes: Mapping[Side, SinusBox],
+        quality: Quality,
+        progress: ProgressSink,
+    ) -> Findings:
+        from ParanasalSSLLib.progress import Progress, Stage
+
+        progress(Progress.at(Stage.ANALYSE))
+        self.scored = dict(boxes)
+        masks = {side: _ball(volume, box) for side, box in boxes.items()}
+        residual = np.zeros(volume.shape, np.float32)
+        for mask in masks.values():
+            residual[mask] = 0.4
+        ml = abs(np.linalg.det(volume.affine[:3, :3])) / 1000
+        sinuses = {
+            side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * ml)
+            for side, mask in masks.items()
+        }
+        return Findings(residual, masks, sinuses, ("Stand-in, no model.",))
+
+
+def _ball(volume: Volume, box: SinusBox) -> np.ndarray:
+    """Bool (I, J, K): voxels near the box's centre."""
+    index = np.indices(volume.shape).reshape(3, -1)
+    ras = volume.affine[:3, :3] @ index + volume.affine[:3, 3:]
+    distance = np.linalg.norm(ras - box.center_ras_mm[:, None], axis=0)
+    return (distance < MARKED_MM).reshape(volume.shape)

@@ -1,0 +1,84 @@
+"""Whether the boxes that stand in the scene may be scored, and how that is said in the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import BadBoxes, NotAHead, SinusOutsideImage
+from ParanasalSSLLib.sinuses import Side
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.boxes import SinusBox
+    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.volume import Volume
+
+
+def qualityForScoring(
+    volume: Volume, boxes: Mapping[Side, SinusBox], placed: Quality | None
+) -> Quality:
+    """The quality of the boxes that are about to be scored.
+
+    A box that a user has moved is trusted as far as it lies in the image; the others are as good as
+    the registration was (`placed`).
+
+    Raises:
+        BadBoxes: there are no boxes, or left and right are swapped.
+        NotAHead: the registration failed, and not every box was put right by hand.
+        SinusOutsideImage: too much of a box lies outside the image.
+    """
+    from ParanasalSSLLib.boxes import refuse_swapped_sides
+    from ParanasalSSLLib.quality import judge_hand_boxes
+
+    if not boxes:
+        raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))
+    if len(boxes) == 2:
+        refuse_swapped_sides(boxes, _("The boxes"))
+    hand = {side: box for side, box in boxes.items() if box.origin == "hand"}
+    if placed is None or len(hand) == len(boxes):
+        return _insideImage(judge_hand_boxes(volume, boxes))
+    if placed.verdict == "failed":
+        raise NotAHead(failedWords(placed))
+    if not hand:
+        return placed
+    return _combined(placed, _insideImage(judge_hand_boxes(volume, hand)))
+
+
+def _insideImage(quality: Quality) -> Quality:
+    if quality.verdict == "failed":
+        raise SinusOutsideImage(
+            _("{reasons} Drag the box onto the sinus, or use a scan of the whole face.").format(
+                reasons=" ".join(quality.reasons)
+            )
+        )
+    return quality
+
+
+def _combined(placed: Quality, hand: Quality) -> Quality:
+    verdict = "review" if "review" in (placed.verdict, hand.verdict) else "ok"
+    return replace(
+        placed,
+        verdict=verdict,
+        inside_fraction=placed.inside_fraction | hand.inside_fraction,
+        reasons=placed.reasons + hand.reasons,
+    )
+
+
+def failedWords(quality: Quality) -> str:
+    """What a user reads when the registration failed."""
+    return _(
+        "The maxillary sinuses were not found. {reasons} Use an MRI of the whole head, or drag "
+        "both boxes onto the sinuses (or delete a box to leave out its side)."
+    ).format(reasons=" ".join(quality.reasons))
+
+
+def qualityWords(quality: Quality) -> str:
+    """One line or two for the panel."""
+    if quality.verdict == "failed":
+        return failedWords(quality)
+    if quality.verdict == "review":
+        return _("Please check the boxes. {reasons}").format(reasons=" ".join(quality.reasons))
+    return _("The boxes were placed; the registration looks good.")

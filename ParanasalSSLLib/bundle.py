@@ -1,0 +1,302 @@
+"""A model as a folder: weights, what they are, and everything that is needed to use them.
+
+- `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds`.
+  Safetensors cannot execute anything when it is loaded.
+- `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
+- `README.md`: the model card, for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ParanasalSSLLib.calibration import Calibration
+from ParanasalSSLLib.crop import CropConfig, SinusCrop
+from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, residual_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier, EncoderConfig
+
+FORMAT_VERSION = 1
+WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
+GET_ANOTHER = "Get the bundle again, or choose another one."
+
+
+@dataclass(frozen=True, eq=False)
+class BundleCard:
+    """Everything about a model but its weights.
+
+    Attributes:
+        name: short, for reports.
+        version: of the model.
+        cae, classifier: architectures.
+        crop, residual, mask: what is done before and after the networks.
+        usual_residual_level: see `anomaly_mask`.
+        calibration: of the classifier's logits.
+        decision_threshold: calibrated probability from which a sinus is called anomalous.
+        simulated: whether the training data was simulated.
+        intended_use, licence: for people.
+        training: how it was made: cohort, seeds, settings, metrics. No paths.
+        weights_sha256: of `model.safetensors`; filled in when the bundle is saved.
+    """
+
+    name: str
+    version: str
+    cae: CAEConfig
+    classifier: EncoderConfig
+    crop: CropConfig
+    residual: ResidualConfig
+    mask: MaskConfig
+    usual_residual_level: float
+    calibration: Calibration
+    decision_threshold: float
+    simulated: bool
+    intended_use: str
+    licence: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decision_threshold < 1:
+            raise ValueError("decision_threshold lies between 0 and 1")
+        if self.usual_residual_level <= 0:
+            raise ValueError("usual_residual_level is above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class SinusScore:
+    """What the networks say of one crop; arrays are (64, 64, 64) in the crop's grid.
+
+    Attributes:
+        probability: calibrated, 0..1.
+        anomalous: probability >= the decision threshold.
+        residual: float32, 0..1.
+        reconstruction: float32, the healthy sinus that the autoencoder makes of the crop.
+        mask: bool, where the residual is above what healthy sinuses show.
+    """
+
+    probability: float
+    anomalous: bool
+    residual: np.ndarray
+    reconstruction: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A loaded model, ready to score crops.
+
+    Attributes:
+        card: see there.
+        cae, classifier: in evaluation mode, on `device`.
+        residual_thresholds: float32 (64, 64, 64).
+        device: torch's name of it.
+    """
+
+    card: BundleCard
+    cae: CAE
+    classifier: Classifier
+    residual_thresholds: np.ndarray
+    device: str = "cpu"
+
+    def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
+        """Score crops (both sinuses of a scan, say) in one pass.
+
+        Raises:
+            torch.OutOfMemoryError: the device's memory is too small.
+        """
+        import torch
+
+        if not crops:
+            return []
+        stacked = torch.from_numpy(np.stack([crop.data for crop in crops])).unsqueeze(1)
+        stacked = stacked.to(self.device).contiguous(memory_format=torch.channels_last_3d)
+        with torch.inference_mode():
+            rebuilt = self.cae(stacked).float().cpu().numpy()[:, 0]
+            logits = self.classifier(stacked).float().cpu().numpy()
+        return [
+            self._score(crop, image, float(pair[1] - pair[0]))
+            for crop, image, pair in zip(crops, rebuilt, logits, strict=True)
+        ]
+
+    def _score(self, crop: SinusCrop, rebuilt: np.ndarray, margin: float) -> SinusScore:
+        card = self.card
+        residual = residual_map(crop.data, rebuilt, card.residual) * crop.inside
+        thresholds = self.residual_thresholds
+        mask = anomaly_mask(residual, thresholds, card.usual_residual_level, card.mask)
+        probability = card.calibration.probability(margin)
+        anomalous = probability >= card.decision_threshold
+        return SinusScore(probability, anomalous, residual, rebuilt, mask)
+
+
+def shipped_bundle_path() -> Path:
+    """The bundle that comes with the library."""
+    return Path(__file__).parent / "bundles" / "compact"
+
+
+# -------------------------------------------------------------------------------------- save
+
+
+def save_bundle(bundle: Bundle, folder: str | Path, model_card: str) -> Path:
+    """Write a bundle; `bundle.json` comes last, without it the folder is no bundle.
+
+    Args:
+        bundle: what to write; weights become float16.
+        folder: where to; files of an older bundle there are replaced.
+        model_card: Markdown for people.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().half().contiguous() for name, tensor in _tensors(bundle)}
+    thresholds = torch.from_numpy(bundle.residual_thresholds)
+    tensors["residual_thresholds"] = thresholds.half().contiguous()
+    (folder / CARD).unlink(missing_ok=True)
+    with write_whole(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    content = {
+        "format_version": FORMAT_VERSION,
+        **asdict(bundle.card),
+        "weights_sha256": _sha256(folder / WEIGHTS),
+    }
+    for name, text in ((MODEL_CARD, model_card), (CARD, json.dumps(content, indent=2) + "\n")):
+        with write_whole(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder
+
+
+def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    for prefix, network in (("cae", bundle.cae), ("classifier", bundle.classifier)):
+        for name, tensor in network.state_dict().items():
+            # A counter that only training needs.
+            if not name.endswith("num_batches_tracked"):
+                yield f"{prefix}.{name}", tensor.cpu()
+
+
+# -------------------------------------------------------------------------------------- load
+
+
+def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
+    """Read and check a bundle.
+
+    Args:
+        folder: of the bundle.
+        device: torch's name of the device on which it will run.
+
+    Raises:
+        BadBundle: missing, damaged, of another version, or weights that do not fit.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    tensors = _read_weights(folder, card)
+    from ParanasalSSLLib.networks import CAE, Classifier
+
+    cae, classifier = CAE(card.cae), Classifier(card.classifier)
+    thresholds = tensors.pop("residual_thresholds", None)
+    if thresholds is None or tuple(thresholds.shape) != (card.crop.size_voxels,) * 3:
+        raise BadBundle(f"{folder / WEIGHTS} has no residual thresholds. {GET_ANOTHER}")
+    for prefix, network in (("cae.", cae), ("classifier.", classifier)):
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        _fill(network, own, folder)
+    return Bundle(
+        card,
+        _ready(cae, device),
+        _ready(classifier, device),
+        thresholds.float().numpy(),
+        device,
+    )
+
+
+def read_card(folder: str | Path) -> BundleCard:
+    """The card of a bundle, without its weights. Raises `BadBundle`."""
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise BadBundle(f"{folder} is no model bundle ({CARD} is missing). Check the path.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format_version")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BadBundle(f"{path} is damaged. {GET_ANOTHER}") from error
+    if version != FORMAT_VERSION:
+        raise BadBundle(
+            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Update the "
+            "program, or get a bundle of this version."
+        )
+    try:
+        return _card_from(content)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BadBundle(f"{path} is damaged ({error}). {GET_ANOTHER}") from error
+
+
+def _card_from(content: dict[str, Any]) -> BundleCard:
+    from ParanasalSSLLib.networks import CAEConfig, EncoderConfig
+
+    parts = {
+        "cae": CAEConfig,
+        "classifier": EncoderConfig,
+        "crop": CropConfig,
+        "residual": ResidualConfig,
+        "mask": MaskConfig,
+        "calibration": Calibration,
+    }
+    typed = {name: kind(**_tupled(content[name])) for name, kind in parts.items()}
+    return BundleCard(**content | typed)
+
+
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
+    if _sha256(path) != card.weights_sha256:
+        raise BadBundle(
+            f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
+            f"{GET_ANOTHER}"
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
+
+
+def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name.endswith("num_batches_tracked"):
+            tensors[name] = tensor
+    try:
+        network.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
+    except (RuntimeError, KeyError) as error:
+        raise BadBundle(
+            f"{folder / WEIGHTS} does not fit the architecture in {CARD}. {GET_ANOTHER}"
+        ) from error
+
+
+def _ready(network: Any, device: str) -> Any:
+    import torch
+
+    return network.eval().to(device).to(memory_format=torch.channels_last_3d)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

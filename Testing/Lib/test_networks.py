@@ -1,0 +1,205 @@
+"""Shapes, widths and names of the networks, and their kinship with MONAI's and with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ParanasalSSLLib.networks import (
+    CAE,
+    COMPACT_WIDTHS,
+    FULL_WIDTHS,
+    CAEConfig,
+    Classifier,
+    EncoderConfig,
+    LastConvolution,
+    ResidualUNet,
+    ResNetEncoder,
+    channels_last,
+    parameter_count,
+)
+
+TINY = EncoderConfig((4, 8, 8, 16))
+SMALL_CAE = CAEConfig(latent=16, channels=(4, 4, 8))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+def crops(count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 1, 64, 64, 64)
+
+
+# ------------------------------------------------------------------------------- autoencoder
+
+
+@pytest.mark.parametrize("last_stage", ["convolution", "paper_code"])
+@pytest.mark.parametrize("channels", [(4, 4, 8), (4, 8), (2, 2, 4, 4)])
+def test_cae_gives_crops_back_in_their_shape(last_stage: Any, channels: tuple[int, ...]) -> None:
+    cae = CAE(CAEConfig(latent=16, channels=channels, last_stage=last_stage)).eval()
+    with torch.no_grad():
+        x = crops()
+        latents = cae.encode(x)
+        assert latents.shape == (2, 16)
+        assert cae.decode(latents).shape == x.shape
+        torch.testing.assert_close(cae(x), cae.decode(cae.encode(x)))
+
+
+def test_cae_of_the_paper_has_its_latent_space_and_size() -> None:
+    cae = CAE()
+    assert cae.config == CAEConfig(512, (16, 32, 64), 4, "convolution")
+    assert (cae.to_latent.in_features, cae.to_latent.out_features) == (4 * 8**3, 512)
+    kernels = [m.kernel_size for m in cae.modules() if isinstance(m, torch.nn.Conv3d)]
+    assert set(kernels) == {(5, 5, 5), (1, 1, 1)}
+
+
+def test_cae_output_is_not_bounded_by_its_last_layer() -> None:
+    with torch.no_grad():
+        output = CAE(SMALL_CAE).eval()(crops(1))
+    assert output.min() != output.max()
+    last = list(CAE(SMALL_CAE).decoder.children())[-1]
+    assert isinstance(last, LastConvolution)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (CAEConfig, {"latent": 0}),
+        (CAEConfig, {"channels": ()}),
+        (CAEConfig, {"channels": (4, -1)}),
+        (CAEConfig, {"channels": (1, 1, 1, 1, 1, 1)}),
+        (CAEConfig, {"channels": (1.5, 2, 3)}),
+        (CAEConfig, {"last_stage": "other"}),
+        (EncoderConfig, {"widths": (1, 2, 3)}),
+        (EncoderConfig, {"widths": (1, 2, 3, 0)}),
+        (EncoderConfig, {"shortcut": "C"}),
+    ],
+)
+def test_impossible_configs_are_refused(kind: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        kind(**options)
+
+
+@pytest.mark.parametrize("size", [(8, 8, 8), (16, 4, 12), (6, 10, 8), (7, 9, 11)])
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_last_convolution_is_the_plain_one(channels: int, size: tuple[int, ...]) -> None:
+    layer = LastConvolution(channels).double()
+    x = torch.randn(2, channels, *size, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 1, *size, dtype=torch.float64)
+    inputs = (x, layer.weight, layer.bias)
+    expected = functional.conv3d(*inputs, padding=2)  # type: ignore[arg-type]
+    found = layer(x)
+    torch.testing.assert_close(found, expected)
+    gradients = [
+        torch.autograd.grad((out * weights).sum(), inputs)  # type: ignore[arg-type]
+        for out in (found, expected)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_last_convolution_stores_a_plain_convolution_s_weights() -> None:
+    plain = torch.nn.Conv3d(8, 1, 5, padding=2)
+    layer = LastConvolution(8)
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 8, 16, 16, 16)
+    torch.testing.assert_close(layer(x), plain(x), rtol=1e-4, atol=1e-5)
+
+
+def test_memory_layout_changes_no_number() -> None:
+    cae, x = CAE(SMALL_CAE).eval(), crops(1)
+    with torch.no_grad():
+        expected = cae(x)
+        module, moved = channels_last(cae, x)
+        assert moved.is_contiguous(memory_format=torch.channels_last_3d)
+        torch.testing.assert_close(module(moved), expected, rtol=1e-4, atol=1e-5)
+
+
+# ----------------------------------------------------------------------------------- encoder
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_encoder_gives_five_maps_of_its_widths(shortcut: Any) -> None:
+    encoder = ResNetEncoder(EncoderConfig((4, 8, 8, 16), shortcut)).eval()
+    with torch.no_grad():
+        shapes = [tuple(feature.shape[1:]) for feature in encoder(crops())]
+    assert shapes == [(4, 32, 32, 32), (4, 16, 16, 16), (8, 8, 8, 8), (8, 4, 4, 4), (16, 2, 2, 2)]
+
+
+@pytest.mark.slow
+def test_encoder_is_monai_s_resnet18() -> None:
+    """Names and shapes agree and so do the features, so that published weights can be loaded."""
+    nets = pytest.importorskip("monai.networks.nets.resnet")
+    theirs = nets.ResNetFeatures("resnet18", pretrained=False, spatial_dims=3, in_channels=1)
+    ours = ResNetEncoder(EncoderConfig(FULL_WIDTHS, "A"))
+    shapes = {name: tuple(value.shape) for name, value in ours.state_dict().items()}
+    assert shapes == {name: tuple(value.shape) for name, value in theirs.state_dict().items()}
+    ours.load_state_dict(theirs.state_dict())
+    x = crops(1)
+    with torch.no_grad():
+        for one, other in zip(ours.eval()(x), theirs.eval()(x), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_full_width_is_resnet18_s() -> None:
+    encoder = ResNetEncoder()
+    assert encoder.config.widths == FULL_WIDTHS == (64, 128, 256, 512)
+    assert COMPACT_WIDTHS == tuple(width // 4 for width in FULL_WIDTHS)
+    assert 32e6 < parameter_count(encoder) < 34e6
+
+
+# ---------------------------------------------------------------------- U-Net and classifier
+
+
+@pytest.mark.parametrize("config", [TINY, EncoderConfig(COMPACT_WIDTHS)], ids=["tiny", "compact"])
+def test_unet_gives_logits_of_the_crop_s_shape(config: EncoderConfig) -> None:
+    with torch.no_grad():
+        logits = ResidualUNet(config).eval()(crops(1))
+    assert logits.shape == (1, 1, 64, 64, 64)
+    assert logits.min() < logits.max()
+
+
+def test_unet_uses_all_of_its_parameters() -> None:
+    unet = ResidualUNet(TINY)
+    unet(crops(2)).square().mean().backward()
+    unused = [name for name, p in unet.named_parameters() if p.grad is None]
+    assert unused == []
+
+
+def test_classifier_gives_two_logits_from_pooled_features() -> None:
+    classifier = Classifier(TINY).eval()
+    x = crops()
+    with torch.no_grad():
+        pooled = classifier.encoder(x)[-1].mean(dim=(2, 3, 4))
+        torch.testing.assert_close(classifier(x), classifier.mlp(pooled))
+    assert classifier(x).shape == (2, 2)
+
+
+@pytest.mark.parametrize("widths", [FULL_WIDTHS, COMPACT_WIDTHS, TINY.widths])
+def test_hidden_layer_is_half_as_wide_as_the_features(widths: tuple[int, ...]) -> None:
+    linear = [m for m in Classifier(EncoderConfig(widths)).mlp if isinstance(m, torch.nn.Linear)]
+    sizes = [(layer.in_features, layer.out_features) for layer in linear]
+    assert sizes == [(widths[-1], widths[-1] // 2), (widths[-1] // 2, 2)]
+
+
+def test_the_unet_s_encoder_moves_into_the_classifier() -> None:
+    unet, classifier = ResidualUNet(TINY).eval(), Classifier(TINY).eval()
+    classifier.encoder.load_state_dict(unet.encoder.state_dict())  # strict
+    x = crops(1)
+    with torch.no_grad():
+        for one, other in zip(unet.encoder(x), classifier.encoder(x), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("network", [lambda: CAE(SMALL_CAE), lambda: Classifier(TINY)])
+def test_scores_do_not_depend_on_the_batch(network: Any) -> None:
+    model, x = network().eval(), crops(3)
+    with torch.no_grad():
+        together = model(x)
+        alone = torch.cat([model(x[n : n + 1]) for n in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,154 @@
+"""Every threshold of the quality check: ok, review and failed, with words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.quality import (
+    THRESHOLDS,
+    Quality,
+    QualityThresholds,
+    inside_fraction,
+    judge,
+    judge_hand_boxes,
+)
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import Volume
+
+GOOD: dict[str, Any] = {
+    "metric": 0.7,
+    "start_agreement_mm": 1.0,
+    "scale": (1.0, 1.05, 0.97),
+    "shear": 0.02,
+    "rotation_deg": 8.0,
+    "inside_fraction": {Side.LEFT: 1.0, Side.RIGHT: 0.98},
+    "tissue_share": 0.9,
+}
+
+
+def judged(limits: QualityThresholds = THRESHOLDS, **changes: Any) -> Quality:
+    return judge(**(GOOD | changes), limits=limits)
+
+
+def both(share: float) -> dict[Side, float]:
+    return {Side.LEFT: 1.0, Side.RIGHT: share}
+
+
+T = THRESHOLDS
+# figure, still ok, to be reviewed, failed, a word of the sentence
+CASES = [
+    (
+        "metric",
+        T.review_mutual_information + 0.01,
+        (T.review_mutual_information + T.failed_mutual_information) / 2,
+        T.failed_mutual_information - 0.01,
+        "resembles",
+    ),
+    (
+        "start_agreement_mm",
+        T.review_agreement_mm - 0.5,
+        T.review_agreement_mm + 0.5,
+        T.failed_agreement_mm + 0.5,
+        "mm apart",
+    ),
+    ("scale", (1, 1, 1.27), (1, 1, 1.30), (1, 1, 1.62), "unusual size"),
+    ("scale", (0.79, 1, 1), (0.77, 1, 1), (0.59, 1, 1), "unusual size"),
+    ("shear", 0.11, 0.13, 0.31, "distorted"),
+    ("rotation_deg", 44.0, 46.0, 76.0, "turned by"),
+    ("inside_fraction", both(0.89), both(0.87), both(0.59), "right box"),
+    ("tissue_share", 0.73, 0.71, 0.49, "face"),
+]
+
+
+def test_good_evidence_is_ok_without_words() -> None:
+    quality = judged()
+    assert (quality.verdict, quality.reasons) == ("ok", ())
+
+
+@pytest.mark.parametrize(("figure", "fine", "doubtful", "bad", "word"), CASES)
+def test_each_threshold(figure: str, fine: Any, doubtful: Any, bad: Any, word: str) -> None:
+    assert judged(**{figure: fine}).verdict == "ok"
+    for value, verdict in ((doubtful, "review"), (bad, "failed")):
+        quality = judged(**{figure: value})
+        assert quality.verdict == verdict
+        assert len(quality.reasons) == 1
+        assert word in quality.reasons[0] and quality.reasons[0].endswith(".")
+        assert getattr(quality, figure) == value
+
+
+@pytest.mark.parametrize("figure", ["metric", "start_agreement_mm", "shear", "rotation_deg"])
+def test_a_figure_that_is_no_number_fails(figure: str) -> None:
+    quality = judged(**{figure: float("nan")})
+    assert quality.verdict == "failed" and len(quality.reasons) == 1
+
+
+def test_all_reasons_are_told_and_the_worst_decides() -> None:
+    quality = judged(shear=0.2, rotation_deg=50.0, tissue_share=0.3)
+    assert quality.verdict == "failed"
+    assert len(quality.reasons) == 3
+
+
+def test_thresholds_can_be_changed() -> None:
+    strict = QualityThresholds(review_rotation_deg=5.0)
+    assert judged(strict).verdict == "review"
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0, 1.0), (-1.0, 1.0, 1.0)])
+def test_collapsed_or_mirrored_heads_fail(scale: tuple[float, float, float]) -> None:
+    assert judged(scale=scale).verdict == "failed"
+
+
+def test_json_holds_plain_rounded_numbers() -> None:
+    quality = judged(metric=np.float64(0.71234), shear=np.float32(0.02), scale=(1.00049, 1, 1))
+    content = json.loads(json.dumps(quality.to_json(), allow_nan=False))
+    assert content["metric"] == 0.712
+    assert content["scale"] == [1.0, 1, 1]
+    assert content["inside_fraction"] == {"left": 1.0, "right": 0.98}
+    assert (content["verdict"], content["reasons"]) == ("ok", [])
+
+
+# ------------------------------------------------------------------------------- hand boxes
+
+VOLUME = Volume(np.zeros((100, 100, 100), np.float32), np.eye(4))
+
+
+def hand_box(side: Side, *center: float) -> SinusBox:
+    return SinusBox(side, np.array(center), origin="hand")
+
+
+def test_hand_boxes_inside_are_ok_and_called_hand_made() -> None:
+    boxes = {side: hand_box(side, 50, 50, 50) for side in Side}
+    quality = judge_hand_boxes(VOLUME, boxes)
+    assert quality.verdict == "ok"
+    assert quality.inside_fraction == {Side.LEFT: 1.0, Side.RIGHT: 1.0}
+    assert "by hand" in quality.reasons[0]
+
+
+@pytest.mark.parametrize(("height", "verdict"), [(31.5, "ok"), (20, "review"), (5, "failed")])
+def test_a_hand_box_partly_outside(height: float, verdict: str) -> None:
+    quality = judge_hand_boxes(VOLUME, {Side.LEFT: hand_box(Side.LEFT, 50, 50, height)})
+    assert quality.verdict == verdict
+    assert set(quality.inside_fraction) == {Side.LEFT}
+    assert any("inside the image" in reason for reason in quality.reasons) == (verdict != "ok")
+
+
+def test_inside_fraction_is_a_share_of_the_box() -> None:
+    assert inside_fraction(hand_box(Side.LEFT, 50, 50, 50), VOLUME) == 1.0
+    assert inside_fraction(hand_box(Side.LEFT, 50, 50, -0.5), VOLUME) == pytest.approx(0.5, abs=0.04)
+    assert inside_fraction(hand_box(Side.LEFT, 50, -0.5, -0.5), VOLUME) == pytest.approx(
+        0.25, abs=0.04
+    )
+    assert inside_fraction(hand_box(Side.LEFT, 500, 50, 50), VOLUME) == 0.0
+
+
+def test_inside_fraction_follows_the_scan_s_axes() -> None:
+    affine = np.array([[0, -1.0, 0, 60], [0, 0, 2, -100], [1, 0, 0, -50], [0, 0, 0, 1]])
+    volume = Volume(np.zeros((100, 120, 110), np.float32), affine)
+    assert inside_fraction(SinusBox(Side.LEFT, volume.center_ras_mm), volume) == 1.0
+    beyond = volume.center_ras_mm + (0, 110, 0)  # the middle of the third axis' last voxel
+    assert inside_fraction(SinusBox(Side.LEFT, beyond), volume) == pytest.approx(0.5, abs=0.04)

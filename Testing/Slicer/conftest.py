@@ -1,0 +1,103 @@
+"""The module on Slicer's own libraries, without the application; see `headless`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+MODULE = HERE.parents[1] / "ParanasalSSL" / "ParanasalSSL.py"
+WHY_SKIPPED = "needs Slicer's libraries: pip install slicer-core (the extra `test` has it)"
+
+
+@pytest.fixture(scope="session")
+def installed() -> ModuleType:
+    """`slicer` with stand-ins for the application."""
+    pytest.importorskip("vtk", reason=WHY_SKIPPED)
+    pytest.importorskip("slicer", reason=WHY_SKIPPED)
+    if str(HERE) not in sys.path:
+        sys.path.insert(0, str(HERE))
+    import headless
+
+    return headless.install()
+
+
+@pytest.fixture(scope="session")
+def module(installed: ModuleType) -> ModuleType:
+    """The module's file, loaded as Slicer loads it."""
+    import headless
+
+    return headless.load_module(MODULE)
+
+
+@pytest.fixture
+def slicer(installed: ModuleType, module: ModuleType) -> Iterator[ModuleType]:
+    """`slicer` with an empty scene."""
+    installed.mrmlScene.Clear()
+    yield installed
+    installed.mrmlScene.Clear()
+
+
+@pytest.fixture
+def standIn(module: ModuleType) -> Any:
+    """A computation that needs no model."""
+    from ParanasalSSLPanel.selfcheck import StandIn
+
+    return StandIn()
+
+
+@pytest.fixture
+def scan(slicer: ModuleType) -> Any:
+    """A made-up scan in the scene."""
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    return addMadeUpScan()
+
+
+@pytest.fixture
+def makeLogic(module: ModuleType) -> Callable[[Any], Any]:
+    """The module's logic on a given computation; installs nothing."""
+    return lambda computation: module.ParanasalSSLLogic(computation, ensure=lambda path: None)
+
+
+@pytest.fixture
+def logic(makeLogic: Callable[[Any], Any], standIn: Any) -> Any:
+    return makeLogic(standIn)
+
+
+@pytest.fixture
+def geometry(slicer: ModuleType) -> SimpleNamespace:
+    """Small helpers that read geometry out of nodes."""
+
+    def ijkToRas(node: Any) -> np.ndarray:
+        import vtk
+
+        matrix = vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        return slicer.util.arrayFromVTKMatrix(matrix)
+
+    def objectToWorld(node: Any) -> np.ndarray:
+        return slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
+
+    def move(node: Any, shift: tuple[float, float, float]) -> None:
+        """As a user drags a box."""
+        matrix = objectToWorld(node)
+        matrix[:3, 3] += shift
+        node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
+
+    def tableRows(node: Any) -> list[list[str]]:
+        table = node.GetTable()
+        return [
+            [table.GetValue(row, column).ToString() for column in range(table.GetNumberOfColumns())]
+            for row in range(table.GetNumberOfRows())
+        ]
+
+    return SimpleNamespace(
+        ijkToRas=ijkToRas, objectToWorld=objectToWorld, move=move, tableRows=tableRows
+    )

@@ -1,0 +1,260 @@
+"""What a run leaves in the scene: overlay, segments, table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.crop import cut_crop
+from ParanasalSSLLib.outputs import PastedRegion, terminology_entry, write_segmentation
+from ParanasalSSLLib.predict import ScanResult, SinusResult
+from ParanasalSSLLib.quality import Quality
+from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.volume import Volume
+
+
+@pytest.fixture
+def scored(slicer: Any, logic: Any, scan: Any) -> Any:
+    """The made-up scan after a run; the findings of the run are its attribute."""
+    logic.placeBoxes(scan)
+    scan.findings = logic.run(scan)
+    return scan
+
+
+def residual_of(scan: Any) -> Any:
+    from ParanasalSSLPanel.results import residualOf
+
+    return residualOf(scan)
+
+
+def segmentation_of(scan: Any) -> Any:
+    from ParanasalSSLPanel.results import segmentationOf
+
+    return segmentationOf(scan)
+
+
+def table_of(scan: Any) -> Any:
+    from ParanasalSSLPanel.results import tableOf
+
+    return tableOf(scan)
+
+
+def test_the_overlay_covers_the_scan_voxel_for_voxel(
+    slicer: Any, scored: Any, geometry: Any
+) -> None:
+    residual = residual_of(scored)
+    assert residual.GetImageData().GetDimensions() == scored.GetImageData().GetDimensions()
+    assert np.allclose(geometry.ijkToRas(residual), geometry.ijkToRas(scored), atol=1e-9)
+    voxels = slicer.util.arrayFromVolume(residual)  # k, j, i
+    assert np.array_equal(voxels.transpose(2, 1, 0), scored.findings.residual)
+
+
+def test_the_overlay_lies_on_the_finding_in_the_head(
+    slicer: Any, scored: Any, geometry: Any
+) -> None:
+    from ParanasalSSLPanel.selfcheck import CENTERS_RAS_MM
+
+    residual = residual_of(scored)
+    kji = np.argwhere(slicer.util.arrayFromVolume(residual) > 0)
+    affine = geometry.ijkToRas(residual)
+    ras = kji[:, ::-1] @ affine[:3, :3].T + affine[:3, 3]
+    for center in CENTERS_RAS_MM.values():
+        near = ras[np.linalg.norm(ras - center, axis=1) < 30]
+        assert np.allclose(near.mean(axis=0), center, atol=0.5)
+
+
+def test_the_overlay_is_coloured_windowed_and_thresholded(slicer: Any, scored: Any) -> None:
+    from ParanasalSSLPanel.results import showOverlay
+
+    showOverlay(scored, 0.2, 0.7)
+    display = residual_of(scored).GetDisplayNode()
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeIron"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 0.5)
+    assert not display.GetAutoWindowLevel()
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == pytest.approx(0.2)
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert composite.GetBackgroundVolumeID() == scored.GetID()
+        assert composite.GetForegroundVolumeID() == residual_of(scored).GetID()
+        assert composite.GetForegroundOpacity() == pytest.approx(0.7)
+
+
+def test_a_scan_without_results_is_shown_alone(slicer: Any, scored: Any) -> None:
+    from ParanasalSSLPanel.results import showOverlay
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    showOverlay(scored, 0.2, 0.7)
+    other = addMadeUpScan("Other")
+    showOverlay(other, 0.2, 0.7)
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert composite.GetBackgroundVolumeID() == other.GetID()
+        assert not composite.GetForegroundVolumeID()
+
+
+def test_the_segments_are_the_masks_with_names_colours_and_terms(slicer: Any, scored: Any) -> None:
+    node = segmentation_of(scored)
+    segmentation = node.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 2
+    for side in Side:
+        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].residual_name)
+        segment = segmentation.GetSegment(segment_id)
+        assert np.allclose(segment.GetColor(), SINUSES[side].residual_color, atol=1e-6)
+        assert tag_of(segment) == terminology_entry(side)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, scored)
+        assert np.array_equal(voxels.transpose(2, 1, 0) > 0, scored.findings.masks[side])
+
+
+def tag_of(segment: Any) -> str:
+    import vtk
+
+    text = vtk.reference("")
+    assert segment.GetTag(segment.GetTerminologyEntryTagName(), text)
+    return str(text)
+
+
+def test_the_segment_names_its_sinus_in_the_terminology(slicer: Any, scored: Any) -> None:
+    """Slicer's own logic reads the entry."""
+    terminologies = slicer.modules.terminologies.logic()
+    for side, word in ((Side.LEFT, "Left"), (Side.RIGHT, "Right")):
+        entry = slicer.vtkSlicerTerminologyEntry()
+        assert terminologies.DeserializeTerminologyEntry(terminology_entry(side), entry)
+        assert entry.GetTypeObject().GetCodeMeaning() == "Lesion"
+        assert entry.GetRegionObject().GetCodeMeaning() == "Maxillary sinus"
+        assert entry.GetRegionModifierObject().GetCodeMeaning() == word
+
+
+def test_a_sinus_without_marked_voxels_has_an_empty_segment(
+    slicer: Any, makeLogic: Any, scan: Any
+) -> None:
+    from dataclasses import replace
+
+    from ParanasalSSLPanel.selfcheck import StandIn
+
+    class NothingMarked(StandIn):
+        def score(self, *arguments: Any) -> Any:
+            findings = super().score(*arguments)
+            empty = {side: np.zeros_like(mask) for side, mask in findings.masks.items()}
+            return replace(findings, masks=empty)
+
+    logic = makeLogic(NothingMarked())
+    logic.placeBoxes(scan)
+    logic.run(scan)
+    assert segmentation_of(scan).GetSegmentation().GetNumberOfSegments() == 2
+
+
+def test_the_table_holds_the_numbers(slicer: Any, scored: Any, geometry: Any) -> None:
+    table = table_of(scored)
+    names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
+    assert names == ["Side", "Probability", "Decision", "Anomaly (ml)", "Box quality"]
+    left, right = geometry.tableRows(table)
+    assert (left[0], right[0]) == ("left", "right")
+    assert (float(left[1]), float(right[1])) == (0.8, 0.1)
+    assert (left[2], right[2]) == ("anomaly", "clear")
+    assert float(left[3]) == pytest.approx(scored.findings.sinuses[Side.LEFT].anomalyMl, abs=0.006)
+    assert (left[4], right[4]) == ("ok", "ok")
+
+
+def test_a_second_run_replaces_the_first_ones_nodes(slicer: Any, logic: Any, scored: Any) -> None:
+    def names() -> list[str]:
+        nodes = slicer.util.getNodesByClass("vtkMRMLNode")
+        return sorted(node.GetClassName() + node.GetName() for node in nodes)
+
+    before = names()
+    logic.run(scored)
+    assert names() == before
+    assert segmentation_of(scored).GetSegmentation().GetNumberOfSegments() == 2
+    assert table_of(scored).GetNumberOfRows() == 2
+
+
+def test_placing_the_boxes_anew_removes_results_that_no_longer_fit(
+    slicer: Any, logic: Any, scored: Any
+) -> None:
+    logic.placeBoxes(scored)
+    assert residual_of(scored) is None and table_of(scored) is None
+    assert segmentation_of(scored) is None
+
+
+def test_every_scan_of_a_scene_keeps_its_own_results(slicer: Any, logic: Any, scored: Any) -> None:
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    other = addMadeUpScan("Other")
+    logic.placeBoxes(other)
+    logic.run(other)
+    assert residual_of(other).GetID() != residual_of(scored).GetID()
+    assert table_of(scored).GetNumberOfRows() == 2
+
+
+def test_the_results_follow_a_transformed_scan(
+    slicer: Any, logic: Any, scan: Any, geometry: Any
+) -> None:
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = np.eye(4)
+    shift[:3, 3] = (2, 3, 4)
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift))
+    scan.SetAndObserveTransformNodeID(transform.GetID())
+    logic.placeBoxes(scan)
+    findings = logic.run(scan)
+    for node in (residual_of(scan), segmentation_of(scan)):
+        assert node.GetTransformNodeID() == transform.GetID()
+    assert np.allclose(geometry.ijkToRas(residual_of(scan)), geometry.ijkToRas(scan))
+    segmentation = segmentation_of(scan)
+    segment_id = segmentation.GetSegmentation().GetNthSegmentID(0)
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, scan)
+    assert np.array_equal(voxels.transpose(2, 1, 0) > 0, findings.masks[Side.LEFT])
+
+
+# ---------------------------------------------------------------- the library's .seg.nrrd in Slicer
+
+
+def library_result() -> ScanResult:
+    """A tilted scan with anisotropic voxels; the mask is a ball off the centre of each box."""
+    rng = np.random.default_rng(2)
+    angle = 0.2
+    tilt = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]])
+    tilt = np.vstack([tilt, [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = tilt @ np.diag([-2.0, 2.5, 3.0])
+    shape = (90, 72, 50)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    volume = Volume(rng.normal(100, 20, shape).astype(np.float32), affine)
+    sinuses = {}
+    for side, x in ((Side.LEFT, -25.0), (Side.RIGHT, 25.0)):
+        box = SinusBox(side, np.array([x, 10.0, -5.0]))
+        crop = cut_crop(volume, box)
+        index = np.indices(crop.data.shape).reshape(3, -1)
+        ras = crop.affine[:3, :3] @ index + crop.affine[:3, 3:]
+        target = box.center_ras_mm + np.array([np.sign(x) * 6, 4, 3])
+        mask = (np.linalg.norm(ras.T - target, axis=1) < 8).reshape(crop.data.shape)
+        residual = np.where(mask, 0.4, 0.05).astype(np.float32)
+        sinuses[side] = SinusResult(side, box, crop, 0.5, True, residual, mask, 1.0)
+    quality = Quality("ok", 0.3, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, dict.fromkeys(Side, 1.0))
+    return ScanResult(volume, quality, sinuses)
+
+
+def test_slicer_reads_the_librarys_segmentation(slicer: Any, tmp_path: Path) -> None:
+    result = library_result()
+    region = PastedRegion.of(result)
+    path = tmp_path / "x.seg.nrrd"
+    write_segmentation(region, path)
+    logic = slicer.modules.segmentations.logic()
+    node = logic.LoadSegmentationFromFile(str(path), True, "x")
+    scan = slicer.util.addVolumeFromArray(
+        np.ascontiguousarray(result.volume.data.transpose(2, 1, 0)), result.volume.affine
+    )
+    segmentation = node.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 2
+    wanted = np.zeros(result.volume.shape, np.uint8)
+    window = tuple(slice(a, a + n) for a, n in zip(region.offset, region.labels.shape, strict=True))
+    wanted[window] = region.labels
+    for label, side in ((1, Side.LEFT), (2, Side.RIGHT)):
+        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].residual_name)
+        segment = segmentation.GetSegment(segment_id)
+        assert np.allclose(segment.GetColor(), SINUSES[side].residual_color, atol=1e-6)
+        assert tag_of(segment) == terminology_entry(side)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, scan)
+        assert wanted[wanted == label].size > 50
+        assert np.array_equal(voxels.transpose(2, 1, 0) > 0, wanted == label)

@@ -1,0 +1,297 @@
+"""From finished runs to a model bundle: residual thresholds, calibration, threshold, model card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ParanasalSSLLib.bundle import Bundle, BundleCard, read_card, save_bundle
+from ParanasalSSLLib.calibration import Calibration
+from ParanasalSSLLib.crop import CropConfig
+from ParanasalSSLLib.errors import BadBundle, BadConfig, BadStore
+from ParanasalSSLLib.networks import CAE
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, residual_level
+
+from .evaluate import EvaluateConfig, evaluate
+from .stages.cae import load_cae
+from .stages.finetune import load_classifier
+from .stages.residuals import residuals_of
+from .store import CropStore
+
+logger = logging.getLogger(__name__)
+
+INTENDED_USE = (
+    "Research on anomalies of the maxillary sinuses in head MRI. Not a medical device; gives no "
+    "diagnosis."
+)
+LEVELS = np.arange(0.5, 3.01, 0.05)
+LOOK_AT = 500  # lesions whose masks are compared
+
+
+@dataclass(frozen=True)
+class ThresholdConfig:
+    """How the threshold of each voxel of the cube is learnt from healthy validation sinuses.
+
+    One half of the patients gives the quantile of the residual at each voxel; on the other half the
+    level is raised until the mask of all but `quiet_share` of the sinuses is at most `quiet_ml`.
+    """
+
+    quantile: float = 0.97
+    smoothing_mm: float = 2.0
+    floor: float = 0.05  # residuals below this are never called anomalous at level 1
+    quiet_share: float = 0.95
+    quiet_ml: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """`paranasal bundle`."""
+
+    store: Path  # crop store
+    cae: Path  # folder of a finished `train` run
+    classifier: Path  # folder of a finished `finetune` run
+    output: Path  # folder of the bundle
+    name: str = "compact"
+    version: str = "1"
+    licence: str = "Apache-2.0"
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
+    minimum_part_voxels: int = 200
+    thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
+    real_check: Path | None = (
+        None  # folder of `paranasal check-real`, to be shown in the model card
+    )
+    commands: Path | None = None  # script that made all of this, to be shown in the model card
+
+
+@dataclass(frozen=True, eq=False)
+class HealthyResiduals:
+    """What residuals of healthy sinuses look like.
+
+    thresholds: float32 (64, 64, 64); usual_level: median of their `residual_level`; mask: with the
+    calibrated level; facts: for the record.
+    """
+
+    thresholds: np.ndarray
+    usual_level: float
+    mask: MaskConfig
+    facts: dict[str, Any]
+
+
+def make_bundle(config: BundleConfig) -> Path:
+    """Fit everything that is fitted on validation, and write the bundle; returns its folder.
+
+    Raises:
+        BadStore, BadCheckpoint: an input is missing, damaged or unfinished.
+        BadConfig: the runs were trained on other crops than `store`.
+        BadBundle: the real-scan check belongs to another bundle.
+    """
+    store = CropStore.open(config.store)
+    cae, cae_run = load_cae(config.cae)
+    classifier, classifier_run = load_classifier(config.classifier)
+    for run in (cae_run, classifier_run):
+        if run.record["store"] != store.checksum:
+            raise BadConfig(
+                f"{run.folder} was trained on other crops than those in {store.folder}."
+            )
+    metrics = evaluate(
+        EvaluateConfig(
+            store=config.store,
+            classifier=config.classifier,
+            output=config.classifier / "evaluation",
+        )
+    )
+    healthy = learn_healthy(cae, store, config)
+    card = BundleCard(
+        name=config.name,
+        version=config.version,
+        cae=cae.config,
+        classifier=classifier.config,
+        crop=CropConfig(),
+        residual=config.residual,
+        mask=healthy.mask,
+        usual_residual_level=healthy.usual_level,
+        calibration=Calibration(**metrics["calibration"]),
+        decision_threshold=metrics["threshold"],
+        simulated=bool(store.info.get("simulated", False)),
+        intended_use=INTENDED_USE,
+        licence=config.licence,
+        training={
+            "cohort": store.info,
+            "cae": _run_facts(cae_run.record),
+            "classifier": _run_facts(classifier_run.record),
+            "metrics": {k: v for k, v in metrics.items() if k != "classifier"},
+            "masks": healthy.facts | _mask_dice(cae, store, config, healthy),
+        },
+    )
+    bundle = Bundle(card, cae, classifier, healthy.thresholds)
+    save_bundle(bundle, config.output, model_card="")
+    card = read_card(config.output)
+    text = write_model_card(card, config)
+    return save_bundle(bundle, config.output, text)
+
+
+def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyResiduals:
+    """Thresholds from one half of the healthy validation patients, their level from the other."""
+    rows = store.rows("validation", label=0)
+    patients = store.table["patient"].to_numpy()[rows]
+    first = np.isin(patients, np.unique(patients)[::2])
+    if not first.any() or first.all():
+        raise BadStore(f"{store.folder}: too few healthy validation sinuses to learn thresholds.")
+    residuals = residuals_of(cae, store.crops[rows], config.residual)
+    levels = np.array([residual_level(residual) for residual in residuals])
+    usual = max(float(np.median(levels)), 1e-3)
+    relative = residuals / np.maximum(levels / usual, 1.0)[:, None, None, None]
+    rules = config.thresholds
+    thresholds = np.quantile(relative[first], rules.quantile, axis=0)
+    thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
+    # Rounded as it will be stored, so that the calibration holds for the stored numbers.
+    thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
+    mask, quiet = _quiet_level(residuals[~first], thresholds, usual, config)
+    facts = {
+        "thresholds": asdict(rules),
+        "healthy_sinuses": len(rows),
+        "healthy_ml_at_quiet_share": round(quiet, 3),
+    }
+    return HealthyResiduals(thresholds, usual, mask, facts)
+
+
+def _quiet_level(
+    residuals: np.ndarray, thresholds: np.ndarray, usual: float, config: BundleConfig
+) -> tuple[MaskConfig, float]:
+    """The lowest level at which healthy sinuses are quiet, and what they still show (ml)."""
+    rules = config.thresholds
+    quiet = np.inf
+    for level in LEVELS:
+        mask = MaskConfig(round(float(level), 2), config.minimum_part_voxels)
+        shown = [anomaly_mask(r, thresholds, usual, mask).sum() / 1000 for r in residuals]
+        quiet = float(np.quantile(shown, rules.quiet_share))
+        if quiet <= rules.quiet_ml:
+            return mask, quiet
+    logger.warning("healthy sinuses show %.2f ml even at the highest level", quiet)
+    return mask, quiet
+
+
+def _mask_dice(
+    cae: CAE, store: CropStore, config: BundleConfig, healthy: HealthyResiduals
+) -> dict[str, Any]:
+    """Dice of the masks of simulated test lesions of 2 ml or more; nothing without lesion masks."""
+    if store.lesions is None or "lesion_ml" not in store.table:
+        return {}
+    rows = store.rows("test", label=1)
+    rows = rows[store.table["lesion_ml"].to_numpy()[rows] >= 2.0][:LOOK_AT]
+    if not len(rows):
+        return {}
+    residuals = residuals_of(cae, store.crops[rows], config.residual)
+    found = []
+    for row, residual in zip(rows, residuals, strict=True):
+        mask = anomaly_mask(residual, healthy.thresholds, healthy.usual_level, healthy.mask)
+        lesion = store.lesions[row] > 0
+        found.append(2 * (mask & lesion).sum() / max(int(mask.sum() + lesion.sum()), 1))
+    return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
+
+
+def _run_facts(record: dict[str, Any]) -> dict[str, Any]:
+    """What the bundle keeps of a run's record: no paths of the machine."""
+    facts = {k: record[k] for k in ("best_epoch", "val_loss", "train_crops", "seconds", "torch")}
+    config = dict(record["config"])
+    for name in ("pretrained", "residuals"):
+        if name in config:
+            config[name] = config[name] is not None
+    return facts | {"config": config}
+
+
+# -------------------------------------------------------------------------------- model card
+
+
+def write_model_card(card: BundleCard, config: BundleConfig) -> str:
+    """The model card as Markdown. Raises `BadBundle` if the real-scan check is of another bundle."""
+    training = card.training
+    metrics, cohort = training["metrics"], training["cohort"]
+    parts = [
+        f"# Model card: {card.name}, version {card.version}",
+        f"**{card.intended_use}**",
+        _origin(card, cohort),
+        "## What it is",
+        _architecture(card),
+        "## On simulated test patients",
+        _metric_lines(metrics, training["masks"]),
+    ]
+    if "sensitivity_by_kind_and_ml" in metrics:
+        parts += ["Found, by kind of lesion and volume:", _kind_table(metrics)]
+    if config.real_check is not None:
+        parts += ["## On real scans", _real_check(card, config.real_check)]
+    parts += ["## How it was made", _provenance(training)]
+    if config.commands is not None:
+        script = config.commands.read_text(encoding="utf-8").strip()
+        parts += ["All commands:", f"```sh\n{script}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(card: BundleCard, cohort: dict[str, Any]) -> str:
+    if not card.simulated:
+        return "Trained on the crops of a site."
+    donors = cohort.get("donors") or []
+    real = f" and on healthy anatomy of {len(donors)} real heads ({', '.join(donors)})"
+    return (
+        f"Trained on simulated sinuses only{real if donors else ''}: its probabilities are those of "
+        "the simulated cohort, in which 41 % of the sinuses are anomalous. No patient's image of the "
+        "paper was used."
+    )
+
+
+def _architecture(card: BundleCard) -> str:
+    return (
+        f"Autoencoder: channels {card.cae.channels}, latent {card.cae.latent}. Classifier: 3D ResNet18 "
+        f"encoder, widths {card.classifier.widths}. Residual: |x - x'|, median filter "
+        f"{card.residual.median_kernel_voxels}. Mask: threshold per voxel, level {card.mask.level}, "
+        f"parts of {card.mask.minimum_part_voxels} voxels or more. Decision: calibrated probability "
+        f"of {card.decision_threshold} or more. Licence: {card.licence}. "
+        f"SHA-256 of the weights: `{card.weights_sha256}`."
+    )
+
+
+def _metric_lines(metrics: dict[str, Any], masks: dict[str, Any]) -> str:
+    names = ("auroc", "auprc", "f1", "sensitivity", "specificity", "brier", "ece")
+    head = f"{metrics['test_crops']} crops of patients that no stage has seen:"
+    lines = [f"- {name}: {metrics[name]}" for name in names]
+    if "dice_2ml" in masks:
+        lines.append(
+            f"- mean Dice of the mask, {masks['dice_lesions']} lesions of 2 ml or more: "
+            f"{masks['dice_2ml']}"
+        )
+    lines.append(
+        f"- mask of a healthy sinus: at most {masks['healthy_ml_at_quiet_share']} ml in "
+        f"{masks['thresholds']['quiet_share']:.0%} (validation)"
+    )
+    return "\n".join([head, "", *lines])
+
+
+def _kind_table(metrics: dict[str, Any]) -> str:
+    lines = ["| kind | from ml | lesions | found |", "| --- | --- | --- | --- |"]
+    for row in metrics["sensitivity_by_kind_and_ml"]:
+        lines.append(f"| {row['kind']} | {row['from_ml']} | {row['lesions']} | {row['found']} |")
+    return "\n".join(lines)
+
+
+def _real_check(card: BundleCard, folder: Path) -> str:
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        text = (folder / "summary.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadBundle(f"{folder} holds no result of `paranasal check-real`.") from error
+    if summary["weights_sha256"] != card.weights_sha256:
+        raise BadBundle(
+            f"{folder} was made with another bundle. Run `paranasal check-real` with this one first."
+        )
+    return text.strip()
+
+
+def _provenance(training: dict[str, Any]) -> str:
+    shown = {key: training[key] for key in ("cohort", "cae", "classifier")}
+    return f"```json\n{json.dumps(shown, indent=1)}\n```"

@@ -1,0 +1,96 @@
+"""The training commands of `paranasal`: one line each; options follow from the typed configurations.
+
+A command takes its options from the command line (`--epochs 20 --network.latent 256`) and from YAML
+or JSON files (`--config cae.yaml`; what comes later on the line wins). Nothing heavy is imported
+before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ParanasalSSLLib.errors import BadConfig
+
+
+@dataclass(frozen=True)
+class Command:
+    """name: on the command line. module: below this package. config, function: names in it."""
+
+    name: str
+    help: str
+    module: str
+    config: str
+    function: str
+
+
+COMMANDS = (
+    Command("simulate", "simulated cohort -> crop store", "cohort.simulate", "SimulateConfig", "simulate"),
+    Command("simulate-head", "one simulated whole head -> NIfTI", "cohort.heads", "HeadConfig", "simulate_head"),
+    Command("sheet", "picture sheet of a crop store", "cohort.sheet", "SheetConfig", "draw_sheet"),
+    Command("train", "stage 1: autoencoder of healthy sinuses", "stages.cae", "TrainConfig", "train_cae"),
+    Command("residuals", "stage 2: residuals of a crop store", "stages.residuals", "ResidualsConfig", "make_residuals"),
+    Command("pretrain", "stage 3: U-Net learns the residuals", "stages.pretrain", "PretrainConfig", "pretrain"),
+    Command("finetune", "stage 4: classifier from labels", "stages.finetune", "FinetuneConfig", "finetune"),
+    Command("evaluate", "metrics of a classifier on the test split", "evaluate", "EvaluateConfig", "evaluate"),
+    Command("bundle", "trained runs -> model bundle", "bundling", "BundleConfig", "make_bundle"),
+    Command("check-real", "a bundle against real scans with inserted lesions", "realcheck", "RealCheckConfig", "check_real"),
+)  # fmt: skip
+
+
+def register(subparsers: Any) -> None:
+    """Add the commands to `paranasal`."""
+    for command in COMMANDS:
+        # No prefix character: every word, options too, is passed on to the command's own parser.
+        parser = subparsers.add_parser(
+            command.name, help=command.help, add_help=False, prefix_chars="\0"
+        )
+        parser.add_argument("words", nargs="*")
+        parser.set_defaults(run=_runner(command))
+
+
+def _runner(command: Command) -> Any:
+    def run(args: argparse.Namespace) -> int:
+        return run_command(command, args.words)
+
+    return run
+
+
+def run_command(command: Command, words: list[str]) -> int:
+    """Parse the words into the command's configuration and run it; returns the exit status.
+
+    Raises:
+        BadConfig: a value that makes no sense (unknown or malformed options end with status 2).
+    """
+    module = import_module(f"{__package__}.{command.module}")
+    kind = getattr(module, command.config)
+    has_output = any(field.name == "output" for field in dataclasses.fields(kind))
+    parser = _make_parser(command, kind, has_output)
+    parsed = parser.parse_args(words)
+    try:
+        values = vars(parser.instantiate_classes(parsed))
+        extra = {} if has_output else {"output": values.pop("output")}
+        config = kind(**{k: v for k, v in values.items() if k != "config"})
+    except ValueError as error:
+        raise BadConfig(f"{command.name}: {error}") from error
+    result = getattr(module, command.function)(config, **extra)
+    if result is not None:
+        print(result)
+    return 0
+
+
+def _make_parser(command: Command, kind: type, has_output: bool) -> Any:
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(
+        prog=f"paranasal {command.name}", description=kind.__doc__, exit_on_error=True
+    )
+    parser.add_argument("--config", action="config", help="YAML or JSON file of options")
+    parser.add_class_arguments(kind)
+    if not has_output:
+        parser.add_argument("--output", type=Path, required=True, help="where the result goes")
+    return parser

@@ -1,0 +1,257 @@
+"""One training run: a folder with configuration, checkpoints, logs and, at the end, the weights.
+
+- `config.json`: the stage's configuration, usable again with `--config`.
+- `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run goes on from the last.
+- `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
+- `model.safetensors` + `run.json`: the best weights, and what they are. They are written last; a
+  folder that has `run.json` is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
+from ParanasalSSLLib.files import write_whole
+
+from .data import Batch, BatchLoader, CropData
+from .optimizers import OptimizerConfig, make_optimizer
+from .store import CropStore
+
+RUN_VERSION = 1
+# Where a run is done does not change what comes out, so these may differ when it goes on.
+_FREE_TO_CHANGE = ("store", "output", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every training stage needs to know."""
+
+    store: Path  # crop store
+    output: Path  # folder of the run
+    epochs: int = 100
+    batch_size: int = 16
+    seed: int = 0
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["32", "bf16"] = "32"  # bf16: autocast
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise BadConfig("epochs is 1 or more, batch_size 2 or more (batch norm needs company).")
+
+
+class Stage(pl.LightningModule):
+    """A network with its loss. Subclasses say `loss`."""
+
+    def __init__(self, network: nn.Module, config: RunConfig) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last_3d)
+        self.config = config
+
+    def loss(self, batch: Batch, training: bool) -> Tensor:
+        """The batch's mean loss; augmentation only when training."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss = self.loss(batch, training=True)
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.crops))
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        loss = self.loss(batch, training=False)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        # The whole run in batches, from which Lightning makes the loaders first.
+        batches = int(self.trainer.estimated_stepping_batches)
+        config = self.config
+        optimizer, schedule = make_optimizer(
+            config.optimizer, self.network.parameters(), config.epochs, batches // config.epochs
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class _StopAtNaN(pl.Callback):
+    """Ends a run whose loss is no number, before a checkpoint of it is written."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        if not math.isfinite(float(outputs["loss"])):
+            raise BadConfig(
+                f"The loss became {float(outputs['loss'])} in epoch {trainer.current_epoch}. Try a "
+                "smaller learning rate. Checkpoints of earlier epochs are kept."
+            )
+
+
+def is_complete(config: RunConfig) -> bool:
+    """Whether the folder already holds the finished run of this very configuration.
+
+    Raises:
+        BadConfig: it holds a run (finished or not) with other settings.
+    """
+    record = config.output / "config.json"
+    if not record.is_file():
+        return False
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadConfig(f"{record} is damaged. Remove {config.output} and start again.") from error
+    wanted = plain(config)
+    different = [k for k in wanted if k not in _FREE_TO_CHANGE and found.get(k) != wanted[k]]
+    if different:
+        raise BadConfig(
+            f"{config.output} holds a run with another {', '.join(different)}. Choose another "
+            "output folder, or remove it."
+        )
+    return (config.output / "run.json").is_file()
+
+
+def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -> Path:
+    """Train (or go on training) and write the best weights; returns the run's folder.
+
+    Raises:
+        BadConfig: the loss is not finite, or the folder holds another run.
+        BadCheckpoint: the last checkpoint cannot be read.
+    """
+    config = stage.config
+    started = time.monotonic()
+    _write_json(config.output / "config.json", plain(config))
+    checkpoints = ModelCheckpoint(
+        config.output / "checkpoints",
+        filename="best",
+        monitor="val/loss",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    trainer = _make_trainer(config, checkpoints)
+    last = config.output / "checkpoints" / "last.ckpt"
+    loaders = [
+        BatchLoader(data, config.batch_size, config.seed, shuffle)
+        for data, shuffle in ((train, True), (validation, False))
+    ]
+    try:
+        trainer.fit(stage, *loaders, ckpt_path=last if last.is_file() else None, weights_only=True)
+    except (RuntimeError, KeyError, EOFError) as error:
+        if not last.is_file() or trainer.global_step:
+            raise
+        raise BadCheckpoint(f"{last} cannot be read. Remove it to start again.") from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
+    stage.load_state_dict(best["state_dict"])
+    facts = {
+        "best_epoch": int(best["epoch"]),
+        "val_loss": float(checkpoints.best_model_score or math.nan),
+        "seconds": round(time.monotonic() - started, 1),
+        "train_crops": len(train),
+        "validation_crops": len(validation),
+    }
+    _finish(stage, store, facts)
+    return config.output
+
+
+def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer:
+    pl.seed_everything(config.seed, verbose=False)
+    logs = config.output / "logs"
+    return pl.Trainer(
+        accelerator=config.device,
+        devices=1,
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        max_epochs=config.epochs,
+        callbacks=[checkpoints, LearningRateMonitor("epoch"), _StopAtNaN()],
+        logger=[CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="tensorboard")],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+    )
+
+
+def _finish(stage: Stage, store: CropStore, facts: Mapping[str, Any]) -> None:
+    """Write the weights, then the record that makes the run complete."""
+    output = stage.config.output
+    weights = {k: v.contiguous().cpu() for k, v in stage.network.state_dict().items()}
+    with write_whole(output / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    record = {
+        "format_version": RUN_VERSION,
+        "stage": type(stage).__name__,
+        "network": asdict(stage.network.config),  # type: ignore[call-overload]
+        "store": store.checksum,
+        "simulated": bool(store.info.get("simulated", False)),
+        "config": {k: v for k, v in plain(stage.config).items() if k not in ("store", "output")},
+        "torch": torch.__version__,
+        **facts,
+    }
+    _write_json(output / "run.json", record)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A complete run: its record and its weights (state dict of the stage's network)."""
+
+    folder: Path
+    record: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+def read_run(folder: Path, stage: str) -> FinishedRun:
+    """Open the result of a stage ("CAEStage", "PretrainStage", "FinetuneStage").
+
+    Raises:
+        BadCheckpoint: not there, not finished, damaged, of another version or another stage.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise BadCheckpoint(f"{folder} holds no finished run ({path.name} is missing).")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        weights = load_file(Path(folder) / "model.safetensors")
+    except (ValueError, OSError, SafetensorError) as error:
+        raise BadCheckpoint(f"{folder} holds a damaged run. Train it again.") from error
+    if record.get("format_version") != RUN_VERSION or record.get("stage") != stage:
+        raise BadCheckpoint(
+            f"{folder} holds a {record.get('stage')} of format {record.get('format_version')}; a "
+            f"{stage} of format {RUN_VERSION} is needed."
+        )
+    return FinishedRun(Path(folder), record, weights)
+
+
+def load_weights(network: nn.Module, run: FinishedRun) -> None:
+    """Put a run's weights into a network of its architecture.
+
+    Raises:
+        BadCheckpoint: the weights do not fit.
+    """
+    try:
+        network.load_state_dict(run.weights)
+    except RuntimeError as error:
+        raise BadCheckpoint(f"{run.folder}: the weights do not fit the network.") from error
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON values."""
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
