@@ -19,7 +19,7 @@ help: ## this list
 	@touch $@
 
 demo: .venv/installed ## set up, then judge the simulated sample head
-	$(BIN)/paranasal predict ParanasalSSLLib/data/sample/simulated_head.nii.gz --output demo
+	$(BIN)/paranasal predict ParanasalSSLLib/data/sample/simulated_head.nii.gz --out demo
 
 test: .venv/installed-dev lint ## set up, check style and types, run all tests
 	$(BIN)/python -m pytest

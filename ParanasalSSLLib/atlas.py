@@ -1,7 +1,7 @@
 """The head template that scans are aligned with, and where its maxillary sinuses are.
 
-`data/atlas/` holds the template (2 mm, from the mean image of the package pydeface, see NOTICE.txt) and
-the centroids; `build_atlas.py` beside this file makes both again from that package.
+`data/atlas/` holds the template (2 mm, from the mean image of the package pydeface, see NOTICE.txt)
+and the centroids; `build_atlas.py` beside this file makes both again from that package.
 """
 
 from __future__ import annotations

@@ -78,23 +78,28 @@ class SinusBox:
         return self.center_ras_mm + (signs * self.edge_mm) @ self.rotation.T
 
 
-def read_boxes(path: str | Path) -> dict[Side, SinusBox]:
+def read_boxes(*paths: str | Path) -> dict[Side, SinusBox]:
     """Read one or both boxes from our `.json` or from Slicer's `.mrk.json` (ROIs named by side).
+
+    Slicer saves each ROI in a file of its own, so several files may be given.
 
     Raises:
         BadBoxes: missing or damaged file, no or two boxes of a side, impossible geometry, or a left
             box on the right of the right one.
     """
-    path = Path(path)
+    boxes = [box for path in paths for box in _read_file(Path(path))]
+    return _checked(boxes, " and ".join(Path(path).name for path in paths))
+
+
+def _read_file(path: Path) -> list[SinusBox]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadBoxes(f"{path.name} cannot be read as a file of boxes: {error}.") from error
     try:
         if isinstance(content, dict) and "markups" in content:
-            boxes = [_from_markup(markup) for markup in content["markups"]]
-        else:
-            boxes = _from_own_format(content)
+            return [_from_markup(markup) for markup in content["markups"]]
+        return _from_own_format(content)
     except BadBoxes as error:
         raise BadBoxes(f"{path.name}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -102,7 +107,6 @@ def read_boxes(path: str | Path) -> dict[Side, SinusBox]:
             f"{path.name} is no file of boxes ({type(error).__name__}: {error}). Write one with "
             "`paranasal predict`, or save the two ROIs from Slicer as .mrk.json."
         ) from error
-    return _checked(boxes, path.name)
 
 
 def write_boxes(boxes: Mapping[Side, SinusBox], path: str | Path) -> None:

@@ -1,7 +1,7 @@
-"""Make `data/atlas/` again: `pip install pydeface --no-deps`, then `python -m ParanasalSSLLib.build_atlas`.
+"""Make `data/atlas/` again: `python -m ParanasalSSLLib.build_atlas`.
 
-The mean T1 head of many subjects with complete faces, which pydeface (MIT) ships, is resampled to 2 mm
-along the RAS axes and stored as bytes.
+Needs `pip install pydeface --no-deps`. The mean T1 head of many subjects with complete faces, which
+pydeface (MIT) ships, is resampled to 2 mm along the RAS axes and stored as bytes.
 """
 
 from __future__ import annotations

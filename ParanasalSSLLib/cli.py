@@ -127,8 +127,12 @@ def register_predict(subparsers: Subparsers) -> None:
     add(
         "--boxes",
         type=Path,
+        action="append",
         metavar="FILE",
-        help="boxes corrected by hand (.mrk.json of 3D Slicer, or .json), for one SCAN",
+        help=(
+            "boxes corrected by hand (.mrk.json of 3D Slicer, or .json), for one SCAN; give it twice "
+            "for two files, Slicer saves each box in its own"
+        ),
     )
     add(
         "--keep-names",
@@ -351,13 +355,13 @@ def _load_bundle(model: Path | None, device: str) -> Bundle:
     return load_bundle(model or shipped_bundle_path(), resolve_device(device))
 
 
-def _read_boxes(path: Path | None) -> Any:
-    if path is None:
+def _read_boxes(paths: list[Path] | None) -> Any:
+    if paths is None:
         return None
     from ParanasalSSLLib.boxes import read_boxes
 
     try:
-        return read_boxes(path)
+        return read_boxes(*paths)
     except ParanasalError as error:
         raise _CallFailedError(error) from error
 

@@ -7,6 +7,7 @@ All geometry of a crop is one affine. The right sinus is mirrored onto the left 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -112,7 +113,7 @@ def paste(
     crop: SinusCrop,
     volume: Volume,
     outside: float = np.nan,
-    order: int = 1,
+    order: Literal[0, 1] = 1,
 ) -> np.ndarray:
     """Put a map that lies in the crop's grid back into the scan's own grid.
 

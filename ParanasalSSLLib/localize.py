@@ -8,7 +8,7 @@ nearly as well somewhere else is evidence against the result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from ParanasalSSLLib.volume import LPS_TO_RAS, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    Matrix = TypeVar("Matrix", sitk.Similarity3DTransform, sitk.AffineTransform)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
 
 
 def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, SinusBox]:
-    """Boxes at the mapped centroids, turned by the rigid part of the affine (polar decomposition)."""
+    """Boxes at the mapped centroids, turned by the affine's rigid part (polar decomposition)."""
     rotation = rigid_part(template_to_scan)
     return {
         side: SinusBox(side, template_to_scan[:3, :3] @ c + template_to_scan[:3, 3], rotation)
@@ -105,7 +107,7 @@ class _Search:
         self.moving_coarse = _shrunk(scan, config.coarse_mm)
         self.moving_fine = _shrunk(scan, config.fine_mm)
 
-    def best_starts(self) -> list[sitk.Transform]:
+    def best_starts(self) -> list[sitk.Similarity3DTransform]:
         """Similarity transforms, coarsely aligned from the most promising poses.
 
         The best comes first, then the best of those that differ from it.
@@ -126,8 +128,10 @@ class _Search:
         )
         return self._different([transform for _, transform in aligned])
 
-    def _different(self, transforms: list[sitk.Transform]) -> list[sitk.Transform]:
-        """The first transforms that put the sinuses in different places, filled up with the rest."""
+    def _different(
+        self, transforms: list[sitk.Similarity3DTransform]
+    ) -> list[sitk.Similarity3DTransform]:
+        """The first transforms that put the sinuses in different places, then the rest."""
         affines = [_to_ras(t) for t in transforms]
         kept: list[int] = []
         for i in range(len(transforms)):
@@ -137,8 +141,8 @@ class _Search:
         kept += [i for i in range(len(transforms)) if i not in kept]
         return [transforms[i] for i in kept[: self.config.fine_candidates]]
 
-    def refine(self, start: sitk.Transform) -> tuple[float, np.ndarray]:
-        """Rigid, then affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
+    def refine(self, start: sitk.Similarity3DTransform) -> tuple[float, np.ndarray]:
+        """Affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
         import SimpleITK as sitk
 
         registration = self._registration(self.config.fine_iterations, coarse=False)
@@ -160,7 +164,7 @@ class _Search:
 
     def _start(
         self, angles_deg: tuple[float, float, float], scale: float, by_mass: bool
-    ) -> sitk.Transform:
+    ) -> sitk.Similarity3DTransform:
         """A start with the images' centres (of mass, or geometric) on one another."""
         import SimpleITK as sitk
 
@@ -202,8 +206,8 @@ class _Search:
             return 0.0
 
     def _run(
-        self, method: sitk.ImageRegistrationMethod, start: sitk.Transform, coarse: bool
-    ) -> tuple[float, sitk.Transform]:
+        self, method: sitk.ImageRegistrationMethod, start: Matrix, coarse: bool
+    ) -> tuple[float, Matrix]:
         fixed = self.fixed_coarse if coarse else self.fixed_fine
         moving = self.moving_coarse if coarse else self.moving_fine
         transform = type(start)(start)
@@ -237,7 +241,7 @@ def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     return sitk.BinShrink(image, factors)
 
 
-def _to_ras(transform: sitk.Transform) -> np.ndarray:
+def _to_ras(transform: sitk.Similarity3DTransform | sitk.AffineTransform) -> np.ndarray:
     """(4, 4) RAS affine of a SimpleITK matrix transform (LPS)."""
     matrix = np.array(transform.GetMatrix()).reshape(3, 3)
     center = np.array(transform.GetCenter())
@@ -268,6 +272,7 @@ def _quality(
         angle,
         {side: inside_fraction(box, volume) for side, box in boxes.items()},
         tissue_share(volume, atlas, affine),
+        float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
     )
 
 

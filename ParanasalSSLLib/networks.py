@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,26 +19,26 @@ from torch.nn import functional as F
 CROP_VOXELS = 64
 FULL_WIDTHS = (64, 128, 256, 512)
 COMPACT_WIDTHS = (16, 32, 64, 128)
+LastStage = Literal["convolution", "subpixel", "paper_code"]
 
 
 @dataclass(frozen=True)
 class CAEConfig:
     """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c).
 
-    last_stage: "convolution" upsamples, then convolves once more at full resolution; "paper_code"
-    ends as the published code does, in batch norm, leaky ReLU and upsampling.
+    last_stage: "convolution" upsamples, then convolves once more at full resolution; "subpixel"
+    convolves at half resolution to the eight voxels of each block, which is nearly twice as fast to
+    train; "paper_code" ends as the published code does, in batch norm, leaky ReLU and upsampling.
     """
 
     latent: int = 512
     channels: tuple[int, ...] = (16, 32, 64)
     bottleneck_channels: int = 4
-    last_stage: Literal["convolution", "paper_code"] = "convolution"
+    last_stage: LastStage = "convolution"
 
     def __post_init__(self) -> None:
-        if self.last_stage not in ("convolution", "paper_code"):
-            raise ValueError(
-                f"last_stage is 'convolution' or 'paper_code', not {self.last_stage!r}"
-            )
+        if self.last_stage not in get_args(LastStage):
+            raise ValueError(f"last_stage is one of {get_args(LastStage)}, not {self.last_stage!r}")
         _check_positive("CAE channels", (self.latent, self.bottleneck_channels, *self.channels))
         if len(self.channels) > 5:
             raise ValueError("a CAE has at most five stages, 64 voxels cannot be halved more often")
@@ -86,7 +86,7 @@ class CAE(nn.Module):
         self._bottleneck_shape = (config.bottleneck_channels, edge, edge, edge)
         flat = config.bottleneck_channels * edge**3
         self.encoder = nn.Sequential(
-            *(_normed_conv(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)),
+            *(_normed_conv(a, b, stride=2) for a, b in itertools.pairwise(widths)),
             nn.Conv3d(widths[-1], config.bottleneck_channels, 1),
         )
         self.to_latent = nn.Linear(flat, config.latent)
@@ -109,13 +109,26 @@ class CAE(nn.Module):
 def _cae_decoder(config: CAEConfig) -> nn.Sequential:
     widths = config.channels[::-1]
     parts: list[nn.Module] = [nn.Conv3d(config.bottleneck_channels, widths[0], 1)]
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in itertools.pairwise(widths):
         parts += [_normed_conv(a, b, stride=1), _twice_as_large()]
     if config.last_stage == "convolution":
         parts += [_twice_as_large(), LastConvolution(widths[-1])]
+    elif config.last_stage == "subpixel":
+        parts.append(SubpixelConvolution(widths[-1]))
     else:
         parts += [_normed_conv(widths[-1], 1, stride=1), _twice_as_large()]
     return nn.Sequential(*parts)
+
+
+class SubpixelConvolution(nn.Conv3d):
+    """A 5^3 convolution to the eight voxels of each block, (N, C, D, H, W) -> (N, 1, 2D, 2H, 2W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 8, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = super().forward(x).unflatten(1, (2, 2, 2)).permute(0, 4, 1, 5, 2, 6, 3)
+        return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
 
 
 class LastConvolution(nn.Conv3d):

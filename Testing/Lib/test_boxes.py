@@ -26,7 +26,8 @@ def turn(x: float = 8.0, y: float = -5.0, z: float = 12.0) -> np.ndarray:
 
 def both(origin: str = "registration") -> dict[Side, SinusBox]:
     return {
-        side: SinusBox(side, np.array(CENTERS[side]), turn(), origin=origin) for side in reversed(Side)
+        side: SinusBox(side, np.array(CENTERS[side]), turn(), origin=origin)
+        for side in reversed(Side)
     }
 
 
@@ -91,7 +92,7 @@ def test_roi_in_ras(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("system", ["LPS", None])
 def test_roi_in_lps_without_orientation_is_straight(tmp_path: Path, system: object) -> None:
-    changes = {} if system is None else {"coordinateSystem": system}
+    changes: dict[str, Any] = {} if system is None else {"coordinateSystem": system}
     box = read_boxes(save(tmp_path / "a.mrk.json", {"markups": [roi(**changes)]}))[Side.LEFT]
     np.testing.assert_allclose(box.center_ras_mm, [-24, 60, -55])
     np.testing.assert_allclose(box.rotation, np.eye(3))

@@ -28,11 +28,12 @@ GOOD: dict[str, Any] = {
     "rotation_deg": 8.0,
     "inside_fraction": {Side.LEFT: 1.0, Side.RIGHT: 0.98},
     "tissue_share": 0.9,
+    "stretch_ratio": 1.1,
 }
 
 
-def judged(limits: QualityThresholds = THRESHOLDS, **changes: Any) -> Quality:
-    return judge(**(GOOD | changes), limits=limits)
+def judged(**changes: Any) -> Quality:
+    return judge(**(GOOD | changes))
 
 
 def both(share: float) -> dict[Side, float]:
@@ -58,7 +59,7 @@ CASES = [
     ),
     ("scale", (1, 1, 1.27), (1, 1, 1.30), (1, 1, 1.62), "unusual size"),
     ("scale", (0.79, 1, 1), (0.77, 1, 1), (0.59, 1, 1), "unusual size"),
-    ("shear", 0.11, 0.13, 0.31, "distorted"),
+    ("stretch_ratio", 1.24, 1.26, 1.31, "distorted"),
     ("rotation_deg", 44.0, 46.0, 76.0, "turned by"),
     ("inside_fraction", both(0.89), both(0.87), both(0.59), "right box"),
     ("tissue_share", 0.73, 0.71, 0.49, "face"),
@@ -81,21 +82,23 @@ def test_each_threshold(figure: str, fine: Any, doubtful: Any, bad: Any, word: s
         assert getattr(quality, figure) == value
 
 
-@pytest.mark.parametrize("figure", ["metric", "start_agreement_mm", "shear", "rotation_deg"])
+@pytest.mark.parametrize(
+    "figure", ["metric", "start_agreement_mm", "stretch_ratio", "rotation_deg"]
+)
 def test_a_figure_that_is_no_number_fails(figure: str) -> None:
     quality = judged(**{figure: float("nan")})
     assert quality.verdict == "failed" and len(quality.reasons) == 1
 
 
 def test_all_reasons_are_told_and_the_worst_decides() -> None:
-    quality = judged(shear=0.2, rotation_deg=50.0, tissue_share=0.3)
+    quality = judged(stretch_ratio=1.28, rotation_deg=50.0, tissue_share=0.3)
     assert quality.verdict == "failed"
     assert len(quality.reasons) == 3
 
 
 def test_thresholds_can_be_changed() -> None:
     strict = QualityThresholds(review_rotation_deg=5.0)
-    assert judged(strict).verdict == "review"
+    assert judged(limits=strict).verdict == "review"
 
 
 @pytest.mark.parametrize("scale", [(0.0, 1.0, 1.0), (-1.0, 1.0, 1.0)])
@@ -139,7 +142,9 @@ def test_a_hand_box_partly_outside(height: float, verdict: str) -> None:
 
 def test_inside_fraction_is_a_share_of_the_box() -> None:
     assert inside_fraction(hand_box(Side.LEFT, 50, 50, 50), VOLUME) == 1.0
-    assert inside_fraction(hand_box(Side.LEFT, 50, 50, -0.5), VOLUME) == pytest.approx(0.5, abs=0.04)
+    assert inside_fraction(hand_box(Side.LEFT, 50, 50, -0.5), VOLUME) == pytest.approx(
+        0.5, abs=0.04
+    )
     assert inside_fraction(hand_box(Side.LEFT, 50, -0.5, -0.5), VOLUME) == pytest.approx(
         0.25, abs=0.04
     )
@@ -150,5 +155,5 @@ def test_inside_fraction_follows_the_scan_s_axes() -> None:
     affine = np.array([[0, -1.0, 0, 60], [0, 0, 2, -100], [1, 0, 0, -50], [0, 0, 0, 1]])
     volume = Volume(np.zeros((100, 120, 110), np.float32), affine)
     assert inside_fraction(SinusBox(Side.LEFT, volume.center_ras_mm), volume) == 1.0
-    beyond = volume.center_ras_mm + (0, 110, 0)  # the middle of the third axis' last voxel
+    beyond = volume.center_ras_mm + np.array([0, 110, 0])  # on the third axis' end
     assert inside_fraction(SinusBox(Side.LEFT, beyond), volume) == pytest.approx(0.5, abs=0.04)

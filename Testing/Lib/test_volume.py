@@ -53,9 +53,9 @@ AFFINES = {
 def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINES["straight"]) -> Path:
     """Write with the format's own library, independently of the code under test."""
     if ".nii" in path.name:
-        image = nib.Nifti1Image(data, affine)
-        image.set_sform(affine, 1)
-        nib.save(image, path)
+        nifti = nib.Nifti1Image(data, affine)
+        nifti.set_sform(affine, 1)
+        nib.save(nifti, path)
         return path
     image = sitk.GetImageFromArray(data.transpose(2, 1, 0))
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
@@ -124,7 +124,7 @@ def test_integer_types_and_scaling_are_applied(tmp_path: Path) -> None:
     image.header.set_slope_inter(0.5, 10.0)
     image.set_sform(AFFINES["straight"], 1)
     nib.save(image, tmp_path / "scaled.nii")
-    stored = np.asarray(nib.load(tmp_path / "scaled.nii").dataobj)
+    stored = nib.Nifti1Image.from_filename(tmp_path / "scaled.nii").get_fdata()
     volume = read_volume(tmp_path / "scaled.nii")
     assert volume.data.dtype == np.float32
     np.testing.assert_allclose(volume.data, stored, rtol=1e-6)

@@ -1,0 +1,163 @@
+"""Model bundles: what is saved comes back; what is damaged is refused in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ParanasalSSLLib.bundle import (
+    CARD,
+    WEIGHTS,
+    Bundle,
+    BundleCard,
+    load_bundle,
+    read_card,
+    save_bundle,
+    shipped_bundle_path,
+)
+from ParanasalSSLLib.calibration import Calibration
+from ParanasalSSLLib.crop import CropConfig, SinusCrop
+from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier, EncoderConfig
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig
+from ParanasalSSLLib.sinuses import Side
+
+
+def make_bundle() -> Bundle:
+    torch.manual_seed(0)
+    card = BundleCard(
+        name="tiny",
+        version="1",
+        cae=CAEConfig(latent=8, channels=(2, 2, 4)),
+        classifier=EncoderConfig((2, 2, 4, 4)),
+        crop=CropConfig(),
+        residual=ResidualConfig(),
+        mask=MaskConfig(1.5, 10),
+        usual_residual_level=0.1,
+        calibration=Calibration(2.0, -0.5),
+        decision_threshold=0.4,
+        simulated=True,
+        intended_use="tests",
+        licence="Apache-2.0",
+        training={"seed": 0},
+    )
+    thresholds = np.full((64, 64, 64), 0.25, np.float32)
+    return Bundle(card, CAE(card.cae).eval(), Classifier(card.classifier).eval(), thresholds)
+
+
+def make_crop(seed: int = 0) -> SinusCrop:
+    data = np.random.default_rng(seed).random((64, 64, 64), np.float32)
+    inside = np.ones(data.shape, bool)
+    return SinusCrop(data, np.eye(4), inside, (0.0, 1.0), Side.LEFT)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_bundle(make_bundle(), tmp_path / "bundle", "# Model card\n")
+
+
+def test_loaded_bundle_scores_as_the_saved_one(folder: Path) -> None:
+    saved, loaded = make_bundle(), load_bundle(folder)
+    (before,), (after,) = saved.analyse([make_crop()]), loaded.analyse([make_crop()])
+    assert after.probability == pytest.approx(before.probability, abs=0.01)  # float16 weights
+    assert np.allclose(after.residual, before.residual, atol=0.01)
+    assert loaded.card.cae == saved.card.cae
+    assert loaded.card.mask == saved.card.mask
+    assert loaded.card.training == {"seed": 0}
+
+
+def test_two_crops_are_scored_as_each_alone(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    together = bundle.analyse([make_crop(1), make_crop(2)])
+    alone = [bundle.analyse([make_crop(seed)])[0] for seed in (1, 2)]
+    for one, other in zip(together, alone, strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+        assert np.allclose(one.residual, other.residual, atol=1e-4)
+    assert bundle.analyse([]) == []
+
+
+def test_nothing_is_anomalous_outside_the_image(folder: Path) -> None:
+    crop = make_crop()
+    inside = crop.inside.copy()
+    inside[:, :, :30] = False
+    half = SinusCrop(crop.data, crop.affine, inside, crop.window, crop.side)
+    (score,) = load_bundle(folder).analyse([half])
+    assert not score.residual[:, :, :30].any()
+    assert not score.mask[:, :, :30].any()
+
+
+def test_decision_follows_the_cards_threshold_and_calibration(folder: Path) -> None:
+    (score,) = load_bundle(folder).analyse([make_crop()])
+    assert score.anomalous is (score.probability >= 0.4)
+    assert Calibration(2.0, -0.5).probability(0.25) == pytest.approx(0.5)
+    assert Calibration().probability(np.log(3)) == pytest.approx(0.75)
+    assert Calibration().probability(-1e4) == 0.0
+
+
+def test_changed_weights_are_refused(folder: Path) -> None:
+    path = folder / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadBundle, match="SHA-256"):
+        load_bundle(folder)
+
+
+def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card["classifier"]["widths"] = [4, 4, 8, 8]
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(BadBundle, match="does not fit"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"decision_threshold": 2.0}, "decision_threshold"),
+        ({"cae": {"latent": -1}}, "CAE channels"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_card_that_makes_no_sense_is_refused(
+    folder: Path, change: dict[str, object], words: str
+) -> None:
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | change))
+    with pytest.raises(BadBundle, match=words):
+        read_card(folder)
+
+
+@pytest.mark.parametrize("missing", [CARD, WEIGHTS])
+def test_incomplete_bundle_is_refused_by_name(folder: Path, missing: str) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(BadBundle, match=missing):
+        load_bundle(folder)
+
+
+def test_pickles_are_never_loaded(folder: Path) -> None:
+    """A pickle in place of the weights is refused even when its checksum is the card's."""
+    import hashlib
+
+    torch.save({"residual_thresholds": torch.ones(1)}, folder / WEIGHTS)
+    card = json.loads((folder / CARD).read_text())
+    card["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(BadBundle, match="cannot be read"):
+        load_bundle(folder)
+
+
+def test_shipped_bundle_loads_is_small_and_says_that_it_is_simulated() -> None:
+    folder = shipped_bundle_path()
+    bundle = load_bundle(folder)
+    assert bundle.card.simulated
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "simulated" in text
+    assert "no diagnosis" in text
+    assert bundle.card.weights_sha256 in text

@@ -1,0 +1,100 @@
+"""Residual maps and masks against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.residual import (
+    MaskConfig,
+    ResidualConfig,
+    anomaly_mask,
+    otsu_threshold,
+    residual_map,
+)
+
+
+def cube(value: float = 0.0, edge: int = 16) -> np.ndarray:
+    return np.full((edge, edge, edge), value, np.float32)
+
+
+def with_block(edge: int = 16, value: float = 0.5, size: int = 8) -> np.ndarray:
+    data = cube(edge=edge)
+    start = (edge - size) // 2
+    data[start : start + size, start : start + size, start : start + size] = value
+    return data
+
+
+def test_residual_is_the_absolute_difference() -> None:
+    config = ResidualConfig(median_kernel_voxels=0)
+    assert np.allclose(residual_map(cube(0.2), cube(0.5), config), 0.3)
+    assert np.allclose(residual_map(cube(0.5), cube(0.2), config), 0.3)
+
+
+def test_reconstructions_beyond_black_and_white_count_as_black_and_white() -> None:
+    config = ResidualConfig(median_kernel_voxels=0)
+    assert np.allclose(residual_map(cube(0.0), cube(-0.4), config), 0.0)
+    assert np.allclose(residual_map(cube(1.0), cube(1.7), config), 0.0)
+
+
+@pytest.mark.parametrize(("kernel", "survives"), [(0, True), (3, False), (5, False), (7, False)])
+def test_median_filter_removes_single_voxels(kernel: int, survives: bool) -> None:
+    speck = cube()
+    speck[8, 8, 8] = 1.0
+    residual = residual_map(speck, cube(), ResidualConfig(median_kernel_voxels=kernel))
+    assert bool(residual.any()) is survives
+
+
+def test_percentile_scaling_stretches_a_faint_residual_to_full_brightness() -> None:
+    faint = with_block(value=0.1)
+    stretched = residual_map(faint, cube(), ResidualConfig(0, scaling="percentile"))
+    absolute = residual_map(faint, cube(), ResidualConfig(0))
+    assert stretched.max() == pytest.approx(1.0)
+    assert absolute.max() == pytest.approx(0.1)
+
+
+def test_otsu_separates_two_classes_in_the_middle() -> None:
+    values = np.concatenate([np.full(300, 0.1), np.full(100, 0.9)])
+    assert otsu_threshold(values) == pytest.approx(0.5, abs=0.01)
+
+
+def test_otsu_residual_is_binary_and_loses_its_small_parts() -> None:
+    crop = with_block()
+    crop[0, 0, 0:3] = 0.5
+    config = ResidualConfig(0, otsu=True, minimum_component_voxels=20)
+    residual = residual_map(crop, cube(), config)
+    assert set(np.unique(residual)) == {0.0, 1.0}
+    assert residual.sum() == 8**3
+
+
+def test_mask_keeps_what_is_above_its_own_voxels_threshold() -> None:
+    residual = with_block(value=0.3)
+    thresholds = cube(0.2)
+    thresholds[:8] = 0.4  # this half may differ more
+    mask = anomaly_mask(residual, thresholds, 1.0, MaskConfig(1.0, minimum_part_voxels=1))
+    assert not mask[:8].any()
+    assert mask[8:].sum() == 4 * 8 * 8
+
+
+def test_mask_drops_parts_below_the_smallest_size() -> None:
+    residual = with_block()
+    residual[0, 0, 0] = 0.5
+    mask = anomaly_mask(residual, cube(0.2), 1.0, MaskConfig(1.0, minimum_part_voxels=2))
+    assert mask.sum() == 8**3
+    assert not mask[0, 0, 0]
+
+
+def test_residual_that_is_raised_everywhere_is_judged_by_its_own_level() -> None:
+    """A noisy scan differs everywhere; that must not paint the whole cube."""
+    noisy = with_block(value=0.5) + 0.3
+    usual = 0.1
+    mask = anomaly_mask(noisy, cube(0.2), usual, MaskConfig(1.0, 1))
+    assert mask.sum() == 8**3
+    calm = anomaly_mask(cube(0.05), cube(0.04), usual, MaskConfig(1.0, 1))
+    assert calm.all(), "a residual below the usual level must not lower the thresholds"
+
+
+@pytest.mark.parametrize("values", [{"median_kernel_voxels": 4}, {"scaling": "none"}])
+def test_impossible_settings_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        ResidualConfig(**values)  # type: ignore[arg-type]

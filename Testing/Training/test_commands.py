@@ -1,0 +1,78 @@
+"""The training commands as they are typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paranasal_training.commands import COMMANDS
+from paranasal_training.store import CropStore
+
+from ParanasalSSLLib.cli import build_parser, main
+
+
+def test_every_command_is_listed_and_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = build_parser().format_help()
+    for command in COMMANDS:
+        assert command.name in listed
+        with pytest.raises(SystemExit) as stopped:
+            main([command.name, "--help"])
+        assert stopped.value.code == 0
+        assert "--output" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from ParanasalSSLLib.cli import build_parser; build_parser().format_help(); "
+        "print(sorted({'torch', 'monai', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_options_come_from_file_and_line(
+    toy_store: CropStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.yaml").write_text(
+        "epochs: 3\nbatch_size: 8\nnetwork: {latent: 8, channels: [2, 2, 4]}\n"
+    )
+    words = ["train", "--config", tmp_path / "train.yaml", "--store", toy_store.folder]
+    words += ["--output", tmp_path / "run", "--epochs", "1"]
+    assert main([str(word) for word in words]) == 0
+    record = (tmp_path / "run/config.json").read_text()
+    assert '"epochs": 1' in record
+    assert '"latent": 8' in record
+    assert str(tmp_path / "run") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--epochs", "0"], "epochs is 1 or more"),
+        (["--optimizer.lr", "-1"], "lr is above 0"),
+    ],
+)
+def test_values_that_make_no_sense_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    base = ["train", "--store", str(tmp_path), "--output", str(tmp_path / "r")]
+    try:
+        status = main(base + words)
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    assert status != 0
+    assert said in capsys.readouterr().err
+
+
+def test_missing_store_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--store", tmp_path / "none", "--output", tmp_path / "r"]
+    assert main([str(word) for word in words]) == 1
+    assert "is no crop store" in capsys.readouterr().err
+
+
+def test_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--store", str(tmp_path), "--output", str(tmp_path), "--epoch", "3"])
+    assert stopped.value.code == 2
