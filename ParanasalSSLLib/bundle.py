@@ -121,7 +121,7 @@ class Bundle:
         if not crops:
             return []
         stacked = torch.from_numpy(np.stack([crop.data for crop in crops])).unsqueeze(1)
-        stacked = stacked.to(self.device).contiguous(memory_format=torch.channels_last_3d)
+        stacked = stacked.to(self.device)
         with torch.inference_mode():
             rebuilt = self.cae(stacked).float().cpu().numpy()[:, 0]
             logits = self.classifier(stacked).float().cpu().numpy()
@@ -292,9 +292,9 @@ def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:
 
 
 def _ready(network: Any, device: str) -> Any:
-    import torch
+    from ParanasalSSLLib.networks import channels_last
 
-    return network.eval().to(device).to(memory_format=torch.channels_last_3d)
+    return channels_last(network.eval().to(device))
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ CROP_VOXELS = 64
 FULL_WIDTHS = (64, 128, 256, 512)
 COMPACT_WIDTHS = (16, 32, 64, 128)
 LastStage = Literal["convolution", "subpixel", "paper_code"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -311,7 +312,6 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def channels_last(module: nn.Module, crops: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
-    """Module and crops in the memory layout in which convolutions run fastest."""
-    layout = torch.channels_last_3d
-    return module.to(memory_format=layout), crops.to(memory_format=layout)
+def channels_last(module: Network) -> Network:
+    """The module in the memory layout in which convolutions run fastest; its input may be in any."""
+    return module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

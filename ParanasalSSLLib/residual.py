@@ -1,9 +1,9 @@
 """Residuals: how a sinus differs from its healthy reconstruction, and where that is too much.
 
 The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter. A plain residual
-lights up along every edge that the autoencoder blurs; a mask is therefore made with one threshold for
-each voxel of the cube, learnt from healthy sinuses (`paranasal_training.bundling`), and in relation to the
-residual's own overall level, which noise and unusual contrast raise everywhere alike.
+lights up along every edge that the autoencoder blurs; a mask is therefore made with one threshold
+for each voxel of the cube, learnt from healthy sinuses (`paranasal_training.bundling`), and in
+relation to the residual's own level, which noise and unusual contrast raise everywhere alike.
 """
 
 from __future__ import annotations

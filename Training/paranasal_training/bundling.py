@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,6 @@ def _real_check(card: BundleCard, folder: Path) -> str:
     return text.strip()
 
 
-def _provenance(training: dict[str, Any]) -> str:
+def _provenance(training: Mapping[str, Any]) -> str:
     shown = {key: training[key] for key in ("cohort", "cae", "classifier")}
     return f"```json\n{json.dumps(shown, indent=1)}\n```"

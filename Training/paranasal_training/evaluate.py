@@ -25,7 +25,7 @@ from sklearn.metrics import (
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.networks import Classifier
+from ParanasalSSLLib.networks import Classifier, channels_last
 from ParanasalSSLLib.predict import resolve_device
 
 from .stages.finetune import load_classifier
@@ -86,14 +86,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 def margins(network: Classifier, crops: np.ndarray, device: str = "cpu") -> np.ndarray:
     """float64 (n,) logit of anomalous minus logit of normal, of uint8 crops (n, 64, 64, 64)."""
-    network = network.to(device).to(memory_format=torch.channels_last_3d)
+    network = channels_last(network.to(device))
     found = []
     with torch.inference_mode():
         for start in range(0, len(crops), 64):
             chunk = (
                 torch.from_numpy(crops[start : start + 64]).unsqueeze(1).to(device).float() / 255
             )
-            logits = network(chunk.contiguous(memory_format=torch.channels_last_3d))
+            logits = network(chunk)
             found.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
     return np.concatenate(found)
 

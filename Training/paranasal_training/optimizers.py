@@ -36,14 +36,14 @@ def make_optimizer(
     config: OptimizerConfig, parameters: Iterable[Tensor], epochs: int, steps_per_epoch: int
 ) -> tuple[Optimizer, LambdaLR]:
     """The optimiser and its schedule, which is to be stepped once a batch."""
-    values = {"lr": config.lr, "weight_decay": config.weight_decay}
+    lr, decay = config.lr, config.weight_decay
     optimizer: Optimizer
     if config.name == "lars":
-        optimizer = LARS(parameters, **values)
+        optimizer = LARS(parameters, lr, weight_decay=decay)
     elif config.name == "adamw":
-        optimizer = torch.optim.AdamW(parameters, **values, fused=True)
+        optimizer = torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
     else:
-        optimizer = torch.optim.Adam(parameters, **values, fused=True)
+        optimizer = torch.optim.Adam(parameters, lr, weight_decay=decay, fused=True)
     warmup = round(config.warmup_epochs * steps_per_epoch)
     steps = epochs * steps_per_epoch if config.schedule == "cosine" else None
     return optimizer, LambdaLR(optimizer, learning_rate_factor(warmup, steps))

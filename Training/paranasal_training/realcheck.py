@@ -294,7 +294,7 @@ def _draw(pictures: list[tuple[str, SinusResult]], path: Path, seed: int) -> Non
     for position, number in enumerate(sorted(order)):
         title, result = pictures[number]
         line, column = divmod(position, 4)
-        _draw_planes(axes[line, 3 * column : 3 * column + 3], result)
+        _draw_planes(list(axes[line, 3 * column : 3 * column + 3]), result)
         axes[line, 3 * column].set_title(f"{title}\np = {result.probability:.2f}", fontsize=6)
     figure.tight_layout(pad=0.3)
     with write_whole(path) as temporary:

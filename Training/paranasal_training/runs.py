@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -27,10 +28,13 @@ from torch import Tensor, nn
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.networks import channels_last
 
 from .data import Batch, BatchLoader, CropData
 from .optimizers import OptimizerConfig, make_optimizer
 from .store import CropStore
+
+logger = logging.getLogger(__name__)
 
 RUN_VERSION = 1
 # Where a run is done does not change what comes out, so these may differ when it goes on.
@@ -60,7 +64,8 @@ class Stage(pl.LightningModule):
 
     def __init__(self, network: nn.Module, config: RunConfig) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last_3d)
+        self.network = channels_last(network)
+        self.architecture: Any = network.config
         self.config = config
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
@@ -76,7 +81,7 @@ class Stage(pl.LightningModule):
         loss = self.loss(batch, training=False)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         # The whole run in batches, from which Lightning makes the loaders first.
         batches = int(self.trainer.estimated_stepping_batches)
         config = self.config
@@ -102,15 +107,19 @@ class _StopAtNaN(pl.Callback):
             )
 
 
-def is_complete(config: RunConfig) -> bool:
-    """Whether the folder already holds the finished run of this very configuration.
+def begin(config: RunConfig) -> bool:
+    """Seed everything and say whether there is anything to do.
+
+    Returns:
+        False when the folder already holds the finished run of this very configuration.
 
     Raises:
         BadConfig: it holds a run (finished or not) with other settings.
     """
+    pl.seed_everything(config.seed, verbose=False)
     record = config.output / "config.json"
     if not record.is_file():
-        return False
+        return True
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -122,7 +131,10 @@ def is_complete(config: RunConfig) -> bool:
             f"{config.output} holds a run with another {', '.join(different)}. Choose another "
             "output folder, or remove it."
         )
-    return (config.output / "run.json").is_file()
+    if (config.output / "run.json").is_file():
+        logger.info("%s is complete already.", config.output)
+        return False
+    return True
 
 
 def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -> Path:
@@ -144,12 +156,12 @@ def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -
     )
     trainer = _make_trainer(config, checkpoints)
     last = config.output / "checkpoints" / "last.ckpt"
-    loaders = [
-        BatchLoader(data, config.batch_size, config.seed, shuffle)
-        for data, shuffle in ((train, True), (validation, False))
-    ]
+    batches = BatchLoader(train, config.batch_size, config.seed, shuffle=True)
+    checks = BatchLoader(validation, config.batch_size, config.seed, shuffle=False)
     try:
-        trainer.fit(stage, *loaders, ckpt_path=last if last.is_file() else None, weights_only=True)
+        trainer.fit(
+            stage, batches, checks, ckpt_path=last if last.is_file() else None, weights_only=True
+        )
     except (RuntimeError, KeyError, EOFError) as error:
         if not last.is_file() or trainer.global_step:
             raise
@@ -170,7 +182,6 @@ def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -
 
 
 def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer:
-    pl.seed_everything(config.seed, verbose=False)
     logs = config.output / "logs"
     return pl.Trainer(
         accelerator=config.device,
@@ -194,7 +205,7 @@ def _finish(stage: Stage, store: CropStore, facts: Mapping[str, Any]) -> None:
     record = {
         "format_version": RUN_VERSION,
         "stage": type(stage).__name__,
-        "network": asdict(stage.network.config),  # type: ignore[call-overload]
+        "network": asdict(stage.architecture),
         "store": store.checksum,
         "simulated": bool(store.info.get("simulated", False)),
         "config": {k: v for k, v in plain(stage.config).items() if k not in ("store", "output")},

@@ -16,7 +16,7 @@ from .fields import SIZE, box_blur, grid_mm, rotation_matrix, sample_at, smooth_
 
 @dataclass(frozen=True)
 class AcquisitionRange:
-    """What is drawn. Shares are probabilities; lengths in mm; signal relative to the brightest tissue."""
+    """What is drawn. Shares are probabilities; lengths in mm; signal: brightest tissue = 1."""
 
     share_3d: float = 0.4
     slice_mm: tuple[float, float] = (2.0, 7.0)
@@ -33,7 +33,7 @@ class AcquisitionRange:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One patient's scan settings, the same for both sides. Axis: 0 sagittal, 1 coronal, 2 axial slices."""
+    """A patient's scan settings, the same for both sides. Axis: 0 sagittal, 1 coronal, 2 axial."""
 
     slice_axis: int
     slice_mm: float
@@ -153,7 +153,7 @@ def _truncate_spectrum(volume: Tensor, axis: int, share: float) -> Tensor:
 
 
 def _inside(settings: Acquisition) -> Tensor:
-    """True where the image reaches: cuts come from below (axial stacks) or from the front (defacing)."""
+    """True where the image reaches: cut from below (axial stacks) or from the front (defacing)."""
     inside = torch.ones((SIZE, SIZE, SIZE), dtype=torch.bool)
     cut = round(settings.cut_mm)
     if cut:

@@ -36,7 +36,7 @@ FURTHEST_CORE_MM = 14.0  # from the box's centre, three times the localisation e
 
 @dataclass(frozen=True, eq=False)
 class Donor:
-    """One healthy sinus. `block`: (2, 96, 96, 96) image 0..1 and air occupancy; mirrored to the left."""
+    """One healthy sinus, as a left one. `block`: (2, 96, 96, 96), image 0..1 and air occupancy."""
 
     name: str
     block: Tensor

@@ -20,7 +20,7 @@ def grid_mm(size: int = SIZE) -> Tensor:
 
 
 def smooth_noise(rng: np.random.Generator, cells: int, channels: int = 1) -> Tensor:
-    """Random fields (channels, 64, 64, 64): white noise of unit variance on `cells`^3 knots, interpolated."""
+    """Random fields (channels, 64, 64, 64): unit white noise on `cells`^3 knots, interpolated."""
     knots = rng.standard_normal((1, channels, cells, cells, cells), dtype=np.float32)
     size = (SIZE, SIZE, SIZE)
     return F.interpolate(torch.from_numpy(knots), size, mode="trilinear", align_corners=True)[0]
@@ -61,7 +61,7 @@ def rotation_matrix(angles_deg: np.ndarray) -> Tensor:
 
 
 def sample_at(volumes: Tensor, points_mm: Tensor, padding: str = "border") -> Tensor:
-    """Trilinear values of `volumes` (C, A, B, D; 1 mm, centred) at `points_mm` (3, I, J, K) -> (C, I, J, K)."""
+    """Values of `volumes` (C, A, B, D; 1 mm, centred) at `points_mm` (3, I, J, K), trilinear."""
     half_extent = torch.tensor([(n - 1) / 2 for n in volumes.shape[1:]])
     normalised = points_mm / half_extent.view(3, 1, 1, 1)
     grid = normalised.flip(0).permute(1, 2, 3, 0)[None]  # grid_sample wants the last axis first

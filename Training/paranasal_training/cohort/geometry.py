@@ -1,4 +1,4 @@
-"""How one sinus differs from the next: localisation error, head shape, elastic variation, sinus size."""
+"""How one sinus differs from the next: localisation error, head shape, elastic variation, size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .fields import grid_mm, rotation_matrix, smooth_noise
 
 @dataclass(frozen=True)
 class GeometryRange:
-    """Spread of the random geometry. The defaults follow the spread of air centres over 38 open scans."""
+    """Spread of the random geometry; defaults follow the air centres of 38 open scans."""
 
     shift_sd_mm: tuple[float, float, float] = (2.7, 3.2, 3.6)
     rotation_sd_deg: float = 4.0

@@ -43,7 +43,8 @@ def draw_sheet(config: SheetConfig, output: Path) -> Path:
     for position, row in enumerate(rows):
         line, column = divmod(position, config.columns)
         lesion = None if store.lesions is None else np.asarray(store.lesions[row]) > 0
-        _draw_crop(axes[line, 3 * column : 3 * column + 3], np.asarray(store.crops[row]), lesion)
+        panels = list(axes[line, 3 * column : 3 * column + 3])
+        _draw_crop(panels, np.asarray(store.crops[row]), lesion)
         axes[line, 3 * column].set_title(_title(store.table.iloc[row]), fontsize=6, loc="left")
     simulated = store.info.get("simulated", False)
     figure.suptitle(f"{'Simulated crops' if simulated else 'Crops'}: {count} of {len(store.table)}")

@@ -83,10 +83,10 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
     both_anomalous = round(config.patients * PAPER_BOTH_ANOMALOUS / PAPER_PATIENTS)
     anomalous_sides = [0] * both_normal + [2] * both_anomalous
     anomalous_sides += [1] * (config.patients - len(anomalous_sides))
-    plans = []
+    plans: list[PatientPlan] = []
     for sides in (0, 1, 2):  # splitting each stratum keeps the class ratio in every split
         members = anomalous_sides.count(sides)
-        for position, share in enumerate(rng.permutation((np.arange(members) + 0.5) / members)):
+        for share in rng.permutation((np.arange(members) + 0.5) / members):
             split = _split_of(share)
             plans.append(PatientPlan(len(plans), _draw_kinds(sides, rng), split))
     shares = np.array([both_normal, config.patients - both_normal - both_anomalous, both_anomalous])

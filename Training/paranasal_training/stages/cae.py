@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +13,8 @@ from ParanasalSSLLib.networks import CAE, CAEConfig
 
 from ..corruption import CoarseNoiseConfig, add_coarse_noise
 from ..data import Batch, as_floats, load_crops
-from ..runs import FinishedRun, RunConfig, Stage, fit, is_complete, load_weights, read_run
+from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_weights, read_run
 from ..store import CropStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class CAEStage(Stage):
         if training:
             generator = torch.Generator().manual_seed(batch.seed)
             given = add_coarse_noise(crops, self.config.coarse_noise, generator)
-        rebuilt = self.network(given.contiguous(memory_format=torch.channels_last_3d))
+        rebuilt = self.network(given)
         return F.l1_loss(rebuilt.float(), crops)
 
 
@@ -50,8 +47,7 @@ def train_cae(config: TrainConfig) -> Path:
         BadStore: the store is damaged, or has no normal crops.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
-    if is_complete(config):
-        logger.info("%s is complete already.", config.output)
+    if not begin(config):
         return config.output
     store = CropStore.open(config.store)
     train = load_crops(store, store.rows("train", label=0), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +17,8 @@ from ParanasalSSLLib.networks import Classifier, EncoderConfig
 from ..augment import Augmentation, AugmentConfig
 from ..data import Batch, as_floats, load_crops
 from ..optimizers import OptimizerConfig
-from ..runs import FinishedRun, RunConfig, Stage, fit, is_complete, load_weights, read_run
+from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_weights, read_run
 from ..store import CropStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class FinetuneStage(Stage):
         if training:
             generator = torch.Generator().manual_seed(batch.seed)
             crops, _ = self.augmentation(crops, generator)
-        logits = self.network(crops.contiguous(memory_format=torch.channels_last_3d)).float()
+        logits = self.network(crops).float()
         return F.cross_entropy(logits, batch.target, self.class_weights)
 
 
@@ -67,8 +64,7 @@ def finetune(config: FinetuneConfig) -> Path:
         BadCheckpoint: the pretrained run is missing or of another architecture.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
-    if is_complete(config):
-        logger.info("%s is complete already.", config.output)
+    if not begin(config):
         return config.output
     store = CropStore.open(config.store)
     network = Classifier(config.network)

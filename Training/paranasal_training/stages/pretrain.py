@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,12 +17,10 @@ from ParanasalSSLLib.networks import EncoderConfig, ResidualUNet
 from ..augment import Augmentation, AugmentConfig
 from ..data import Batch, as_floats, load_crops
 from ..optimizers import OptimizerConfig
-from ..runs import RunConfig, Stage, fit, is_complete
+from ..runs import RunConfig, Stage, begin, fit
 from ..store import CropStore, ResidualStore
 
-logger = logging.getLogger(__name__)
-
-VALIDATION_SHARE = 0.1  # of the unlabelled crops
+VALIDATION_SHARE = 0.1  # of the unlabelled patients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +57,7 @@ class PretrainStage(Stage):
             generator = torch.Generator().manual_seed(batch.seed)
             crops, residual = self.augmentation(crops, generator, residual)
         assert residual is not None
-        logits = self.network(crops.contiguous(memory_format=torch.channels_last_3d)).float()
+        logits = self.network(crops).float()
         if self.config.objective == "bce":
             return F.binary_cross_entropy_with_logits(logits, residual)
         if self.config.objective == "l1":
@@ -74,8 +72,7 @@ def pretrain(config: PretrainConfig) -> Path:
         BadStore: crops or residuals are missing, damaged, or do not belong together.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
-    if is_complete(config):
-        logger.info("%s is complete already.", config.output)
+    if not begin(config):
         return config.output
     store = CropStore.open(config.store)
     residuals = ResidualStore.open(config.residuals, store)
@@ -85,13 +82,22 @@ def pretrain(config: PretrainConfig) -> Path:
             f"{config.residuals} lacks {int((~residuals.done[rows]).sum())} of the unlabelled crops. "
             "Run `paranasal residuals` again, it goes on where it stopped."
         )
-    # Rows of a patient follow one another, so only the patient at the cut can be on both sides.
-    cut = round(len(rows) * (1 - VALIDATION_SHARE))
-    patients = store.table["patient"].to_numpy()[rows]
-    while 0 < cut < len(rows) and patients[cut] == patients[cut - 1]:
-        cut += 1
     train, validation = (
-        load_crops(store, part, residuals.residuals[part]) for part in (rows[:cut], rows[cut:])
+        load_crops(store, part, residuals.residuals[part]) for part in split_patients(store, rows)
     )
     stage = PretrainStage(ResidualUNet(config.network), config, residuals.gain)
     return fit(stage, store, train, validation)
+
+
+def split_patients(store: CropStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and rows of the last tenth of the patients (one at least) to validate on.
+
+    Raises:
+        BadStore: the rows belong to a single patient.
+    """
+    patients = store.table["patient"].to_numpy()[rows]
+    names = list(dict.fromkeys(patients))
+    if len(names) < 2:
+        raise BadStore(f"{store.folder}: pretraining needs at least two unlabelled patients.")
+    kept_back = np.isin(patients, names[-max(1, round(len(names) * VALIDATION_SHARE)) :])
+    return rows[~kept_back], rows[kept_back]

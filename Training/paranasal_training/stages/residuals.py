@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ParanasalSSLLib.networks import CAE
+from ParanasalSSLLib.networks import CAE, channels_last
 from ParanasalSSLLib.predict import resolve_device
 from ParanasalSSLLib.residual import ResidualConfig, residual_map
 
@@ -42,7 +42,7 @@ def make_residuals(config: ResidualsConfig) -> Path:
     store = CropStore.open(config.store)
     network, run = load_cae(config.cae)
     device = resolve_device(config.device)
-    network = network.to(device).to(memory_format=torch.channels_last_3d)
+    network = channels_last(network.to(device))
     info = {
         "gain": config.gain,
         "residual": asdict(config.residual),
@@ -66,8 +66,7 @@ def residuals_of(
     scaled = crops.astype(np.float32) / 255
     given = torch.from_numpy(scaled).unsqueeze(1).to(device)
     with torch.inference_mode():
-        given = given.contiguous(memory_format=torch.channels_last_3d)
         rebuilt = network(given).float().cpu().numpy()[:, 0]
     with ThreadPoolExecutor() as pool:  # the filters release the interpreter's lock
-        maps = pool.map(lambda pair: residual_map(*pair, config), zip(scaled, rebuilt, strict=True))
+        maps = pool.map(lambda one, other: residual_map(one, other, config), scaled, rebuilt)
         return np.stack(list(maps))
