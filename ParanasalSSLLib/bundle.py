@@ -133,10 +133,10 @@ class Bundle:
     def _score(self, crop: SinusCrop, rebuilt: np.ndarray, margin: float) -> SinusScore:
         card = self.card
         residual = residual_map(crop.data, rebuilt, card.residual) * crop.inside
-        thresholds = self.residual_thresholds
-        mask = anomaly_mask(residual, thresholds, card.usual_residual_level, card.mask)
         probability = card.calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
+        thresholds, usual_level = self.residual_thresholds, card.usual_residual_level
+        mask = anomaly_mask(residual, thresholds, usual_level, anomalous, card.mask)
         return SinusScore(probability, anomalous, residual, rebuilt, mask)
 
 

@@ -1,9 +1,8 @@
 """The networks: autoencoder of healthy sinuses, residual U-Net, classifier. No training code here.
 
-All take crops (N, 1, 64, 64, 64), float, 0..1. The encoder is a 3D ResNet18 with the parameter names
-and shapes of MONAI's `ResNetFeatures("resnet18")` (a test holds the two together), written out here
-since importing MONAI takes longer than scoring a scan; only the U-Net's decoder, which scoring does
-not need, is MONAI's own.
+All take crops (N, 1, 64, 64, 64), float, 0..1. The encoder is a 3D ResNet18 with the parameter
+names and shapes of MONAI's `ResNetFeatures("resnet18")`, so that weights for that one fit (a test
+holds the two together); it is written out here since importing MONAI takes longer than scoring a scan.
 """
 
 from __future__ import annotations
@@ -253,37 +252,48 @@ def _stage(channels_in: int, channels_out: int, stride: int, shortcut: str) -> n
 class ResidualUNet(nn.Module):
     """Encoder and mirrored decoder with skips: (N, 1, 64, 64, 64) -> logits of the same shape.
 
-    The architecture of MONAI's `FlexibleUNet(backbone="resnet18", spatial_dims=3)` with trilinear
-    upsampling; decoder channels are half of the widths and halve on to the last.
+    As in the paper's code, the last map is computed at half resolution and then upsampled: residuals
+    are coarse, and a decoder stage at 64^3 costs twice as much as all the rest together.
     """
 
     def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
-        from monai.networks.nets.flexible_unet import SegmentationHead, UNetDecoder
-
         super().__init__()
         self.config = config
         self.encoder = ResNetEncoder(config)
         a, b, c, d = config.widths
-        channels = tuple(max(1, d // 2**halvings) for halvings in range(1, 6))
-        self.decoder = UNetDecoder(
-            spatial_dims=3,
-            encoder_channels=(1, a, a, b, c, d),
-            decoder_channels=channels,
-            act=("relu", {"inplace": True}),
-            norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
-            dropout=0.0,
-            bias=False,
-            upsample="nontrainable",
-            pre_conv="default",
-            interp_mode="linear",
-            align_corners=False,
-            is_pad=False,
+        outputs = [max(1, d // 2**halvings) for halvings in range(1, 5)]
+        inputs = [d, *outputs[:-1]]
+        self.decoder = nn.ModuleList(
+            DecoderBlock(below, skip, out)
+            for below, skip, out in zip(inputs, (c, b, a, a), outputs, strict=True)
         )
-        self.head = SegmentationHead(3, channels[-1], 1, kernel_size=3)
+        self.head = nn.Conv3d(outputs[-1], 1, 3, padding=1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        # MONAI's decoder drops its first entry, the input, and takes the others as skips.
-        return self.head(self.decoder([crops, *self.encoder(crops)], skip_connect=4))
+        *skips, x = self.encoder(crops)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = block(x, skip)
+        return F.interpolate(self.head(x), scale_factor=2, mode="trilinear")
+
+
+class DecoderBlock(nn.Module):
+    """Upsamples, puts the encoder's features beside, and convolves twice."""
+
+    def __init__(self, channels_in: int, channels_skip: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_normed_conv3(channels_in + channels_skip, channels_out),
+            *_normed_conv3(channels_out, channels_out),
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        larger = F.interpolate(x, scale_factor=2, mode="trilinear")
+        return self.convolutions(torch.cat([larger.to(skip.dtype), skip], dim=1))
+
+
+def _normed_conv3(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv3d(channels_in, channels_out, 3, padding=1, bias=False)
+    return convolution, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True)
 
 
 class Classifier(nn.Module):

@@ -95,37 +95,45 @@ def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
 class MaskConfig:
     """From residual maps to masks of anomalies.
 
-    level: factor on the thresholds; calibrated so that healthy sinuses stay (almost) empty.
+    level_normal: factor on the thresholds in a sinus that the classifier calls normal; calibrated so
+        that healthy sinuses stay (almost) empty.
+    level_anomalous: the same in one that it calls anomalous, where the whole extent is wanted; lower.
     minimum_part_voxels: smaller connected parts (6 neighbours) are dropped as noise.
     """
 
-    level: float = 1.0
+    level_normal: float = 2.0
+    level_anomalous: float = 1.4
     minimum_part_voxels: int = 200
 
     def __post_init__(self) -> None:
-        if self.level <= 0 or self.minimum_part_voxels < 0:
-            raise ValueError("level is above 0, minimum_part_voxels is 0 or more")
+        if not 0 < self.level_anomalous <= self.level_normal:
+            raise ValueError("level_anomalous is above 0 and at most level_normal")
+        if self.minimum_part_voxels < 0:
+            raise ValueError("minimum_part_voxels is 0 or more")
 
 
 def anomaly_mask(
     residual: np.ndarray,
     thresholds: np.ndarray,
     usual_level: float,
+    anomalous: bool,
     config: MaskConfig = MaskConfig(),
 ) -> np.ndarray:
     """Where the residual is above what healthy sinuses show.
 
     Args:
         residual: (n, n, n), from `residual_map`.
-        thresholds: (n, n, n), from `healthy_thresholds`.
-        usual_level: `residual_level` of healthy sinuses, from `healthy_thresholds`.
-        config: factor and smallest part.
+        thresholds: (n, n, n), what healthy sinuses show at each voxel.
+        usual_level: median of the `residual_level` of healthy sinuses.
+        anomalous: what the classifier says of the sinus.
+        config: levels and smallest part.
 
     Returns:
         bool (n, n, n).
     """
     scale = max(residual_level(residual) / usual_level, 1.0)
-    mask = residual > config.level * scale * thresholds
+    level = config.level_anomalous if anomalous else config.level_normal
+    mask = residual > level * scale * thresholds
     return _parts_larger_than(mask, config.minimum_part_voxels - 1)
 
 

@@ -71,7 +71,7 @@ def test_mask_keeps_what_is_above_its_own_voxels_threshold() -> None:
     residual = with_block(value=0.3)
     thresholds = cube(0.2)
     thresholds[:8] = 0.4  # this half may differ more
-    mask = anomaly_mask(residual, thresholds, 1.0, MaskConfig(1.0, minimum_part_voxels=1))
+    mask = anomaly_mask(residual, thresholds, 1.0, True, MaskConfig(1.0, 1.0, 1))
     assert not mask[:8].any()
     assert mask[8:].sum() == 4 * 8 * 8
 
@@ -79,7 +79,7 @@ def test_mask_keeps_what_is_above_its_own_voxels_threshold() -> None:
 def test_mask_drops_parts_below_the_smallest_size() -> None:
     residual = with_block()
     residual[0, 0, 0] = 0.5
-    mask = anomaly_mask(residual, cube(0.2), 1.0, MaskConfig(1.0, minimum_part_voxels=2))
+    mask = anomaly_mask(residual, cube(0.2), 1.0, True, MaskConfig(1.0, 1.0, 2))
     assert mask.sum() == 8**3
     assert not mask[0, 0, 0]
 
@@ -88,10 +88,17 @@ def test_residual_that_is_raised_everywhere_is_judged_by_its_own_level() -> None
     """A noisy scan differs everywhere; that must not paint the whole cube."""
     noisy = with_block(value=0.5) + 0.3
     usual = 0.1
-    mask = anomaly_mask(noisy, cube(0.2), usual, MaskConfig(1.0, 1))
+    mask = anomaly_mask(noisy, cube(0.2), usual, True, MaskConfig(1.0, 1.0, 1))
     assert mask.sum() == 8**3
-    calm = anomaly_mask(cube(0.05), cube(0.04), usual, MaskConfig(1.0, 1))
+    calm = anomaly_mask(cube(0.05), cube(0.04), usual, True, MaskConfig(1.0, 1.0, 1))
     assert calm.all(), "a residual below the usual level must not lower the thresholds"
+
+
+def test_sinus_that_is_called_normal_is_masked_more_strictly() -> None:
+    config = MaskConfig(level_normal=2.0, level_anomalous=1.0, minimum_part_voxels=1)
+    residual, thresholds = with_block(value=0.3), cube(0.2)
+    assert anomaly_mask(residual, thresholds, 1.0, True, config).sum() == 8**3
+    assert not anomaly_mask(residual, thresholds, 1.0, False, config).any()
 
 
 @pytest.mark.parametrize("values", [{"median_kernel_voxels": 4}, {"scaling": "none"}])

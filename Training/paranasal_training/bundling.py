@@ -31,7 +31,7 @@ INTENDED_USE = (
     "Research on anomalies of the maxillary sinuses in head MRI. Not a medical device; gives no "
     "diagnosis."
 )
-LEVELS = np.arange(0.5, 3.01, 0.05)
+LEVELS = tuple(n / 10 for n in range(5, 41))
 LOOK_AT = 500  # lesions whose masks are compared
 
 
@@ -39,15 +39,18 @@ LOOK_AT = 500  # lesions whose masks are compared
 class ThresholdConfig:
     """How the threshold of each voxel of the cube is learnt from healthy validation sinuses.
 
-    One half of the patients gives the quantile of the residual at each voxel; on the other half the
-    level is raised until the mask of all but `quiet_share` of the sinuses is at most `quiet_ml`.
+    One half of the patients gives the quantile of the residual at each voxel; on the other half each
+    level is raised until a share of the sinuses shows no more than some ml: nearly all of them next
+    to nothing for sinuses that are called normal, half of them little for those called anomalous.
     """
 
     quantile: float = 0.97
     smoothing_mm: float = 2.0
     floor: float = 0.05  # residuals below this are never called anomalous at level 1
-    quiet_share: float = 0.95
-    quiet_ml: float = 0.5
+    normal_share: float = 0.95
+    normal_ml: float = 0.5
+    anomalous_share: float = 0.5
+    anomalous_ml: float = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,35 +156,48 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
     thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
     # Rounded as it will be stored, so that the calibration holds for the stored numbers.
     thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
-    mask, quiet = _quiet_level(residuals[~first], thresholds, usual, config)
+    shown = _shown_by_level(residuals[~first], thresholds, usual, config.minimum_part_voxels)
+    normal = _lowest_level(shown, rules.normal_share, rules.normal_ml)
+    anomalous = min(normal, _lowest_level(shown, rules.anomalous_share, rules.anomalous_ml))
     facts = {
         "thresholds": asdict(rules),
         "healthy_sinuses": len(rows),
-        "healthy_ml_at_quiet_share": round(quiet, 3),
+        "healthy_ml_95_percent": {
+            "called normal": round(float(np.quantile(shown[normal], 0.95)), 2),
+            "called anomalous": round(float(np.quantile(shown[anomalous], 0.95)), 2),
+        },
     }
+    mask = MaskConfig(normal, anomalous, config.minimum_part_voxels)
     return HealthyResiduals(thresholds, usual, mask, facts)
 
 
-def _quiet_level(
-    residuals: np.ndarray, thresholds: np.ndarray, usual: float, config: BundleConfig
-) -> tuple[MaskConfig, float]:
-    """The lowest level at which healthy sinuses are quiet, and what they still show (ml)."""
-    rules = config.thresholds
-    quiet = np.inf
+def _shown_by_level(
+    residuals: np.ndarray, thresholds: np.ndarray, usual: float, smallest: int
+) -> dict[float, np.ndarray]:
+    """For each level, the ml of mask that each healthy sinus shows."""
+    shown = {}
     for level in LEVELS:
-        mask = MaskConfig(round(float(level), 2), config.minimum_part_voxels)
-        shown = [anomaly_mask(r, thresholds, usual, mask).sum() / 1000 for r in residuals]
-        quiet = float(np.quantile(shown, rules.quiet_share))
-        if quiet <= rules.quiet_ml:
-            return mask, quiet
-    logger.warning("healthy sinuses show %.2f ml even at the highest level", quiet)
-    return mask, quiet
+        mask = MaskConfig(level, level, smallest)
+        found = [anomaly_mask(r, thresholds, usual, True, mask).sum() / 1000 for r in residuals]
+        shown[level] = np.array(found)
+    return shown
+
+
+def _lowest_level(shown: dict[float, np.ndarray], share: float, ml: float) -> float:
+    for level, volumes in shown.items():
+        if np.quantile(volumes, share) <= ml:
+            return level
+    logger.warning("healthy sinuses show more than %.2f ml even at the highest level", ml)
+    return max(shown)
 
 
 def _mask_dice(
     cae: CAE, store: CropStore, config: BundleConfig, healthy: HealthyResiduals
 ) -> dict[str, Any]:
-    """Dice of the masks of simulated test lesions of 2 ml or more; nothing without lesion masks."""
+    """Dice of masks (at the level for anomalous sinuses) of simulated test lesions of 2 ml or more.
+
+    Nothing where the store has no lesion masks.
+    """
     if store.lesions is None or "lesion_ml" not in store.table:
         return {}
     rows = store.rows("test", label=1)
@@ -191,7 +207,7 @@ def _mask_dice(
     residuals = residuals_of(cae, store.crops[rows], config.residual)
     found = []
     for row, residual in zip(rows, residuals, strict=True):
-        mask = anomaly_mask(residual, healthy.thresholds, healthy.usual_level, healthy.mask)
+        mask = anomaly_mask(residual, healthy.thresholds, healthy.usual_level, True, healthy.mask)
         lesion = store.lesions[row] > 0
         found.append(2 * (mask & lesion).sum() / max(int(mask.sum() + lesion.sum()), 1))
     return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
@@ -250,7 +266,8 @@ def _architecture(card: BundleCard) -> str:
     return (
         f"Autoencoder: channels {card.cae.channels}, latent {card.cae.latent}. Classifier: 3D ResNet18 "
         f"encoder, widths {card.classifier.widths}. Residual: |x - x'|, median filter "
-        f"{card.residual.median_kernel_voxels}. Mask: threshold per voxel, level {card.mask.level}, "
+        f"{card.residual.median_kernel_voxels}. Mask: threshold per voxel, level "
+        f"{card.mask.level_anomalous} in sinuses called anomalous, {card.mask.level_normal} in others, "
         f"parts of {card.mask.minimum_part_voxels} voxels or more. Decision: calibrated probability "
         f"of {card.decision_threshold} or more. Licence: {card.licence}. "
         f"SHA-256 of the weights: `{card.weights_sha256}`."
@@ -266,10 +283,10 @@ def _metric_lines(metrics: dict[str, Any], masks: dict[str, Any]) -> str:
             f"- mean Dice of the mask, {masks['dice_lesions']} lesions of 2 ml or more: "
             f"{masks['dice_2ml']}"
         )
-    lines.append(
-        f"- mask of a healthy sinus: at most {masks['healthy_ml_at_quiet_share']} ml in "
-        f"{masks['thresholds']['quiet_share']:.0%} (validation)"
-    )
+    for called, ml in masks["healthy_ml_95_percent"].items():
+        lines.append(
+            f"- mask of a healthy sinus that is {called}: at most {ml} ml in 95 % (validation)"
+        )
     return "\n".join([head, "", *lines])
 
 
