@@ -67,7 +67,14 @@ class StandIn:
         boxes = {side: SinusBox(side, center, turned) for side, center in CENTERS_RAS_MM.items()}
         inside = dict.fromkeys(boxes, 1.0)
         quality = Quality(
-            self.verdict, 0.3, 1.0, (1.0, 1.0, 1.0), 0.01, 10.0, inside, 1.0, self.reasons
+            verdict=self.verdict,
+            metric=0.7,
+            start_agreement_mm=1.0,
+            scale=(1.0, 1.0, 1.0),
+            shear=0.01,
+            rotation_deg=10.0,
+            inside_fraction=inside,
+            reasons=self.reasons,
         )
         return Localization(boxes, quality, np.eye(4))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -78,8 +79,7 @@ def run_command(command: Command, words: list[str]) -> int:
     except ValueError as error:
         raise BadConfig(f"{command.name}: {error}") from error
     result = getattr(module, command.function)(config, **extra)
-    if result is not None:
-        print(result)
+    print(f"Wrote {result}" if isinstance(result, Path) else json.dumps(result, indent=2))
     return 0
 
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,7 @@ class Bars:
         }
 
 
-def check_real(config: RealCheckConfig, output: Path) -> Bars:
+def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     """Run the check; writes `clear.csv`, `lesions.csv`, `summary.json`, `summary.md`, `sheet.png`.
 
     Raises:
@@ -100,7 +101,7 @@ def check_real(config: RealCheckConfig, output: Path) -> Bars:
     bars = _bars(clear, lesions)
     _write(output, clear, lesions, bars, bundle)
     _draw(pictures, output / "sheet.png", config.seed)
-    return bars
+    return {**bars.__dict__, "met": bars.met}
 
 
 def _find_scans(folder: Path, names: np.ndarray) -> Iterator[tuple[str, FoundSinuses]]:
