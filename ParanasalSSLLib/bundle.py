@@ -21,7 +21,13 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, residual_map
+from ParanasalSSLLib.residual import (
+    MaskConfig,
+    ResidualConfig,
+    anomaly_mask,
+    mask_evidence,
+    residual_map,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +48,6 @@ class BundleCard:
         version: of the model.
         cae, classifier: architectures.
         crop, residual, mask: what is done before and after the networks.
-        usual_residual_level: see `anomaly_mask`.
         calibration: of the classifier's logits.
         decision_threshold: calibrated probability from which a sinus is called anomalous.
         simulated: whether the training data was simulated.
@@ -58,7 +63,6 @@ class BundleCard:
     crop: CropConfig
     residual: ResidualConfig
     mask: MaskConfig
-    usual_residual_level: float
     calibration: Calibration
     decision_threshold: float
     simulated: bool
@@ -70,8 +74,6 @@ class BundleCard:
     def __post_init__(self) -> None:
         if not 0 < self.decision_threshold < 1:
             raise ValueError("decision_threshold lies between 0 and 1")
-        if self.usual_residual_level <= 0:
-            raise ValueError("usual_residual_level is above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +137,8 @@ class Bundle:
         residual = residual_map(crop.data, rebuilt, card.residual) * crop.inside
         probability = card.calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
-        thresholds, usual_level = self.residual_thresholds, card.usual_residual_level
-        mask = anomaly_mask(residual, thresholds, usual_level, anomalous, card.mask)
+        evidence = mask_evidence(residual, rebuilt)
+        mask = anomaly_mask(evidence, self.residual_thresholds, anomalous, card.mask)
         return SinusScore(probability, anomalous, residual, rebuilt, mask)
 
 

@@ -2,8 +2,7 @@
 
 The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter. A plain residual
 lights up along every edge that the autoencoder blurs; a mask is therefore made with one threshold
-for each voxel of the cube, learnt from healthy sinuses (`paranasal_training.bundling`), and in
-relation to the residual's own level, which noise and unusual contrast raise everywhere alike.
+for each voxel of the cube, learnt from healthy sinuses (`paranasal_training.bundling`).
 """
 
 from __future__ import annotations
@@ -112,34 +111,43 @@ class MaskConfig:
             raise ValueError("minimum_part_voxels is 0 or more")
 
 
+def mask_evidence(residual: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
+    """The residual, counted double where the healthy sinus would hold air.
+
+    Something in the air is an anomaly; tissue also differs from person to person.
+
+    Args:
+        residual: (n, n, n), from `residual_map`.
+        reconstruction: of the same shape.
+    """
+    return residual * (1 + air_share(reconstruction))
+
+
+def air_share(image: np.ndarray) -> np.ndarray:
+    """How surely each voxel is air: 1 up to a quarter of bright tissue's signal, 0 from a half on."""
+    tissue = max(float(np.percentile(image, 80)), 1e-3)
+    return np.clip((0.5 - image / tissue) / 0.25, 0, 1).astype(np.float32)
+
+
 def anomaly_mask(
-    residual: np.ndarray,
+    evidence: np.ndarray,
     thresholds: np.ndarray,
-    usual_level: float,
     anomalous: bool,
     config: MaskConfig = MaskConfig(),
 ) -> np.ndarray:
     """Where the residual is above what healthy sinuses show.
 
     Args:
-        residual: (n, n, n), from `residual_map`.
+        evidence: (n, n, n), from `mask_evidence`.
         thresholds: (n, n, n), what healthy sinuses show at each voxel.
-        usual_level: median of the `residual_level` of healthy sinuses.
         anomalous: what the classifier says of the sinus.
         config: levels and smallest part.
 
     Returns:
         bool (n, n, n).
     """
-    scale = max(residual_level(residual) / usual_level, 1.0)
     level = config.level_anomalous if anomalous else config.level_normal
-    mask = residual > level * scale * thresholds
-    return _parts_larger_than(mask, config.minimum_part_voxels - 1)
-
-
-def residual_level(residual: np.ndarray) -> float:
-    """The median of a residual: noise and odd contrast raise it, an anomaly of usual size does not."""
-    return float(np.median(residual))
+    return _parts_larger_than(evidence > level * thresholds, config.minimum_part_voxels - 1)
 
 
 def _parts_larger_than(

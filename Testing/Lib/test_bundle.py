@@ -37,7 +37,6 @@ def make_bundle() -> Bundle:
         crop=CropConfig(),
         residual=ResidualConfig(),
         mask=MaskConfig(1.5, 1.2, 10),
-        usual_residual_level=0.1,
         calibration=Calibration(2.0, -0.5),
         decision_threshold=0.4,
         simulated=True,

@@ -8,7 +8,9 @@ import pytest
 from ParanasalSSLLib.residual import (
     MaskConfig,
     ResidualConfig,
+    air_share,
     anomaly_mask,
+    mask_evidence,
     otsu_threshold,
     residual_map,
 )
@@ -71,7 +73,7 @@ def test_mask_keeps_what_is_above_its_own_voxels_threshold() -> None:
     residual = with_block(value=0.3)
     thresholds = cube(0.2)
     thresholds[:8] = 0.4  # this half may differ more
-    mask = anomaly_mask(residual, thresholds, 1.0, True, MaskConfig(1.0, 1.0, 1))
+    mask = anomaly_mask(residual, thresholds, True, MaskConfig(1.0, 1.0, 1))
     assert not mask[:8].any()
     assert mask[8:].sum() == 4 * 8 * 8
 
@@ -79,26 +81,31 @@ def test_mask_keeps_what_is_above_its_own_voxels_threshold() -> None:
 def test_mask_drops_parts_below_the_smallest_size() -> None:
     residual = with_block()
     residual[0, 0, 0] = 0.5
-    mask = anomaly_mask(residual, cube(0.2), 1.0, True, MaskConfig(1.0, 1.0, 2))
+    mask = anomaly_mask(residual, cube(0.2), True, MaskConfig(1.0, 1.0, 2))
     assert mask.sum() == 8**3
     assert not mask[0, 0, 0]
 
 
-def test_residual_that_is_raised_everywhere_is_judged_by_its_own_level() -> None:
-    """A noisy scan differs everywhere; that must not paint the whole cube."""
-    noisy = with_block(value=0.5) + 0.3
-    usual = 0.1
-    mask = anomaly_mask(noisy, cube(0.2), usual, True, MaskConfig(1.0, 1.0, 1))
-    assert mask.sum() == 8**3
-    calm = anomaly_mask(cube(0.05), cube(0.04), usual, True, MaskConfig(1.0, 1.0, 1))
-    assert calm.all(), "a residual below the usual level must not lower the thresholds"
+def test_what_lies_in_expected_air_counts_double() -> None:
+    tissue_below_air = cube(0.8)
+    tissue_below_air[:, :, 8:] = 0.05
+    evidence = mask_evidence(cube(0.2), tissue_below_air)
+    assert np.allclose(evidence[:, :, :8], 0.2)
+    assert np.allclose(evidence[:, :, 8:], 0.4)
+
+
+def test_air_is_judged_relative_to_tissue() -> None:
+    """A dim scan has no more air than a bright one."""
+    image = np.linspace(0, 1, 16**3).reshape(16, 16, 16).astype(np.float32)
+    assert np.allclose(air_share(image), air_share(0.3 * image), atol=1e-5)
+    assert set(np.unique(air_share(np.array([0.0, 0.1, 0.5, 0.9])))) == {0.0, 1.0}
 
 
 def test_sinus_that_is_called_normal_is_masked_more_strictly() -> None:
     config = MaskConfig(level_normal=2.0, level_anomalous=1.0, minimum_part_voxels=1)
     residual, thresholds = with_block(value=0.3), cube(0.2)
-    assert anomaly_mask(residual, thresholds, 1.0, True, config).sum() == 8**3
-    assert not anomaly_mask(residual, thresholds, 1.0, False, config).any()
+    assert anomaly_mask(residual, thresholds, True, config).sum() == 8**3
+    assert not anomaly_mask(residual, thresholds, False, config).any()
 
 
 @pytest.mark.parametrize("values", [{"median_kernel_voxels": 4}, {"scaling": "none"}])

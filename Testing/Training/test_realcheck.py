@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.realcheck import SCAN_TABLE, Bars, largest_part, share_in_scan_grid
+from paranasal_training.cohort.lesions import Kind, grow_lesion
+from paranasal_training.realcheck import (
+    SCAN_TABLE,
+    Bars,
+    RealSinus,
+    largest_part,
+    share_in_scan_grid,
+)
 
+from ParanasalSSLLib.bundle import load_bundle, shipped_bundle_path
+from ParanasalSSLLib.predict import find_sinuses
+from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume
 
 
@@ -43,3 +55,19 @@ def test_bars_are_met_only_by_figures_that_reach_them() -> None:
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:
     table = pd.read_csv(SCAN_TABLE)
     assert (table["clear"] == "yes").sum() == 5
+
+
+@pytest.mark.slow
+def test_shipped_bundle_tells_clear_real_sinuses_from_ones_with_a_lesion(shared_data: Path) -> None:
+    """A few cases of `paranasal check-real`; the model card has them all."""
+    bundle = load_bundle(shipped_bundle_path())
+    rng = np.random.default_rng(0)
+    for scan, side in (("pd_axial_dicom.zip", Side.LEFT), ("t1_sagittal_dicom.zip", Side.RIGHT)):
+        sinus = RealSinus(find_sinuses(shared_data / "heads" / scan), side, bundle)
+        clear = sinus.facts()
+        assert not clear["anomalous"]
+        lesion = grow_lesion(sinus.air, Kind.CYST, 4.0, rng)
+        result = sinus.score(sinus.insert(lesion, rng))
+        assert result.anomalous
+        assert result.probability > float(str(clear["probability"])) + 0.2
+        assert (largest_part(result.mask) & lesion).any()

@@ -17,12 +17,12 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadBundle, BadConfig, BadStore
 from ParanasalSSLLib.networks import CAE
-from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, residual_level
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, mask_evidence
 
 from .evaluate import EvaluateConfig, evaluate
 from .stages.cae import load_cae
 from .stages.finetune import load_classifier
-from .stages.residuals import residuals_of
+from .stages.residuals import residual_pairs
 from .store import CropStore
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ INTENDED_USE = (
     "Research on anomalies of the maxillary sinuses in head MRI. Not a medical device; gives no "
     "diagnosis."
 )
-LEVELS = tuple(n / 10 for n in range(5, 41))
+LEVELS = tuple(n / 10 for n in range(8, 41))
 LOOK_AT = 500  # lesions whose masks are compared
 
 
@@ -77,12 +77,10 @@ class BundleConfig:
 class HealthyResiduals:
     """What residuals of healthy sinuses look like.
 
-    thresholds: float32 (64, 64, 64); usual_level: median of their `residual_level`; mask: with the
-    calibrated level; facts: for the record.
+    thresholds: float32 (64, 64, 64); mask: with the calibrated levels; facts: for the record.
     """
 
     thresholds: np.ndarray
-    usual_level: float
     mask: MaskConfig
     facts: dict[str, Any]
 
@@ -119,7 +117,6 @@ def make_bundle(config: BundleConfig) -> Path:
         crop=CropConfig(),
         residual=config.residual,
         mask=healthy.mask,
-        usual_residual_level=healthy.usual_level,
         calibration=Calibration(**metrics["calibration"]),
         decision_threshold=metrics["threshold"],
         simulated=bool(store.info.get("simulated", False)),
@@ -147,16 +144,13 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
     first = np.isin(patients, np.unique(patients)[::2])
     if not first.any() or first.all():
         raise BadStore(f"{store.folder}: too few healthy validation sinuses to learn thresholds.")
-    residuals = residuals_of(cae, store.crops[rows], config.residual)
-    levels = np.array([residual_level(residual) for residual in residuals])
-    usual = max(float(np.median(levels)), 1e-3)
-    relative = residuals / np.maximum(levels / usual, 1.0)[:, None, None, None]
+    evidence = _evidence(cae, store, rows, config)
     rules = config.thresholds
-    thresholds = np.quantile(relative[first], rules.quantile, axis=0)
+    thresholds = np.quantile(evidence[first], rules.quantile, axis=0)
     thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
     # Rounded as it will be stored, so that the calibration holds for the stored numbers.
     thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
-    shown = _shown_by_level(residuals[~first], thresholds, usual, config.minimum_part_voxels)
+    shown = _shown_by_level(evidence[~first], thresholds, config.minimum_part_voxels)
     normal = _lowest_level(shown, rules.normal_share, rules.normal_ml)
     anomalous = min(normal, _lowest_level(shown, rules.anomalous_share, rules.anomalous_ml))
     facts = {
@@ -168,17 +162,23 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
         },
     }
     mask = MaskConfig(normal, anomalous, config.minimum_part_voxels)
-    return HealthyResiduals(thresholds, usual, mask, facts)
+    return HealthyResiduals(thresholds, mask, facts)
+
+
+def _evidence(cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig) -> np.ndarray:
+    """float32 (n, 64, 64, 64) `mask_evidence` of rows."""
+    pairs = residual_pairs(cae, store.crops[rows], config.residual)
+    return np.stack([mask_evidence(residual, rebuilt) for residual, rebuilt in pairs])
 
 
 def _shown_by_level(
-    residuals: np.ndarray, thresholds: np.ndarray, usual: float, smallest: int
+    evidence: np.ndarray, thresholds: np.ndarray, smallest: int
 ) -> dict[float, np.ndarray]:
     """For each level, the ml of mask that each healthy sinus shows."""
     shown = {}
     for level in LEVELS:
         mask = MaskConfig(level, level, smallest)
-        found = [anomaly_mask(r, thresholds, usual, True, mask).sum() / 1000 for r in residuals]
+        found = [anomaly_mask(one, thresholds, True, mask).sum() / 1000 for one in evidence]
         shown[level] = np.array(found)
     return shown
 
@@ -204,10 +204,9 @@ def _mask_dice(
     rows = rows[store.table["lesion_ml"].to_numpy()[rows] >= 2.0][:LOOK_AT]
     if not len(rows):
         return {}
-    residuals = residuals_of(cae, store.crops[rows], config.residual)
     found = []
-    for row, residual in zip(rows, residuals, strict=True):
-        mask = anomaly_mask(residual, healthy.thresholds, healthy.usual_level, True, healthy.mask)
+    for row, evidence in zip(rows, _evidence(cae, store, rows, config), strict=True):
+        mask = anomaly_mask(evidence, healthy.thresholds, True, healthy.mask)
         lesion = store.lesions[row] > 0
         found.append(2 * (mask & lesion).sum() / max(int(mask.sum() + lesion.sum()), 1))
     return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}

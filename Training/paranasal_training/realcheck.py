@@ -297,7 +297,7 @@ def _draw(pictures: list[tuple[str, SinusResult]], path: Path, seed: int) -> Non
         line, column = divmod(position, 4)
         _draw_planes(list(axes[line, 3 * column : 3 * column + 3]), result)
         axes[line, 3 * column].set_title(f"{title}\np = {result.probability:.2f}", fontsize=6)
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, h_pad=1.6)
     with write_whole(path) as temporary:
         figure.savefig(temporary, dpi=80)
 

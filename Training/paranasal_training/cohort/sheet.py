@@ -48,7 +48,7 @@ def draw_sheet(config: SheetConfig, output: Path) -> Path:
         axes[line, 3 * column].set_title(_title(store.table.iloc[row]), fontsize=6, loc="left")
     simulated = store.info.get("simulated", False)
     figure.suptitle(f"{'Simulated crops' if simulated else 'Crops'}: {count} of {len(store.table)}")
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, h_pad=1.6, rect=(0, 0, 1, 0.97))
     with write_whole(output) as temporary:
         figure.savefig(temporary, dpi=110)
     return Path(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,10 +64,22 @@ def residuals_of(
     network: CAE, crops: np.ndarray, config: ResidualConfig, device: str = "cpu"
 ) -> np.ndarray:
     """float32 (n, 64, 64, 64) residuals of uint8 crops of that shape."""
+    return np.stack([residual for residual, _ in residual_pairs(network, crops, config, device)])
+
+
+def residual_pairs(
+    network: CAE, crops: np.ndarray, config: ResidualConfig, device: str = "cpu"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Residual and reconstruction, float32 (64, 64, 64) each, of every one of uint8 crops."""
+    with ThreadPoolExecutor() as pool:  # the filters release the interpreter's lock
+        for start in range(0, len(crops), CHUNK):
+            scaled, rebuilt = _rebuild(network, crops[start : start + CHUNK], device)
+            maps = pool.map(lambda one, other: residual_map(one, other, config), scaled, rebuilt)
+            yield from zip(maps, rebuilt, strict=True)
+
+
+def _rebuild(network: CAE, crops: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     scaled = crops.astype(np.float32) / 255
     given = torch.from_numpy(scaled).unsqueeze(1).to(device)
     with torch.inference_mode():
-        rebuilt = network(given).float().cpu().numpy()[:, 0]
-    with ThreadPoolExecutor() as pool:  # the filters release the interpreter's lock
-        maps = pool.map(lambda one, other: residual_map(one, other, config), scaled, rebuilt)
-        return np.stack(list(maps))
+        return scaled, network(given).float().cpu().numpy()[:, 0]
