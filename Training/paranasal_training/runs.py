@@ -224,8 +224,8 @@ class FinishedRun:
     weights: dict[str, Tensor]
 
 
-def read_run(folder: Path, stage: str) -> FinishedRun:
-    """Open the result of a stage ("CAEStage", "PretrainStage", "FinetuneStage").
+def read_run(folder: Path, *stages: str) -> FinishedRun:
+    """Open the result of one of the stages ("CAEStage", "PretrainStage", "FinetuneStage").
 
     Raises:
         BadCheckpoint: not there, not finished, damaged, of another version or another stage.
@@ -238,10 +238,10 @@ def read_run(folder: Path, stage: str) -> FinishedRun:
         weights = load_file(Path(folder) / "model.safetensors")
     except (ValueError, OSError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder} holds a damaged run. Train it again.") from error
-    if record.get("format_version") != RUN_VERSION or record.get("stage") != stage:
+    if record.get("format_version") != RUN_VERSION or record.get("stage") not in stages:
         raise BadCheckpoint(
             f"{folder} holds a {record.get('stage')} of format {record.get('format_version')}; a "
-            f"{stage} of format {RUN_VERSION} is needed."
+            f"{' or '.join(stages)} of format {RUN_VERSION} is needed."
         )
     return FinishedRun(Path(folder), record, weights)
 

@@ -25,7 +25,8 @@ from ..store import CropStore
 class FinetuneConfig(RunConfig):
     """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16)."""
 
-    pretrained: Path | None = None  # folder of a finished `pretrain` run; None: from scratch
+    # Folder of a finished `pretrain` run, or of a `finetune` run to go on from; None: from scratch.
+    pretrained: Path | None = None
     network: EncoderConfig = field(default_factory=EncoderConfig)
     label_share: float = 1.0  # of the training labels, stratified
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -69,7 +70,7 @@ def finetune(config: FinetuneConfig) -> Path:
     store = CropStore.open(config.store)
     network = Classifier(config.network)
     if config.pretrained is not None:
-        transfer_encoder(network, read_run(config.pretrained, "PretrainStage"))
+        transfer_encoder(network, read_run(config.pretrained, "PretrainStage", "FinetuneStage"))
     rows = choose_labels(store, config.label_share, config.seed)
     labels = store.labels(rows)
     train = load_crops(store, rows, labels)
@@ -98,7 +99,7 @@ def class_weights(labels: np.ndarray) -> Tensor:
 
 
 def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
-    """Take over the encoder of a pretrained U-Net; every one of its weights has to fit."""
+    """Take over the encoder of a U-Net or classifier; every one of its weights has to fit."""
     encoder = {
         name.removeprefix("encoder."): weight
         for name, weight in run.weights.items()
