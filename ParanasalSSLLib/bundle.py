@@ -102,7 +102,7 @@ class Bundle:
     Attributes:
         card: see there.
         cae, classifier: in evaluation mode, on `device`.
-        residual_thresholds: float32 (64, 64, 64).
+        residual_thresholds: float32 (64, 64, 64); infinite where no sinus lies.
         device: torch's name of it.
     """
 

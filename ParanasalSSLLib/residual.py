@@ -139,7 +139,7 @@ def anomaly_mask(
 
     Args:
         evidence: (n, n, n), from `mask_evidence`.
-        thresholds: (n, n, n), what healthy sinuses show at each voxel.
+        thresholds: (n, n, n), what healthy sinuses show at each voxel; infinite where no sinus lies.
         anomalous: what the classifier says of the sinus.
         config: levels and smallest part.
 

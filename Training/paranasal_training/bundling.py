@@ -17,7 +17,13 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadBundle, BadConfig, BadStore
 from ParanasalSSLLib.networks import CAE
-from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, mask_evidence
+from ParanasalSSLLib.residual import (
+    MaskConfig,
+    ResidualConfig,
+    air_share,
+    anomaly_mask,
+    mask_evidence,
+)
 
 from .evaluate import EvaluateConfig, evaluate
 from .stages.cae import load_cae
@@ -39,6 +45,8 @@ LOOK_AT = 500  # lesions whose masks are compared
 class ThresholdConfig:
     """How the threshold of each voxel of the cube is learnt from healthy validation sinuses.
 
+    Only the region where healthy sinuses hold air is ever marked: orbit, cheek and nose differ from
+    person to person and are not judged.
     One half of the patients gives the quantile of the residual at each voxel; on the other half each
     level is raised until a share of the sinuses shows no more than some ml: nearly all of them next
     to nothing for sinuses that are called normal, half of them little for those called anomalous.
@@ -46,11 +54,13 @@ class ThresholdConfig:
 
     quantile: float = 0.97
     smoothing_mm: float = 2.0
-    floor: float = 0.05  # residuals below this are never called anomalous at level 1
+    floor: float = 0.05  # evidence below this is never called anomalous at level 1
+    air_share: float = 0.5  # of the healthy reconstructions, that makes a voxel part of the region
+    margin_mm: float = 3.0  # around the region
     normal_share: float = 0.95
     normal_ml: float = 0.5
     anomalous_share: float = 0.5
-    anomalous_ml: float = 1.5
+    anomalous_ml: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +75,7 @@ class BundleConfig:
     version: str = "1"
     licence: str = "Apache-2.0"
     residual: ResidualConfig = field(default_factory=ResidualConfig)
-    minimum_part_voxels: int = 200
+    minimum_part_voxels: int = 100
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
     real_check: Path | None = (
         None  # folder of `paranasal check-real`, to be shown in the model card
@@ -144,16 +154,20 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
     first = np.isin(patients, np.unique(patients)[::2])
     if not first.any() or first.all():
         raise BadStore(f"{store.folder}: too few healthy validation sinuses to learn thresholds.")
-    evidence = _evidence(cae, store, rows, config)
     rules = config.thresholds
+    pairs = list(residual_pairs(cae, store.crops[rows], config.residual))
+    evidence = np.stack([mask_evidence(residual, rebuilt) for residual, rebuilt in pairs])
+    air = np.mean([air_share(rebuilt) for _, rebuilt in pairs], axis=0)
     thresholds = np.quantile(evidence[first], rules.quantile, axis=0)
     thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
     # Rounded as it will be stored, so that the calibration holds for the stored numbers.
     thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
+    thresholds[~sinus_region(air, rules)] = np.inf
     shown = _shown_by_level(evidence[~first], thresholds, config.minimum_part_voxels)
     normal = _lowest_level(shown, rules.normal_share, rules.normal_ml)
     anomalous = min(normal, _lowest_level(shown, rules.anomalous_share, rules.anomalous_ml))
-    facts = {
+    facts: dict[str, Any] = {
+        "region_ml": round(float(np.isfinite(thresholds).sum()) / 1000, 1),
         "thresholds": asdict(rules),
         "healthy_sinuses": len(rows),
         "healthy_ml_95_percent": {
@@ -163,6 +177,23 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
     }
     mask = MaskConfig(normal, anomalous, config.minimum_part_voxels)
     return HealthyResiduals(thresholds, mask, facts)
+
+
+def sinus_region(air: np.ndarray, rules: ThresholdConfig) -> np.ndarray:
+    """Where a sinus may be: the part with air that holds the cube's centre, and a margin.
+
+    Args:
+        air: (n, n, n), mean `air_share` of healthy reconstructions.
+        rules: the share that counts as air, and the margin.
+
+    Raises:
+        BadStore: there is no air in the middle of the cube.
+    """
+    parts, _ = ndimage.label(ndimage.binary_opening(air > rules.air_share, iterations=2))
+    middle = parts[tuple(n // 2 for n in air.shape)]
+    if middle == 0:
+        raise BadStore("The healthy crops have no air in their middle: are they of sinuses?")
+    return ndimage.binary_dilation(parts == middle, iterations=max(1, round(rules.margin_mm)))
 
 
 def _evidence(cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig) -> np.ndarray:
