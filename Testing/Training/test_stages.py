@@ -12,6 +12,7 @@ import torch
 from paranasal_training.bundling import BundleConfig, make_bundle
 from paranasal_training.data import EpochOrder
 from paranasal_training.evaluate import EvaluateConfig, evaluate
+from paranasal_training.modelcard import ModelCardConfig, write_model_card
 from paranasal_training.optimizers import OptimizerConfig
 from paranasal_training.runs import read_run
 from paranasal_training.stages.cae import TrainConfig, load_cae, train_cae
@@ -142,12 +143,14 @@ def test_real_check_of_another_bundle_is_refused_in_the_model_card(
 ) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"weights_sha256": "another"}))
     (tmp_path / "summary.md").write_text("words")
-    config = BundleConfig(
-        store=toy_store.folder, cae=runs / "cae", classifier=runs / "classifier",
-        output=tmp_path / "bundle", real_check=tmp_path,
+    make_bundle(
+        BundleConfig(
+            store=toy_store.folder, cae=runs / "cae", classifier=runs / "classifier",
+            output=tmp_path / "bundle",
+        )
     )  # fmt: skip
     with pytest.raises(BadBundle, match="another bundle"):
-        make_bundle(config)
+        write_model_card(ModelCardConfig(bundle=tmp_path / "bundle", real_check=tmp_path))
 
 
 @pytest.mark.slow

@@ -17,7 +17,4 @@ paranasal finetune --config "$here/finetune_on.yaml" --store "$work/crops" \
 paranasal bundle --config "$here/bundle.yaml" --store "$work/crops" --cae "$work/cae" \
     --classifier "$work/classifier" --output "$work/bundle"
 paranasal check-real --scans "$SCANS" --bundle "$work/bundle" --output "$work/check"
-# Once more, to put the result of the check into the model card.
-paranasal bundle --config "$here/bundle.yaml" --store "$work/crops" --cae "$work/cae" \
-    --classifier "$work/classifier" --output "$work/bundle" \
-    --real_check "$work/check" --commands "$0"
+paranasal model-card --bundle "$work/bundle" --real_check "$work/check" --commands "$0"

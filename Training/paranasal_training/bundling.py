@@ -1,10 +1,8 @@
-"""From finished runs to a model bundle: residual thresholds, calibration, threshold, model card."""
+"""From finished runs to a model bundle: residual thresholds, calibration, decision threshold."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ParanasalSSLLib.bundle import Bundle, BundleCard, read_card, save_bundle
+from ParanasalSSLLib.bundle import Bundle, BundleCard, save_bundle
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig
-from ParanasalSSLLib.errors import BadBundle, BadConfig, BadStore
+from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.networks import CAE
 from ParanasalSSLLib.residual import (
     MaskConfig,
@@ -26,6 +24,7 @@ from ParanasalSSLLib.residual import (
 )
 
 from .evaluate import EvaluateConfig, evaluate
+from .modelcard import ModelCardConfig, write_model_card
 from .stages.cae import load_cae
 from .stages.finetune import load_classifier
 from .stages.residuals import residual_pairs
@@ -101,7 +100,6 @@ def make_bundle(config: BundleConfig) -> Path:
     Raises:
         BadStore, BadCheckpoint: an input is missing, damaged or unfinished.
         BadConfig: the runs were trained on other crops than `store`.
-        BadBundle: the real-scan check belongs to another bundle.
     """
     store = CropStore.open(config.store)
     cae, cae_run = load_cae(config.cae)
@@ -142,9 +140,7 @@ def make_bundle(config: BundleConfig) -> Path:
     )
     bundle = Bundle(card, cae, classifier, healthy.thresholds)
     save_bundle(bundle, config.output, model_card="")
-    card = read_card(config.output)
-    text = write_model_card(card, config)
-    return save_bundle(bundle, config.output, text)
+    return write_model_card(ModelCardConfig(bundle=config.output))
 
 
 def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyResiduals:
@@ -251,95 +247,3 @@ def _run_facts(record: dict[str, Any]) -> dict[str, Any]:
         if name in config:
             config[name] = config[name] is not None
     return facts | {"config": config}
-
-
-# -------------------------------------------------------------------------------- model card
-
-
-def write_model_card(card: BundleCard, config: BundleConfig) -> str:
-    """The model card as Markdown. Raises `BadBundle` if the real-scan check is of another bundle."""
-    training = card.training
-    metrics, cohort = training["metrics"], training["cohort"]
-    parts = [
-        f"# Model card: {card.name}, version {card.version}",
-        f"**{card.intended_use}**",
-        _origin(card, cohort),
-        "## What it is",
-        _architecture(card),
-        "## On simulated test patients",
-        _metric_lines(metrics, training["masks"]),
-    ]
-    if "sensitivity_by_kind_and_ml" in metrics:
-        parts += ["Found, by kind of lesion and volume:", _kind_table(metrics)]
-    if config.real_check is not None:
-        parts += ["## On real scans", _real_check(card, config.real_check)]
-    parts += ["## How it was made", _provenance(training)]
-    if config.commands is not None:
-        script = config.commands.read_text(encoding="utf-8").strip()
-        parts += ["All commands:", f"```sh\n{script}\n```"]
-    return "\n\n".join(parts) + "\n"
-
-
-def _origin(card: BundleCard, cohort: dict[str, Any]) -> str:
-    if not card.simulated:
-        return "Trained on the crops of a site."
-    donors = cohort.get("donors") or []
-    real = f" and on healthy anatomy of {len(donors)} real heads ({', '.join(donors)})"
-    return (
-        f"Trained on simulated sinuses only{real if donors else ''}: its probabilities are those of "
-        "the simulated cohort, in which 41 % of the sinuses are anomalous. No patient's image of the "
-        "paper was used."
-    )
-
-
-def _architecture(card: BundleCard) -> str:
-    return (
-        f"Autoencoder: channels {card.cae.channels}, latent {card.cae.latent}. Classifier: 3D ResNet18 "
-        f"encoder, widths {card.classifier.widths}. Residual: |x - x'|, median filter "
-        f"{card.residual.median_kernel_voxels}. Mask: threshold per voxel, level "
-        f"{card.mask.level_anomalous} in sinuses called anomalous, {card.mask.level_normal} in others, "
-        f"parts of {card.mask.minimum_part_voxels} voxels or more. Decision: calibrated probability "
-        f"of {card.decision_threshold} or more. Licence: {card.licence}. "
-        f"SHA-256 of the weights: `{card.weights_sha256}`."
-    )
-
-
-def _metric_lines(metrics: dict[str, Any], masks: dict[str, Any]) -> str:
-    names = ("auroc", "auprc", "f1", "sensitivity", "specificity", "brier", "ece")
-    head = f"{metrics['test_crops']} crops of patients that no stage has seen:"
-    lines = [f"- {name}: {metrics[name]}" for name in names]
-    if "dice_2ml" in masks:
-        lines.append(
-            f"- mean Dice of the mask, {masks['dice_lesions']} lesions of 2 ml or more: "
-            f"{masks['dice_2ml']}"
-        )
-    for called, ml in masks["healthy_ml_95_percent"].items():
-        lines.append(
-            f"- mask of a healthy sinus that is {called}: at most {ml} ml in 95 % (validation)"
-        )
-    return "\n".join([head, "", *lines])
-
-
-def _kind_table(metrics: dict[str, Any]) -> str:
-    lines = ["| kind | from ml | lesions | found |", "| --- | --- | --- | --- |"]
-    for row in metrics["sensitivity_by_kind_and_ml"]:
-        lines.append(f"| {row['kind']} | {row['from_ml']} | {row['lesions']} | {row['found']} |")
-    return "\n".join(lines)
-
-
-def _real_check(card: BundleCard, folder: Path) -> str:
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        text = (folder / "summary.md").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise BadBundle(f"{folder} holds no result of `paranasal check-real`.") from error
-    if summary["weights_sha256"] != card.weights_sha256:
-        raise BadBundle(
-            f"{folder} was made with another bundle. Run `paranasal check-real` with this one first."
-        )
-    return text.strip()
-
-
-def _provenance(training: Mapping[str, Any]) -> str:
-    shown = {key: training[key] for key in ("cohort", "cae", "classifier")}
-    return f"```json\n{json.dumps(shown, indent=1)}\n```"

@@ -8,7 +8,7 @@ before a command runs.
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import inspect
 import json
 from dataclasses import dataclass
 from importlib import import_module
@@ -39,6 +39,7 @@ COMMANDS = (
     Command("finetune", "stage 4: classifier from labels", "stages.finetune", "FinetuneConfig", "finetune"),
     Command("evaluate", "metrics of a classifier on the test split", "evaluate", "EvaluateConfig", "evaluate"),
     Command("bundle", "trained runs -> model bundle", "bundling", "BundleConfig", "make_bundle"),
+    Command("model-card", "write a bundle's model card again", "modelcard", "ModelCardConfig", "write_model_card"),
     Command("check-real", "a bundle against real scans with inserted lesions", "realcheck", "RealCheckConfig", "check_real"),
 )  # fmt: skip
 
@@ -69,12 +70,13 @@ def run_command(command: Command, words: list[str]) -> int:
     """
     module = import_module(f"{__package__}.{command.module}")
     kind = getattr(module, command.config)
-    has_output = any(field.name == "output" for field in dataclasses.fields(kind))
-    parser = _make_parser(command, kind, has_output)
+    takes = inspect.signature(getattr(module, command.function)).parameters
+    needs_output = "output" in takes
+    parser = _make_parser(command, kind, needs_output)
     parsed = parser.parse_args(words)
     try:
         values = vars(parser.instantiate_classes(parsed))
-        extra = {} if has_output else {"output": values.pop("output")}
+        extra = {"output": values.pop("output")} if needs_output else {}
         config = kind(**{k: v for k, v in values.items() if k != "config"})
     except ValueError as error:
         raise BadConfig(f"{command.name}: {error}") from error
@@ -83,14 +85,14 @@ def run_command(command: Command, words: list[str]) -> int:
     return 0
 
 
-def _make_parser(command: Command, kind: type, has_output: bool) -> Any:
+def _make_parser(command: Command, kind: type, needs_output: bool) -> Any:
     import jsonargparse
 
     parser = jsonargparse.ArgumentParser(
-        prog=f"paranasal {command.name}", description=kind.__doc__, exit_on_error=True
+        prog=f"paranasal {command.name}", description=kind.__doc__, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="YAML or JSON file of options")
     parser.add_class_arguments(kind)
-    if not has_output:
+    if needs_output:
         parser.add_argument("--output", type=Path, required=True, help="where the result goes")
     return parser
