@@ -11,10 +11,9 @@ paranasal residuals --config "$here/residuals.yaml" --store "$work/crops" --cae 
 paranasal pretrain --config "$here/pretrain.yaml" --store "$work/crops" \
     --residuals "$work/residuals" --output "$work/unet"
 paranasal finetune --config "$here/finetune.yaml" --store "$work/crops" \
-    --pretrained "$work/unet" --output "$work/classifier-1"
-paranasal finetune --config "$here/finetune_on.yaml" --store "$work/crops" \
-    --pretrained "$work/classifier-1" --output "$work/classifier"
+    --pretrained "$work/unet" --output "$work/classifier"
 paranasal bundle --config "$here/bundle.yaml" --store "$work/crops" --cae "$work/cae" \
     --classifier "$work/classifier" --output "$work/bundle"
 paranasal check-real --scans "$SCANS" --bundle "$work/bundle" --output "$work/check"
-paranasal model-card --bundle "$work/bundle" --real_check "$work/check" --commands "$0"
+paranasal model-card --bundle "$work/bundle" --real_check "$work/check" \
+    --notes "$here/notes.md" --commands "$0"

@@ -19,6 +19,7 @@ class ModelCardConfig:
 
     bundle: Path  # folder of the bundle
     real_check: Path | None = None  # folder of `paranasal check-real`, made with this bundle
+    notes: Path | None = None  # Markdown that goes below the check
     commands: Path | None = None  # the script that made it
 
 
@@ -51,6 +52,8 @@ def model_card(card: BundleCard, config: ModelCardConfig) -> str:
         parts += ["Found, by kind of lesion and volume:", _kind_table(metrics)]
     if config.real_check is not None:
         parts += ["## On real scans", _real_check(card, config.real_check)]
+    if config.notes is not None:
+        parts.append(config.notes.read_text(encoding="utf-8").strip())
     parts += ["## How it was made", _provenance(training)]
     if config.commands is not None:
         script = config.commands.read_text(encoding="utf-8").strip()
@@ -62,11 +65,12 @@ def _origin(card: BundleCard, cohort: dict[str, Any]) -> str:
     if not card.simulated:
         return "Trained on the crops of a site."
     donors = cohort.get("donors") or []
-    real = f" and on healthy anatomy of {len(donors)} real heads ({', '.join(donors)})"
+    heads = sorted({name.rsplit(":", 1)[0] for name in donors})
+    real = f", part of them on the anatomy of {len(heads)} healthy real heads ({', '.join(heads)})"
     return (
-        f"Trained on simulated sinuses only{real if donors else ''}: its probabilities are those of "
-        "the simulated cohort, in which 41 % of the sinuses are anomalous. No patient's image of the "
-        "paper was used."
+        f"Trained on simulated sinuses{real if heads else ''}. Its probabilities are those of the "
+        "simulated cohort, in which 41 % of the sinuses are anomalous. No patient's image of the paper "
+        "was used."
     )
 
 
