@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ParanasalSSLLib.errors import BadBoxes
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import write_json
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
 EDGE_MM = 64.0
@@ -130,8 +130,7 @@ def write_boxes(boxes: Mapping[Side, SinusBox], path: str | Path) -> None:
             for box in ordered
         ]
         content = {"format": FORMAT, "version": FORMAT_VERSION, "boxes": entries}
-    with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _from_own_format(content: Any) -> list[SinusBox]:

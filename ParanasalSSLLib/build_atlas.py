@@ -7,7 +7,6 @@ pydeface (MIT) ships, is resampled to 2 mm along the RAS axes and stored as byte
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ParanasalSSLLib.atlas import CENTROIDS, TEMPLATE
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import write_json, write_whole
 
 SPACING_MM = 2.0
 BRIGHTEST = 540.0  # the mean image's 99.9th percentile becomes 255
@@ -53,8 +52,7 @@ def main() -> None:
     assert isinstance(source, nib.Nifti1Image)
     with write_whole(TEMPLATE) as temporary:
         nib.save(resampled(source), temporary)
-    with write_whole(CENTROIDS) as temporary:
-        temporary.write_text(json.dumps(SINUSES, indent=2) + "\n", encoding="utf-8")
+    write_json(CENTROIDS, SINUSES)
     print(f"Wrote {TEMPLATE} and {CENTROIDS}.")
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ import numpy as np
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
 from ParanasalSSLLib.residual import (
     MaskConfig,
     ResidualConfig,
@@ -172,11 +171,11 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str) -> Path:
     content = {
         "format_version": FORMAT_VERSION,
         **asdict(bundle.card),
-        "weights_sha256": _sha256(folder / WEIGHTS),
+        "weights_sha256": sha256(folder / WEIGHTS),
     }
-    for name, text in ((MODEL_CARD, model_card), (CARD, json.dumps(content, indent=2) + "\n")):
-        with write_whole(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with write_whole(folder / MODEL_CARD) as temporary:
+        temporary.write_text(model_card, encoding="utf-8")
+    write_json(folder / CARD, content)
     return folder
 
 
@@ -254,12 +253,8 @@ def _card_from(content: dict[str, Any]) -> BundleCard:
         "mask": MaskConfig,
         "calibration": Calibration,
     }
-    typed = {name: kind(**_tupled(content[name])) for name, kind in parts.items()}
+    typed = {name: kind(**tupled(content[name])) for name, kind in parts.items()}
     return BundleCard(**content | typed)
-
-
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
@@ -269,7 +264,7 @@ def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
-    if _sha256(path) != card.weights_sha256:
+    if sha256(path) != card.weights_sha256:
         raise BadBundle(
             f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
             f"{GET_ANOTHER}"
@@ -297,8 +292,3 @@ def _ready(network: Any, device: str) -> Any:
     from ParanasalSSLLib.networks import channels_last
 
     return channels_last(network.eval().to(device))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,12 +1,18 @@
-"""Outputs appear whole or not at all: write to a temporary name in the same folder, then rename."""
+"""Outputs appear whole or not at all: write to a temporary name in the same folder, then rename.
+
+Also the few things that all our JSON records and their checksums share.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -24,3 +30,20 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass as JSON gives them back, lists as tuples again."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -194,6 +194,12 @@ class PastedRegion:
     labels: np.ndarray
     sides: tuple[Side, ...]
 
+    @property
+    def window(self) -> tuple[slice, ...]:
+        """The region as slices of the scan's array."""
+        ends = zip(self.offset, self.residual.shape, strict=True)
+        return tuple(slice(start, start + n) for start, n in ends)
+
     @classmethod
     def of(cls, result: ScanResult) -> PastedRegion:
         start, stop = _region_of(result)
@@ -251,11 +257,7 @@ def write_residual_map(region: PastedRegion, volume: Volume, path: Path) -> None
     Stored as int16 with a scale factor (steps of `RESIDUAL_STEP`), which every reader applies.
     """
     stored = np.zeros(volume.shape, np.int16)
-    window = tuple(
-        slice(start, start + n)
-        for start, n in zip(region.offset, region.residual.shape, strict=True)
-    )
-    stored[window] = np.rint(region.residual / RESIDUAL_STEP)
+    stored[region.window] = np.rint(region.residual / RESIDUAL_STEP)
     # Order F, as NIfTI stores it: the file is then written in one go.
     image = nib.Nifti1Image(np.asfortranarray(stored), volume.affine)
     image.set_qform(volume.affine, code=1)

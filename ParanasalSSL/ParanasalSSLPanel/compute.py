@@ -119,12 +119,8 @@ def findingsOf(result: ScanResult, simulatedModel: bool) -> Findings:
     region = PastedRegion.of(result)
     residual = np.zeros(result.volume.shape, np.float32)
     labels = np.zeros(result.volume.shape, np.uint8)
-    window = tuple(
-        slice(start, start + n)
-        for start, n in zip(region.offset, region.residual.shape, strict=True)
-    )
-    residual[window] = region.residual
-    labels[window] = region.labels
+    residual[region.window] = region.residual
+    labels[region.window] = region.labels
     return Findings(
         residual=residual,
         masks={side: labels == SEGMENT_LABELS[side] for side in result.sinuses},

@@ -150,6 +150,7 @@ class Toolbox:
     result: Callable[..., ScanResult] = make_result
     quality: Callable[..., Quality] = make_quality
     turned: Callable[[float, int], np.ndarray] = turned
+    reoriented: Callable[[Volume, str], Volume] = reoriented
     centers: dict[Side, np.ndarray] = field(default_factory=lambda: dict(CENTERS))
     card: StandInCard = field(default_factory=StandInCard)
     bundle: StandInBundle = field(default_factory=StandInBundle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,18 +59,6 @@ def lamps(side: Side | None = None, tilt: np.ndarray | None = None) -> Volume:
     return Volume(data, affine)
 
 
-def reoriented(volume: Volume, axes: str) -> Volume:
-    """The same scan with voxel axes that run towards the letters, for example "PIR"."""
-    order = [next(i for i, pair in enumerate(("RL", "AP", "SI")) if a in pair) for a in axes]
-    data, affine = volume.data.transpose(order), volume.affine[:, [*order, 3]].copy()
-    for axis, letter in enumerate(axes):
-        if letter in "LPI":
-            data = np.flip(data, axis)
-            affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
-            affine[:3, axis] *= -1
-    return Volume(data, affine)
-
-
 def box_of(side: Side, rotation: np.ndarray | None = None) -> SinusBox:
     return SinusBox(side, CENTERS[side], np.eye(3) if rotation is None else rotation)
 
@@ -85,9 +74,9 @@ def test_there_are_48_axis_orders() -> None:
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_lamp_stays_on_its_side_in_every_axis_order(axes: str) -> None:
+def test_lamp_stays_on_its_side_in_every_axis_order(toolbox: Any, axes: str) -> None:
     for side, tilt in itertools.product(Side, OBLIQUE[:2]):
-        volume = reoriented(lamps(side, turn(*tilt)), axes)
+        volume = toolbox.reoriented(lamps(side, turn(*tilt)), axes)
         crops = {s: cut_crop(volume, box_of(s, turn(4, -3, 6))) for s in Side}
         lit = crops[side]
         # In the crop: at the lateral end for both sides, in front of and above the middle.
@@ -104,11 +93,11 @@ def test_lamp_stays_on_its_side_in_every_axis_order(axes: str) -> None:
 
 
 @pytest.mark.parametrize("axes", AXES[::5])
-def test_crop_does_not_depend_on_the_axis_order(axes: str) -> None:
+def test_crop_does_not_depend_on_the_axis_order(toolbox: Any, axes: str) -> None:
     volume = lamps(tilt=turn(*OBLIQUE[1]))
     for side in Side:
         expected = cut_crop(volume, box_of(side))
-        found = cut_crop(reoriented(volume, axes), box_of(side))
+        found = cut_crop(toolbox.reoriented(volume, axes), box_of(side))
         np.testing.assert_allclose(found.data, expected.data, atol=1e-5)
         np.testing.assert_array_equal(found.inside, expected.inside)
         assert found.window == pytest.approx(expected.window)

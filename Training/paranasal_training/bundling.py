@@ -15,6 +15,7 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.networks import CAE
+from ParanasalSSLLib.predict import resolve_device
 from ParanasalSSLLib.residual import (
     MaskConfig,
     ResidualConfig,
@@ -23,7 +24,7 @@ from ParanasalSSLLib.residual import (
     mask_evidence,
 )
 
-from .evaluate import EvaluateConfig, evaluate
+from .evaluate import dice, evaluate_run
 from .modelcard import ModelCardConfig, write_model_card
 from .stages.cae import load_cae
 from .stages.finetune import load_classifier
@@ -76,10 +77,6 @@ class BundleConfig:
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     minimum_part_voxels: int = 100
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
-    real_check: Path | None = (
-        None  # folder of `paranasal check-real`, to be shown in the model card
-    )
-    commands: Path | None = None  # script that made all of this, to be shown in the model card
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +106,8 @@ def make_bundle(config: BundleConfig) -> Path:
             raise BadConfig(
                 f"{run.folder} was trained on other crops than those in {store.folder}."
             )
-    metrics = evaluate(
-        EvaluateConfig(
-            store=config.store,
-            classifier=config.classifier,
-            output=config.classifier / "evaluation",
-        )
-    )
+    evaluation = config.classifier / "evaluation"
+    metrics = evaluate_run(store, classifier, classifier_run, evaluation, resolve_device())
     healthy = learn_healthy(cae, store, config)
     card = BundleCard(
         name=config.name,
@@ -234,8 +226,7 @@ def _mask_dice(
     found = []
     for row, evidence in zip(rows, _evidence(cae, store, rows, config), strict=True):
         mask = anomaly_mask(evidence, healthy.thresholds, True, healthy.mask)
-        lesion = store.lesions[row] > 0
-        found.append(2 * (mask & lesion).sum() / max(int(mask.sum() + lesion.sum()), 1))
+        found.append(dice(mask, store.lesions[row] > 0))
     return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from sklearn.metrics import (
 
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.networks import Classifier, channels_last
 from ParanasalSSLLib.predict import resolve_device
 
+from .runs import FinishedRun
 from .stages.finetune import load_classifier
 from .store import CropStore
 
@@ -63,10 +63,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     store = CropStore.open(config.store)
     network, run = load_classifier(config.classifier)
+    return evaluate_run(store, network, run, config.output, resolve_device(config.device))
+
+
+def evaluate_run(
+    store: CropStore, network: Classifier, run: FinishedRun, output: Path, device: str = "cpu"
+) -> dict[str, Any]:
+    """`evaluate` for a store and a classifier that are open already."""
     rows = np.concatenate([store.rows("validation"), store.rows("test")])
     _require_both_classes(store)
     table = store.table.iloc[rows].copy()
-    table["margin"] = margins(network, store.crops[rows], resolve_device(config.device))
+    table["margin"] = margins(network, store.crops[rows], device)
     validation = table[table["split"] == "validation"]
     operating = fit_operating(validation["margin"].to_numpy(), _labels(validation))
     table["probability"] = probabilities(operating.calibration, table["margin"].to_numpy())
@@ -80,7 +87,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     }
     if {"true_class", "lesion_ml"} <= set(table.columns):
         metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(test, operating.threshold)
-    _write(config.output, table, test, metrics)
+    _write(output, table, test, metrics)
     return metrics
 
 
@@ -138,6 +145,11 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> f
     return float(total)
 
 
+def dice(mask: np.ndarray, lesion: np.ndarray) -> float:
+    """Dice overlap of two bool masks, 0..1 (0 when both are empty)."""
+    return 2 * float((mask & lesion).sum()) / max(float(mask.sum() + lesion.sum()), 1.0)
+
+
 def sensitivity_table(test: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     """Share of anomalous test crops that are called so, by kind and volume of the simulated lesion."""
     lesions = test[test["true_class"] > 0]
@@ -168,8 +180,7 @@ def _write(output: Path, table: pd.DataFrame, test: pd.DataFrame, metrics: dict[
         table[columns].round(5).to_csv(temporary, index=False)
     with write_whole(output / "curves.png") as temporary:
         _draw(test["probability"].to_numpy(), _labels(test), metrics).savefig(temporary, dpi=90)
-    with write_whole(output / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(output / "metrics.json", metrics)
 
 
 def _draw(probability: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> Figure:

@@ -33,6 +33,7 @@ from ParanasalSSLLib.volume import Volume, read_volume
 
 from .cohort.donors import outline_air
 from .cohort.lesions import Kind, grow_lesion
+from .evaluate import dice
 
 logger = logging.getLogger(__name__)
 
@@ -203,14 +204,13 @@ def share_in_scan_grid(lesion: np.ndarray, affine: np.ndarray, volume: Volume) -
 def _compare(kind: Kind, lesion: np.ndarray, result: SinusResult) -> dict[str, object]:
     """Score, Dice and overlap of one inserted lesion."""
     mask = result.mask
-    both = float((mask & lesion).sum())
     return {
         "kind": kind.name.lower(),
         "ml": round(float(lesion.sum()) / 1000, 2),
         "probability": round(result.probability, 4),
         "found": result.anomalous,
         "mask_ml": round(float(mask.sum()) / 1000, 2),
-        "dice": round(2 * both / max(float(mask.sum() + lesion.sum()), 1.0), 3),
+        "dice": round(dice(mask, lesion), 3),
         "largest_part_on_lesion": bool((largest_part(mask) & lesion).any()),
     }
 

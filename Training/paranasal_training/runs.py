@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +27,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.networks import channels_last
+from ParanasalSSLLib.files import tupled, write_json, write_whole
+from ParanasalSSLLib.networks import Network, channels_last
 
 from .data import Batch, BatchLoader, CropData
 from .optimizers import OptimizerConfig, make_optimizer
@@ -146,7 +146,7 @@ def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -
     """
     config = stage.config
     started = time.monotonic()
-    _write_json(config.output / "config.json", plain(config))
+    write_json(config.output / "config.json", plain(config))
     checkpoints = ModelCheckpoint(
         config.output / "checkpoints",
         filename="best",
@@ -212,7 +212,7 @@ def _finish(stage: Stage, store: CropStore, facts: Mapping[str, Any]) -> None:
         "torch": torch.__version__,
         **facts,
     }
-    _write_json(output / "run.json", record)
+    write_json(output / "run.json", record)
 
 
 @dataclass(frozen=True)
@@ -246,23 +246,28 @@ def read_run(folder: Path, *stages: str) -> FinishedRun:
     return FinishedRun(Path(folder), record, weights)
 
 
-def load_weights(network: nn.Module, run: FinishedRun) -> None:
-    """Put a run's weights into a network of its architecture.
+def load_network(
+    folder: Path, stage: str, network: Callable[[Any], Network], config: type
+) -> tuple[Network, FinishedRun]:
+    """The trained network of a stage's run, in evaluation mode.
+
+    Args:
+        folder: of the run.
+        stage: whose run it has to be.
+        network, config: of the architecture; the run's record has the values.
 
     Raises:
-        BadCheckpoint: the weights do not fit.
+        BadCheckpoint: see `read_run`, or the weights do not fit.
     """
+    run = read_run(folder, stage)
+    built = network(config(**tupled(run.record["network"])))
     try:
-        network.load_state_dict(run.weights)
+        built.load_state_dict(run.weights)
     except RuntimeError as error:
         raise BadCheckpoint(f"{run.folder}: the weights do not fit the network.") from error
+    return built.eval(), run
 
 
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as JSON values."""
     return json.loads(json.dumps(asdict(config), default=str))
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -13,7 +13,6 @@ A residual store holds `residuals.npy`, aligned with the rows of one crop store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import sha256, write_json, write_whole
 
 FORMAT_VERSION = 1
 CROP_SHAPE = (64, 64, 64)
@@ -74,7 +73,7 @@ class CropStore:
             path = folder / name
             if not path.is_file():
                 raise BadStore(f"{path} is missing, the crop store is incomplete. {REMAKE}")
-            if verify and _sha256(path) != digest:
+            if verify and sha256(path) != digest:
                 raise BadStore(f"{path} is damaged or was changed after it was made. {REMAKE}")
         crops = _map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
         lesions = None
@@ -198,10 +197,10 @@ class StoreWriter:
             "format_version": FORMAT_VERSION,
             "kind": "crop store",
             "rows": self.rows,
-            "sha256": {name: _sha256(self._temporary / name) for name in names},
+            "sha256": {name: sha256(self._temporary / name) for name in names},
             "info": self.info,
         }
-        _write_json(self._temporary / "store.json", record)
+        write_json(self._temporary / "store.json", record)
         if self.folder.exists():
             self.folder.rmdir()
         os.replace(self._temporary, self.folder)
@@ -304,7 +303,7 @@ class ResidualWriter:
         np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=store.crops.shape).flush()
         self.done = np.zeros(len(store.table), bool)
         self._save_done()
-        _write_json(self.folder / "residuals.json", record)
+        write_json(self.folder / "residuals.json", record)
 
     def write(self, rows: np.ndarray, residuals: np.ndarray) -> None:
         """Store uint8 (n, 64, 64, 64) residuals of n rows and remember that they are done."""
@@ -371,13 +370,3 @@ def _checked_table(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if not labels <= {0, 1}:
         raise BadStore(f"{path}: labels are 0 (normal), 1 (anomalous) or empty; found {labels}.")
     return table
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from ParanasalSSLLib.networks import CAE, CAEConfig
 
 from ..corruption import CoarseNoiseConfig, add_coarse_noise
 from ..data import Batch, as_floats, load_crops
-from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_weights, read_run
+from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_network
 from ..store import CropStore
 
 
@@ -57,8 +57,4 @@ def train_cae(config: TrainConfig) -> Path:
 
 def load_cae(folder: Path) -> tuple[CAE, FinishedRun]:
     """The trained autoencoder of a run, in evaluation mode. Raises `BadCheckpoint`."""
-    run = read_run(folder, CAEStage.__name__)
-    facts = run.record["network"]
-    network = CAE(CAEConfig(**facts | {"channels": tuple(facts["channels"])}))
-    load_weights(network, run)
-    return network.eval(), run
+    return load_network(folder, CAEStage.__name__, CAE, CAEConfig)

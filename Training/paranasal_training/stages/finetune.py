@@ -17,7 +17,7 @@ from ParanasalSSLLib.networks import Classifier, EncoderConfig
 from ..augment import Augmentation, AugmentConfig
 from ..data import Batch, as_floats, load_crops
 from ..optimizers import OptimizerConfig
-from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_weights, read_run
+from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_network, read_run
 from ..store import CropStore
 
 
@@ -116,8 +116,4 @@ def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
 
 def load_classifier(folder: Path) -> tuple[Classifier, FinishedRun]:
     """The trained classifier of a run, in evaluation mode. Raises `BadCheckpoint`."""
-    run = read_run(folder, FinetuneStage.__name__)
-    facts = run.record["network"]
-    network = Classifier(EncoderConfig(**facts | {"widths": tuple(facts["widths"])}))
-    load_weights(network, run)
-    return network.eval(), run
+    return load_network(folder, FinetuneStage.__name__, Classifier, EncoderConfig)
