@@ -1,0 +1,383 @@
+"""One scan of `paranasal prepare`, and all of them over the cores.
+
+Every scan has a result file of its own, written whole, in a hidden folder; a run that was stopped
+finds them and goes on. A result counts only for the same file, boxes, settings and version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
+from ParanasalSSLLib.errors import BadStore, ParanasalError
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.localize import LocalizeConfig, localize
+from ParanasalSSLLib.outputs import software_version
+from ParanasalSSLLib.predict import refuse_failed
+from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_hand_boxes
+from ParanasalSSLLib.report import ORIENTATIONS, Plane
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import Volume, read_volume
+
+from .scans import Scan
+
+RESULT_VERSION = 1
+PICTURE_PIXELS = 96
+PICTURE_MM = 120.0
+CROP_BYTES = CropConfig().size_voxels ** 3
+PICTURE_BYTES = len(Side) * len(ORIENTATIONS) * PICTURE_PIXELS**2
+GOES_ON = "What is done is kept: the same command goes on."
+
+
+@dataclass(frozen=True)
+class JitterSd:
+    """Standard deviation of the shift of a box along its own axes (right, front, up), mm.
+
+    Bhattacharya 2024, published code: of the sinuses' centres over annotated heads.
+    """
+
+    left_mm: tuple[float, float, float] = (1.1, 1.2, 1.3)
+    right_mm: tuple[float, float, float] = (1.4, 1.3, 4.9)
+
+    def of(self, side: Side) -> tuple[float, float, float]:
+        """Those of one side."""
+        return self.left_mm if side == Side.LEFT else self.right_mm
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One scan to be done.
+
+    number: the scan's; path: the file; result: where the crops go
+    seed: of the jitter; jitter: shifted crops a sinus
+    boxes: placed by hand, in place of the registration
+    fingerprint: of all that the result depends on
+    """
+
+    number: int
+    path: Path
+    name: str
+    result: Path
+    jitter: int
+    jitter_sd: JitterSd
+    seed: tuple[int, ...]
+    boxes: Mapping[Side, SinusBox] | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan; nothing in it names a patient or a path.
+
+    number: the scan's
+    verdict: "ok", "review", or "failed" (no crops)
+    reasons: sentences for people
+    error: class of the error of a failed scan
+    format, modality: of the file, as far as known
+    quality: `Quality.to_json()`; None where the scan could not be read
+    crops: (side, jitter) of each crop, in the order of the result file
+    pictures: sides that the result file has pictures of
+    """
+
+    number: int
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    error: str = ""
+    format: str = ""
+    modality: str = ""
+    quality: dict[str, Any] | None = None
+    crops: tuple[tuple[str, int], ...] = ()
+    pictures: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScanCrops:
+    """Crops of one scan: uint8 (n, 64, 64, 64); pictures: uint8 (sides, 3, pixels, pixels)."""
+
+    crops: np.ndarray
+    pictures: np.ndarray
+
+
+NO_CROPS = ScanCrops(
+    np.zeros((0, *(CropConfig().size_voxels,) * 3), np.uint8),
+    np.zeros((0, len(ORIENTATIONS), PICTURE_PIXELS, PICTURE_PIXELS), np.uint8),
+)
+
+
+# ------------------------------------------------------------------------------------ planning
+
+
+def plan_job(
+    scan: Scan,
+    folder: Path,
+    jitter: int,
+    jitter_sd: JitterSd,
+    seed: int,
+    boxes: Mapping[Side, SinusBox] | None,
+) -> Job:
+    """The work on one scan; its result will be in `folder`."""
+    named = hashlib.sha256(scan.name.encode()).digest()
+    settings = {
+        "version": [RESULT_VERSION, software_version()],
+        "path": os.path.realpath(scan.path),
+        "files": _stamps(scan.path),
+        "jitter": [jitter, asdict(jitter_sd), seed],
+        "boxes": None if boxes is None else [_box_facts(boxes[side]) for side in sorted(boxes)],
+        "crop": asdict(CropConfig()),
+        "search": asdict(LocalizeConfig()),
+        "quality": asdict(THRESHOLDS),
+    }
+    return Job(
+        number=scan.number,
+        path=scan.path,
+        name=scan.name,
+        result=folder / f"{named.hex()[:20]}.npz",
+        jitter=jitter,
+        jitter_sd=jitter_sd,
+        # By name, not by number: scans that are added later leave the others as they are.
+        seed=(seed, int.from_bytes(named[:8], "big")),
+        boxes=boxes,
+        fingerprint=hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+    )
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a file, or of all files of a DICOM folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [(str(file.relative_to(path)), file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def _box_facts(box: SinusBox) -> list[Any]:
+    return [box.side.value, box.center_ras_mm.tolist(), box.rotation.tolist(), box.edge_mm]
+
+
+# ------------------------------------------------------------------------------------ one scan
+
+
+def do_scan(job: Job) -> Outcome:
+    """Read, register and crop one scan, and write its result file.
+
+    Whatever is wrong with the scan becomes the outcome's reason; only what is wrong with the result
+    file raises (OSError: no space left). What could not be read or was refused otherwise than by
+    its quality leaves no file, so that a later run tries again.
+    """
+    started = time.perf_counter()
+    try:
+        outcome, crops = _crop_scan(job)
+    except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
+        outcome, crops = _refusal(job, error), None
+    outcome = replace(outcome, seconds=round(time.perf_counter() - started, 2))
+    if crops is not None:
+        write_result(job, outcome, crops)
+    return outcome
+
+
+def _crop_scan(job: Job) -> tuple[Outcome, ScanCrops]:
+    volume = read_volume(job.path)
+    boxes, quality = _place_boxes(volume, job.boxes)
+    sides = [side for side in Side if side in boxes]
+    cut = {side: cut_crop(volume, boxes[side]) for side in sides}
+    pictures = np.stack([_pictures(volume, boxes[side], cut[side]) for side in sides])
+    outcome = Outcome(
+        job.number,
+        quality.verdict,
+        quality.reasons,
+        format=volume.provenance.format,
+        modality=volume.provenance.modality or "",
+        quality=quality.to_json(),
+        pictures=tuple(side.value for side in sides),
+    )
+    try:
+        refuse_failed(quality)
+    except ParanasalError as error:
+        failed = replace(outcome, error=type(error).__name__)
+        return failed, ScanCrops(NO_CROPS.crops, pictures)
+    crops, names = [], []
+    for side in sides:
+        shifted = shifted_boxes(boxes[side], job.jitter, job.jitter_sd, job.seed)
+        crops += [cut[side], *(cut_crop(volume, box) for box in shifted)]
+        names += [(side.value, number) for number in range(job.jitter + 1)]
+    stored = np.stack([np.round(crop.data * 255).astype(np.uint8) for crop in crops])
+    return replace(outcome, crops=tuple(names)), ScanCrops(stored, pictures)
+
+
+def _place_boxes(
+    volume: Volume, by_hand: Mapping[Side, SinusBox] | None
+) -> tuple[Mapping[Side, SinusBox], Quality]:
+    """As `predict.find_sinuses`, but boxes that failed are kept, to be shown."""
+    if by_hand is not None:
+        return by_hand, judge_hand_boxes(volume, by_hand)
+    found = localize(volume)
+    return found.boxes, found.quality
+
+
+def shifted_boxes(
+    box: SinusBox, number: int, sd: JitterSd, seed: tuple[int, ...]
+) -> list[SinusBox]:
+    """The box, shifted at random along its own axes, `number` times."""
+    rng = np.random.default_rng([*seed, list(Side).index(box.side)])
+    shifts_mm = rng.standard_normal((number, 3)) * sd.of(box.side)
+    return [replace(box, center_ras_mm=box.center_ras_mm + box.rotation @ s) for s in shifts_mm]
+
+
+def _pictures(volume: Volume, box: SinusBox, crop: SinusCrop) -> np.ndarray:
+    """uint8 (3, pixels, pixels): axial, coronal, sagittal through the box; row 0 is the lowest."""
+    planes = [
+        Plane.through(box.center_ras_mm, box.rotation, orientation, PICTURE_MM).sample(
+            volume.data, volume.affine, PICTURE_PIXELS, outside=crop.window[0]
+        )
+        for orientation in ORIENTATIONS
+    ]
+    low, high = crop.window
+    return (np.clip((np.stack(planes) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _refusal(job: Job, error: Exception) -> Outcome:
+    if isinstance(error, ParanasalError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = "There is not enough memory for this scan. Use fewer processes."
+    else:
+        text = f"An unexpected problem ({type(error).__name__}: {error})."
+    for private in (str(job.path), os.path.realpath(job.path), job.name, job.path.name):
+        text = text.replace(private, "The scan")
+    return Outcome(job.number, "failed", (text,), type(error).__name__)
+
+
+# -------------------------------------------------------------------------------- result files
+
+
+def write_result(job: Job, outcome: Outcome, crops: ScanCrops) -> None:
+    """Write crops, pictures and outcome to the job's file, whole or not at all."""
+    record = {"fingerprint": job.fingerprint, "outcome": asdict(outcome)}
+    with write_whole(job.result) as temporary:
+        np.savez(
+            temporary, record=np.array(json.dumps(record)), crops=crops.crops,
+            pictures=crops.pictures,
+        )  # fmt: skip
+
+
+def find_outcome(job: Job) -> Outcome | None:
+    """The outcome of an earlier run, if it is of the same file and settings."""
+    try:
+        with np.load(job.result, allow_pickle=False) as file:
+            record = json.loads(str(file["record"]))
+        if record["fingerprint"] != job.fingerprint:
+            return None
+        found = record["outcome"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return Outcome(
+        **found | {
+            "number": job.number,  # the scan's place in the table may have changed
+            "reasons": tuple(found["reasons"]),
+            "crops": tuple((side, number) for side, number in found["crops"]),
+            "pictures": tuple(found["pictures"]),
+        }
+    )  # fmt: skip
+
+
+def read_crops(job: Job, outcome: Outcome) -> ScanCrops:
+    """The crops and pictures of a scan that is done; empty for one that could not be read."""
+    if outcome.quality is None:
+        return NO_CROPS
+    with np.load(job.result, allow_pickle=False) as file:
+        return ScanCrops(file["crops"], file["pictures"])
+
+
+# --------------------------------------------------------------------------------- all of them
+
+
+def do_scans(jobs: list[Job], processes: int | None) -> list[Outcome]:
+    """Do what an earlier run has not done, over the cores; outcomes in the order of the jobs.
+
+    Raises:
+        BadStore: no space left, or a process that was killed (memory).
+        KeyboardInterrupt: after Ctrl-C, once the scans at hand are finished.
+    """
+    found = {job.number: outcome for job in jobs if (outcome := find_outcome(job))}
+    todo = [job for job in jobs if job.number not in found]
+    with tqdm(total=len(jobs), initial=len(found), desc="scans", unit="scan") as bar:
+        for outcome in _in_parallel(todo, processes):
+            found[outcome.number] = outcome
+            bar.update()
+    return [found[job.number] for job in jobs]
+
+
+def _in_parallel(jobs: list[Job], processes: int | None) -> Iterator[Outcome]:
+    if not jobs:
+        return
+    number = min(processes or available_cores(), len(jobs))
+    pool = ProcessPoolExecutor(number, get_context("spawn"), _start_process)
+    futures: list[Future[Outcome]] = []
+    try:
+        with _deaf_to_ctrl_c():  # the processes inherit it: only this one is to be interrupted
+            futures = [pool.submit(do_scan, job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    except KeyboardInterrupt:
+        tqdm.write(f"Stopping after the scans at hand. {GOES_ON}")
+        raise
+    except BrokenProcessPool as error:
+        raise BadStore(
+            f"A process was killed, most likely for lack of memory. {GOES_ON} Use fewer processes."
+        ) from error
+    except OSError as error:
+        raise BadStore(
+            f"A result cannot be written ({error.strerror or error}). {GOES_ON}"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_process() -> None:
+    """One thread a process, since the scans fill the cores; and an end when the parent is killed."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is ignored inside, here and for good in processes that are started inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
