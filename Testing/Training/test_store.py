@@ -98,7 +98,7 @@ def test_older_store_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_residuals_belong_to_their_crops_and_way_of_making(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", crops(), rows())
-    writer = ResidualWriter(tmp_path / "r", store, {"gain": 2.0})
+    writer = ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
     writer.write(np.array([1, 3]), crops(2))
     found = ResidualStore.open(tmp_path / "r", store)
     assert list(found.done) == [False, True, False, True]
@@ -109,13 +109,13 @@ def test_residuals_belong_to_their_crops_and_way_of_making(tmp_path: Path) -> No
     with pytest.raises(BadStore, match="other crops"):
         ResidualStore.open(tmp_path / "r", other)
     with pytest.raises(BadStore, match="another autoencoder"):
-        ResidualWriter(tmp_path / "r", store, {"gain": 3.0})
+        ResidualWriter(tmp_path / "r", store, 64, {"gain": 3.0})
 
 
 def test_residuals_go_on_where_they_stopped(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", crops(), rows())
-    ResidualWriter(tmp_path / "r", store, {"gain": 2.0}).write(np.array([0]), crops(1))
-    second = ResidualWriter(tmp_path / "r", store, {"gain": 2.0})
+    ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0}).write(np.array([0]), crops(1))
+    second = ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
     assert list(second.done) == [True, False, False, False]
     second.write(np.array([1]), crops(1))
     assert ResidualStore.open(tmp_path / "r", store).done.sum() == 2

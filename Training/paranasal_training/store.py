@@ -4,8 +4,9 @@ A crop store is a folder:
 
 - `crops.npy`: uint8 (N, 64, 64, 64); 0..255 stands for 0..1; axes as in `ParanasalSSLLib.crop`.
 - `lesions.npy` (optional): uint8 (N, 64, 64, 64), 1 inside a lesion.
-- `table.csv`: one line a row, see `COLUMNS`; `true_class`, `lesion_ml` and others that a simulation
-  knows may follow and are never read by training.
+- `table.csv`: one line a row, see `COLUMNS`; others may follow: `jitter` (0: the box itself; 1, 2, ...:
+  the same sinus in a shifted box), and `true_class`, `lesion_ml` and more that a simulation knows and
+  that training never reads. `split` is "labelled" where `paranasal split` has yet to divide the rows.
 - `store.json`: format version, shapes, SHA-256 of each file, and how it was made.
 
 A residual store holds `residuals.npy`, aligned with the rows of one crop store.
@@ -18,6 +19,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +34,7 @@ from ParanasalSSLLib.files import sha256, write_json, write_whole
 FORMAT_VERSION = 1
 CROP_SHAPE = (64, 64, 64)
 COLUMNS = ("row", "patient", "side", "class", "label", "split", "source", "quality")
-SPLITS = ("train", "validation", "test", "unlabelled")
+SPLITS = ("train", "validation", "test", "labelled", "unlabelled")
 REMAKE = "Make it again (for example with `paranasal simulate`)."
 
 
@@ -57,24 +59,18 @@ class CropStore:
     checksum: str
 
     @classmethod
-    def open(cls, folder: str | Path, verify: bool = True) -> CropStore:
+    def open(cls, folder: str | Path) -> CropStore:
         """Open a store and check that it is whole.
 
-        Args:
-            folder: the store.
-            verify: read all files once to compare their SHA-256 (about a second a gigabyte).
+        All files are read once to compare their SHA-256 (about a second a gigabyte); after that, as
+        long as their sizes and times of change stay, they are trusted.
 
         Raises:
             BadStore: missing, damaged, incomplete or of another version.
         """
         folder = Path(folder)
         record = _read_record(folder / "store.json", "crop store")
-        for name, digest in record["sha256"].items():
-            path = folder / name
-            if not path.is_file():
-                raise BadStore(f"{path} is missing, the crop store is incomplete. {REMAKE}")
-            if verify and sha256(path) != digest:
-                raise BadStore(f"{path} is damaged or was changed after it was made. {REMAKE}")
+        _verify(folder, record["sha256"])
         crops = _map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
         lesions = None
         if "lesions.npy" in record["sha256"]:
@@ -82,13 +78,21 @@ class CropStore:
         table = _read_table(folder / "table.csv", record["rows"])
         return cls(folder, crops, lesions, table, record["info"], record["sha256"]["crops.npy"])
 
-    def rows(self, split: str | None = None, label: int | None = None) -> np.ndarray:
+    def rows(
+        self, split: str | None = None, label: int | None = None, jittered: bool = False
+    ) -> np.ndarray:
         """int64 row numbers of one split and label (None: any), ascending.
+
+        Args:
+            split, label: what to choose.
+            jittered: crops of shifted boxes too.
 
         Raises:
             BadStore: no such split.
         """
         chosen = np.ones(len(self.table), bool)
+        if "jitter" in self.table and not jittered:
+            chosen &= (self.table["jitter"] == 0).to_numpy()
         if split is not None:
             if split not in SPLITS:
                 raise BadStore(f"There is no split {split!r}; choose {', '.join(SPLITS)}.")
@@ -227,7 +231,8 @@ class ResidualStore:
 
     Attributes:
         folder: where it lies.
-        residuals: uint8 (N, 64, 64, 64), mapped from disk; value / (255 * gain) is the residual.
+        residuals: uint8 (N, D, D, D), mapped from disk; value / (255 * gain) is the residual. D is
+            the edge of the autoencoder's crops, 64 (1 mm) or 32 (2 mm).
         done: bool (N,), rows that have been computed; others are 0.
         info: `store` (checksum of the crop store), `gain`, `residual` (configuration), ...
     """
@@ -249,7 +254,8 @@ class ResidualStore:
         remake = "Make it again with `paranasal residuals`."
         if info.get("store") != store.checksum:
             raise BadStore(f"{folder} holds the residuals of other crops. {remake}")
-        residuals = _map_array(folder / "residuals.npy", store.crops.shape)
+        shape = (len(store.table), *(info["voxels"],) * 3)
+        residuals = _map_array(folder / "residuals.npy", shape)
         try:
             done = np.load(folder / "done.npy", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -270,18 +276,22 @@ class ResidualWriter:
     Args:
         folder: of the residual store; when it holds one with the same `info`, work goes on there.
         store: the crops that the residuals belong to.
+        voxels: edge of a residual map.
         info: what they depend on, plain JSON values; must hold `gain`.
 
     Raises:
         BadStore: the folder holds residuals that were made in another way, or other files.
     """
 
-    def __init__(self, folder: str | Path, store: CropStore, info: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, store: CropStore, voxels: int, info: Mapping[str, Any]
+    ) -> None:
         self.folder = Path(folder)
         record = {
             "format_version": FORMAT_VERSION,
             "kind": "residual store",
             "store": store.checksum,
+            "voxels": voxels,
             **info,
         }
         if (self.folder / "residuals.json").exists():
@@ -300,13 +310,14 @@ class ResidualWriter:
     def _start(self, store: CropStore, record: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "residuals.npy"
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=store.crops.shape).flush()
+        shape = (len(store.table), *(record["voxels"],) * 3)
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
         self.done = np.zeros(len(store.table), bool)
         self._save_done()
         write_json(self.folder / "residuals.json", record)
 
     def write(self, rows: np.ndarray, residuals: np.ndarray) -> None:
-        """Store uint8 (n, 64, 64, 64) residuals of n rows and remember that they are done."""
+        """Store uint8 (n, D, D, D) residuals of n rows and remember that they are done."""
         self._array[rows] = residuals
         self._array.flush()
         self.done[rows] = True
@@ -330,10 +341,30 @@ def _read_record(path: Path, kind: str) -> dict[str, Any]:
             f"{path} is a {found} of format version {version}; a {kind} of version "
             f"{FORMAT_VERSION} is needed. Make it again with this version of the program."
         )
-    required = {"rows", "sha256", "info"} if kind == "crop store" else {"store", "gain"}
+    required = {"rows", "sha256", "info"} if kind == "crop store" else {"store", "voxels", "gain"}
     if not required <= record.keys():
         raise BadStore(f"{path} is damaged: {', '.join(sorted(required - record.keys()))} missing.")
     return dict(record)
+
+
+def _verify(folder: Path, digests: Mapping[str, str]) -> None:
+    """Compare the files with their digests, unless that was done since they last changed."""
+    state = {}
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file():
+            raise BadStore(f"{path} is missing, the crop store is incomplete. {REMAKE}")
+        facts = path.stat()
+        state[name] = [digest, facts.st_size, facts.st_mtime_ns]
+    mark = folder / ".verified.json"
+    with suppress(OSError, ValueError):
+        if json.loads(mark.read_text(encoding="utf-8")) == state:
+            return
+    for name, digest in digests.items():
+        if sha256(folder / name) != digest:
+            raise BadStore(f"{folder / name} is damaged or was changed after it was made. {REMAKE}")
+    with suppress(OSError):  # a store on a read-only disk is verified each time
+        write_json(mark, state)
 
 
 def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
