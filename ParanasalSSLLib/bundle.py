@@ -20,18 +20,13 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
-from ParanasalSSLLib.residual import (
-    MaskConfig,
-    ResidualConfig,
-    anomaly_mask,
-    mask_evidence,
-    residual_map,
-)
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, anomaly_mask, mask_evidence
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier, EncoderConfig
+    from ParanasalSSLLib.encoders import EncoderConfig
+    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
 
 FORMAT_VERSION = 1
 WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
@@ -119,21 +114,25 @@ class Bundle:
         """
         import torch
 
+        from ParanasalSSLLib.anomaly import logits_of, native_residuals
+        from ParanasalSSLLib.resolution import CROP_VOXELS, at_voxels
+
         if not crops:
             return []
         stacked = torch.from_numpy(np.stack([crop.data for crop in crops])).unsqueeze(1)
         stacked = stacked.to(self.device)
         with torch.inference_mode():
-            rebuilt = self.cae(stacked).float().cpu().numpy()[:, 0]
-            logits = self.classifier(stacked).float().cpu().numpy()
-        return [
-            self._score(crop, image, float(pair[1] - pair[0]))
-            for crop, image, pair in zip(crops, rebuilt, logits, strict=True)
-        ]
+            native, rebuilt = native_residuals(self.cae, stacked, self.card.residual)
+            logits = logits_of(self.classifier, stacked, native)
+            margins = (logits[:, 1] - logits[:, 0]).tolist()
+            maps = [at_voxels(image, CROP_VOXELS).numpy()[:, 0] for image in (native, rebuilt)]
+        return [self._score(*one) for one in zip(crops, *maps, margins, strict=True)]
 
-    def _score(self, crop: SinusCrop, rebuilt: np.ndarray, margin: float) -> SinusScore:
+    def _score(
+        self, crop: SinusCrop, residual: np.ndarray, rebuilt: np.ndarray, margin: float
+    ) -> SinusScore:
         card = self.card
-        residual = residual_map(crop.data, rebuilt, card.residual) * crop.inside
+        residual = residual * crop.inside
         probability = card.calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
         evidence = mask_evidence(residual, rebuilt)
@@ -149,12 +148,12 @@ def shipped_bundle_path() -> Path:
 # -------------------------------------------------------------------------------------- save
 
 
-def save_bundle(bundle: Bundle, folder: str | Path, model_card: str) -> Path:
+def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = None) -> Path:
     """Write a bundle; `bundle.json` comes last, without it the folder is no bundle.
 
     Args:
         bundle: what to write; weights become float16.
-        folder: where to; files of an older bundle there are replaced.
+        folder: where to; files of an older bundle there are replaced or, an old model card, removed.
         model_card: Markdown for people.
     """
     import torch
@@ -165,7 +164,8 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str) -> Path:
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in _tensors(bundle)}
     thresholds = torch.from_numpy(bundle.residual_thresholds)
     tensors["residual_thresholds"] = thresholds.half().contiguous()
-    (folder / CARD).unlink(missing_ok=True)
+    for outdated in (CARD, MODEL_CARD):
+        (folder / outdated).unlink(missing_ok=True)
     with write_whole(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
     content = {
@@ -173,8 +173,9 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str) -> Path:
         **asdict(bundle.card),
         "weights_sha256": sha256(folder / WEIGHTS),
     }
-    with write_whole(folder / MODEL_CARD) as temporary:
-        temporary.write_text(model_card, encoding="utf-8")
+    if model_card is not None:
+        with write_whole(folder / MODEL_CARD) as temporary:
+            temporary.write_text(model_card, encoding="utf-8")
     write_json(folder / CARD, content)
     return folder
 
@@ -243,7 +244,8 @@ def read_card(folder: str | Path) -> BundleCard:
 
 
 def _card_from(content: dict[str, Any]) -> BundleCard:
-    from ParanasalSSLLib.networks import CAEConfig, EncoderConfig
+    from ParanasalSSLLib.encoders import EncoderConfig
+    from ParanasalSSLLib.networks import CAEConfig
 
     parts = {
         "cae": CAEConfig,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ParanasalSSLLib.anomaly import SinusNetwork
 from ParanasalSSLLib.bundle import (
     CARD,
     WEIGHTS,
@@ -21,19 +23,24 @@ from ParanasalSSLLib.bundle import (
 )
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
+from ParanasalSSLLib.encoders import EncoderConfig
 from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier, EncoderConfig
-from ParanasalSSLLib.residual import MaskConfig, ResidualConfig
+from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
+from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, residual_map
+from ParanasalSSLLib.resolution import at_voxels
 from ParanasalSSLLib.sinuses import Side
 
+CAE_1_MM = CAEConfig(latent=8, channels=(2, 2, 4))
+ENCODER_1_MM = EncoderConfig((2, 2, 4, 4))
 
-def make_bundle() -> Bundle:
+
+def make_bundle(cae: CAEConfig = CAE_1_MM, classifier: EncoderConfig = ENCODER_1_MM) -> Bundle:
     torch.manual_seed(0)
     card = BundleCard(
         name="tiny",
         version="1",
-        cae=CAEConfig(latent=8, channels=(2, 2, 4)),
-        classifier=EncoderConfig((2, 2, 4, 4)),
+        cae=cae,
+        classifier=classifier,
         crop=CropConfig(),
         residual=ResidualConfig(),
         mask=MaskConfig(1.5, 1.2, 10),
@@ -67,6 +74,58 @@ def test_loaded_bundle_scores_as_the_saved_one(folder: Path) -> None:
     assert loaded.card.cae == saved.card.cae
     assert loaded.card.mask == saved.card.mask
     assert loaded.card.training == {"seed": 0}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("cae_voxels", [32, 64])
+@pytest.mark.parametrize("voxels", [32, 64])
+def test_networks_at_1_and_2_mm_with_and_without_residual_go_together(
+    tmp_path: Path, voxels: int, cae_voxels: int, channels: int
+) -> None:
+    cae = replace(CAE_1_MM, voxels=cae_voxels)
+    classifier = replace(ENCODER_1_MM, voxels=voxels, channels=channels)
+    save_bundle(make_bundle(cae, classifier), tmp_path)
+    bundle = load_bundle(tmp_path)
+    assert (bundle.card.cae, bundle.card.classifier) == (cae, classifier)
+    (score,) = bundle.analyse([make_crop()])
+    for image in (score.residual, score.reconstruction, score.mask):
+        assert image.shape == (64, 64, 64)
+
+
+def test_at_2_mm_the_residual_is_that_of_the_pooled_crop() -> None:
+    bundle = make_bundle(replace(CAE_1_MM, voxels=32))
+    crop = make_crop()
+    (score,) = bundle.analyse([crop])
+    pooled = crop.data.reshape(32, 2, 32, 2, 32, 2).mean(axis=(1, 3, 5))
+    with torch.inference_mode():
+        rebuilt = bundle.cae(torch.from_numpy(pooled)[None, None])[0, 0].numpy()
+    expected = torch.from_numpy(residual_map(pooled, rebuilt))[None, None]
+    assert np.allclose(score.residual, at_voxels(expected, 64)[0, 0], atol=1e-5)
+
+
+def test_classifier_of_two_channels_looks_at_the_residual() -> None:
+    bundle = make_bundle(classifier=replace(ENCODER_1_MM, channels=2))
+    other = replace(bundle, cae=CAE(CAE_1_MM).eval())
+    (one,), (two,) = bundle.analyse([make_crop()]), other.analyse([make_crop()])
+    assert one.probability != two.probability
+    with pytest.raises(ValueError, match="autoencoder"):
+        SinusNetwork(bundle.classifier)
+
+
+def test_larger_and_smaller_voxels_cover_the_same_space() -> None:
+    i = torch.arange(64.0).expand(1, 2, 64, 64, 64)
+    pooled = at_voxels(i, 32)
+    assert torch.equal(pooled[0, 0, 0, 0], torch.arange(32) * 2 + 0.5)
+    assert torch.allclose(at_voxels(pooled, 64)[..., 1:-1], i[..., 1:-1], atol=1e-4)
+    assert at_voxels(i, 64) is i
+    with pytest.raises(ValueError, match="cannot become"):
+        at_voxels(torch.zeros(1, 1, 65, 65, 65), 32)
+
+
+def test_model_card_of_an_older_bundle_does_not_stay_behind(folder: Path) -> None:
+    save_bundle(make_bundle(), folder)
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
+    load_bundle(folder)
 
 
 def test_two_crops_are_scored_as_each_alone(folder: Path) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 from scipy import ndimage
 
+from ParanasalSSLLib.anomaly import SinusNetwork
 from ParanasalSSLLib.bundle import Bundle, BundleCard, save_bundle
 from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig
-from ParanasalSSLLib.errors import BadConfig, BadStore
+from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.networks import CAE
-from ParanasalSSLLib.predict import resolve_device
 from ParanasalSSLLib.residual import (
     MaskConfig,
     ResidualConfig,
@@ -24,10 +27,18 @@ from ParanasalSSLLib.residual import (
     mask_evidence,
 )
 
-from .evaluate import dice, evaluate_run
+from .evaluate import (
+    CalibrationKind,
+    dice,
+    fit_operating,
+    labels_of,
+    load_classifier,
+    probabilities,
+    score,
+    sensitivity_table,
+)
 from .modelcard import ModelCardConfig, write_model_card
 from .stages.cae import load_cae
-from .stages.finetune import load_classifier
 from .stages.residuals import residual_pairs
 from .store import CropStore
 
@@ -39,6 +50,7 @@ INTENDED_USE = (
 )
 LEVELS = tuple(n / 10 for n in range(8, 41))
 LOOK_AT = 500  # lesions whose masks are compared
+COMPARED = 32  # sinuses whose scores are compared with those of the run
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class BundleConfig:
     name: str = "compact"
     version: str = "1"
     licence: str = "Apache-2.0"
+    calibration: CalibrationKind = "platt"  # "temperature" fits a slope only
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     minimum_part_voxels: int = 100
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
@@ -94,9 +107,11 @@ class HealthyResiduals:
 def make_bundle(config: BundleConfig) -> Path:
     """Fit everything that is fitted on validation, and write the bundle; returns its folder.
 
+    Validation and test sinuses are those that the classifier's run has scored.
+
     Raises:
         BadStore, BadCheckpoint: an input is missing, damaged or unfinished.
-        BadConfig: the runs were trained on other crops than `store`.
+        BadConfig: the runs were trained on other crops than `store`, or do not belong together.
     """
     store = CropStore.open(config.store)
     cae, cae_run = load_cae(config.cae)
@@ -106,9 +121,10 @@ def make_bundle(config: BundleConfig) -> Path:
             raise BadConfig(
                 f"{run.folder} was trained on other crops than those in {store.folder}."
             )
-    evaluation = config.classifier / "evaluation"
-    metrics = evaluate_run(store, classifier, classifier_run, evaluation, resolve_device())
-    healthy = learn_healthy(cae, store, config)
+    scored = read_predictions(config.classifier, store)
+    metrics = measure(scored, config.calibration)
+    healthy = learn_healthy(cae, store, _rows(scored, "validation", 0), config)
+    masks = healthy.facts | _mask_dice(cae, store, _rows(scored, "test", 1), config, healthy)
     card = BundleCard(
         name=config.name,
         version=config.version,
@@ -126,18 +142,79 @@ def make_bundle(config: BundleConfig) -> Path:
             "cohort": store.info,
             "cae": _run_facts(cae_run.record),
             "classifier": _run_facts(classifier_run.record),
-            "metrics": {k: v for k, v in metrics.items() if k != "classifier"},
-            "masks": healthy.facts | _mask_dice(cae, store, config, healthy),
+            "metrics": metrics,
+            "masks": masks,
         },
     )
     bundle = Bundle(card, cae, classifier, healthy.thresholds)
-    save_bundle(bundle, config.output, model_card="")
+    check_scores(bundle, store, scored)
+    save_bundle(bundle, config.output)
     return write_model_card(ModelCardConfig(bundle=config.output))
 
 
-def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyResiduals:
-    """Thresholds from one half of the healthy validation patients, their level from the other."""
-    rows = store.rows("validation", label=0)
+def read_predictions(run: Path, store: CropStore) -> pd.DataFrame:
+    """The validation and test sinuses that a `finetune` run has scored, one line each.
+
+    Raises:
+        BadCheckpoint: `predictions.csv` is missing, damaged or of other crops.
+    """
+    path = run / "predictions.csv"
+    try:
+        table = pd.read_csv(path)
+        known = (store.table["label"].iloc[table["row"]].to_numpy() == table["label"]).all()
+        whole = {"validation", "test"} == set(table["split"]) and np.isfinite(table["margin"]).all()
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise BadCheckpoint(f"{path} is missing or damaged. Fine-tune again.") from error
+    if not known or not whole:
+        raise BadCheckpoint(f"{path} is damaged or of other crops. Fine-tune again.")
+    return table
+
+
+def measure(scored: pd.DataFrame, kind: CalibrationKind) -> dict[str, Any]:
+    """Calibration and threshold, fitted on the validation sinuses, and what they reach on the test."""
+    validation, test = (scored[scored["split"] == part] for part in ("validation", "test"))
+    operating = fit_operating(validation["margin"].to_numpy(), labels_of(validation), kind)
+    probability = probabilities(operating.calibration, test["margin"].to_numpy())
+    metrics: dict[str, Any] = {
+        **score(probability, labels_of(test), operating.threshold),
+        "threshold": operating.threshold,
+        "calibration": asdict(operating.calibration),
+        "test_crops": len(test),
+    }
+    if {"true_class", "lesion_ml"} <= set(test.columns):
+        test = test.assign(probability=probability)
+        metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(test, operating.threshold)
+    return metrics
+
+
+def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None:
+    """See that the bundle scores a few test sinuses as the classifier's run did.
+
+    Raises:
+        BadConfig: it does not: the classifier saw the residuals of another autoencoder, say.
+    """
+    test = scored[scored["split"] == "test"]
+    some = test.iloc[:: max(1, len(test) // COMPARED)]
+    network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
+    crops = torch.from_numpy(store.crops[some["row"]]).unsqueeze(1).float() / 255
+    with torch.inference_mode():
+        logits = network(crops)
+    found = probabilities(bundle.card.calibration, (logits[:, 1] - logits[:, 0]).numpy())
+    expected = probabilities(bundle.card.calibration, some["margin"].to_numpy())
+    difference = float(np.abs(found - expected).max())
+    if difference > 0.05:
+        raise BadConfig(
+            f"The bundle's probabilities differ from those of the classifier's run by up to "
+            f"{difference:.2f}. A classifier that sees residuals needs the autoencoder and the "
+            "residual options of its residual store, and a gain of 1 there (a larger one cuts "
+            "residuals off)."
+        )
+
+
+def learn_healthy(
+    cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig
+) -> HealthyResiduals:
+    """Thresholds from one half of the patients of healthy rows, their level from the other half."""
     patients = store.table["patient"].to_numpy()[rows]
     first = np.isin(patients, np.unique(patients)[::2])
     if not first.any() or first.all():
@@ -151,16 +228,16 @@ def learn_healthy(cae: CAE, store: CropStore, config: BundleConfig) -> HealthyRe
     # Rounded as it will be stored, so that the calibration holds for the stored numbers.
     thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
     thresholds[~sinus_region(air, rules)] = np.inf
-    shown = _shown_by_level(evidence[~first], thresholds, config.minimum_part_voxels)
-    normal = _lowest_level(shown, rules.normal_share, rules.normal_ml)
-    anomalous = min(normal, _lowest_level(shown, rules.anomalous_share, rules.anomalous_ml))
+    shown = ShownByLevel(evidence[~first], thresholds, config.minimum_part_voxels)
+    normal = shown.lowest_level(rules.normal_share, rules.normal_ml)
+    anomalous = min(normal, shown.lowest_level(rules.anomalous_share, rules.anomalous_ml))
     facts: dict[str, Any] = {
         "region_ml": round(float(np.isfinite(thresholds).sum()) / 1000, 1),
         "thresholds": asdict(rules),
         "healthy_sinuses": len(rows),
         "healthy_ml_95_percent": {
-            "called normal": round(float(np.quantile(shown[normal], 0.95)), 2),
-            "called anomalous": round(float(np.quantile(shown[anomalous], 0.95)), 2),
+            "called normal": round(float(np.quantile(shown.ml(normal), 0.95)), 2),
+            "called anomalous": round(float(np.quantile(shown.ml(anomalous), 0.95)), 2),
         },
     }
     mask = MaskConfig(normal, anomalous, config.minimum_part_voxels)
@@ -184,50 +261,65 @@ def sinus_region(air: np.ndarray, rules: ThresholdConfig) -> np.ndarray:
     return ndimage.binary_dilation(parts == middle, iterations=max(1, round(rules.margin_mm)))
 
 
-def _evidence(cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig) -> np.ndarray:
-    """float32 (n, 64, 64, 64) `mask_evidence` of rows."""
-    pairs = residual_pairs(cae, store.crops[rows], config.residual)
-    return np.stack([mask_evidence(residual, rebuilt) for residual, rebuilt in pairs])
+class ShownByLevel:
+    """How much mask healthy sinuses show at each of `LEVELS`; only levels that are asked for are tried.
 
+    Args:
+        evidence: float32 (n, 64, 64, 64), `mask_evidence` of healthy sinuses.
+        thresholds: float32 (64, 64, 64).
+        smallest: part in voxels.
+    """
 
-def _shown_by_level(
-    evidence: np.ndarray, thresholds: np.ndarray, smallest: int
-) -> dict[float, np.ndarray]:
-    """For each level, the ml of mask that each healthy sinus shows."""
-    shown = {}
-    for level in LEVELS:
-        mask = MaskConfig(level, level, smallest)
-        found = [anomaly_mask(one, thresholds, True, mask).sum() / 1000 for one in evidence]
-        shown[level] = np.array(found)
-    return shown
+    def __init__(self, evidence: np.ndarray, thresholds: np.ndarray, smallest: int) -> None:
+        region = ndimage.find_objects(np.isfinite(thresholds).astype(np.int8))[0]
+        self._evidence, self._thresholds = evidence[:, *region], thresholds[region]
+        self._smallest = smallest
+        self._found: dict[float, np.ndarray] = {}
 
+    def ml(self, level: float) -> np.ndarray:
+        """float64 (n,) ml of each sinus."""
+        if level not in self._found:
+            mask = MaskConfig(level, level, self._smallest)
+            masks = (anomaly_mask(one, self._thresholds, True, mask) for one in self._evidence)
+            self._found[level] = np.array([mask.sum() / 1000 for mask in masks])
+        return self._found[level]
 
-def _lowest_level(shown: dict[float, np.ndarray], share: float, ml: float) -> float:
-    for level, volumes in shown.items():
-        if np.quantile(volumes, share) <= ml:
-            return level
-    logger.warning("healthy sinuses show more than %.2f ml even at the highest level", ml)
-    return max(shown)
+    def lowest_level(self, share: float, ml: float) -> float:
+        """The lowest level at which a share of the sinuses shows `ml` or less.
+
+        A higher level never shows more, so that halving the range finds it.
+        """
+        number = bisect.bisect_left(
+            LEVELS, True, key=lambda level: bool(np.quantile(self.ml(level), share) <= ml)
+        )
+        if number == len(LEVELS):
+            logger.warning("healthy sinuses show more than %.2f ml even at the highest level", ml)
+        return LEVELS[min(number, len(LEVELS) - 1)]
 
 
 def _mask_dice(
-    cae: CAE, store: CropStore, config: BundleConfig, healthy: HealthyResiduals
+    cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig, healthy: HealthyResiduals
 ) -> dict[str, Any]:
-    """Dice of masks (at the level for anomalous sinuses) of simulated test lesions of 2 ml or more.
+    """Dice of masks (at the level for anomalous sinuses) of rows with a lesion of 2 ml or more.
 
     Nothing where the store has no lesion masks.
     """
     if store.lesions is None or "lesion_ml" not in store.table:
         return {}
-    rows = store.rows("test", label=1)
     rows = rows[store.table["lesion_ml"].to_numpy()[rows] >= 2.0][:LOOK_AT]
     if not len(rows):
         return {}
     found = []
-    for row, evidence in zip(rows, _evidence(cae, store, rows, config), strict=True):
-        mask = anomaly_mask(evidence, healthy.thresholds, True, healthy.mask)
+    pairs = residual_pairs(cae, store.crops[rows], config.residual)
+    for row, pair in zip(rows, pairs, strict=True):
+        mask = anomaly_mask(mask_evidence(*pair), healthy.thresholds, True, healthy.mask)
         found.append(dice(mask, store.lesions[row] > 0))
     return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
+
+
+def _rows(scored: pd.DataFrame, part: str, label: int) -> np.ndarray:
+    chosen = scored[(scored["split"] == part) & (scored["label"] == label)]
+    return np.sort(chosen["row"].to_numpy())
 
 
 def _run_facts(record: dict[str, Any]) -> dict[str, Any]:
