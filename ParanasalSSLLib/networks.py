@@ -1,8 +1,6 @@
-"""The networks: autoencoder of healthy sinuses, residual U-Net, classifier. No training code here.
+"""The networks: autoencoder of healthy sinuses, U-Net decoder, classifier. No training code here.
 
-All take crops (N, 1, 64, 64, 64), float, 0..1. The encoder is a 3D ResNet18 with the parameter
-names and shapes of MONAI's `ResNetFeatures("resnet18")`, so that weights for that one fit (a test
-holds the two together); it is written out here since importing MONAI takes longer than scoring a scan.
+All take crops (N, 1, D, D, D), float, 0..1, where D is 64 (1 mm) or 32 (2 mm).
 """
 
 from __future__ import annotations
@@ -15,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CROP_VOXELS = 64
-FULL_WIDTHS = (64, 128, 256, 512)
-COMPACT_WIDTHS = (16, 32, 64, 128)
+from ParanasalSSLLib.encoders import EncoderConfig, check_positive, make_encoder, run_stage
+
 LastStage = Literal["convolution", "subpixel", "paper_code"]
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -32,6 +29,7 @@ class CAEConfig:
     """
 
     latent: int = 512
+    voxels: int = 64  # edge of the 64 mm crops: 64 at 1 mm (the paper), 32 at 2 mm
     channels: tuple[int, ...] = (16, 32, 64)
     bottleneck_channels: int = 4
     last_stage: LastStage = "convolution"
@@ -39,40 +37,20 @@ class CAEConfig:
     def __post_init__(self) -> None:
         if self.last_stage not in get_args(LastStage):
             raise ValueError(f"last_stage is one of {get_args(LastStage)}, not {self.last_stage!r}")
-        _check_positive("CAE channels", (self.latent, self.bottleneck_channels, *self.channels))
-        if len(self.channels) > 5:
-            raise ValueError("a CAE has at most five stages, 64 voxels cannot be halved more often")
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The 3D ResNet18: channels of its four stages. The decoder and the MLP scale with them.
-
-    shortcut: how a stage's first block passes its input on where the shape changes: "A" subsamples
-    and pads with zeros (no parameters, as MedicalNet's weights need), "B" convolves.
-    """
-
-    widths: tuple[int, ...] = FULL_WIDTHS
-    shortcut: Literal["A", "B"] = "A"
-
-    def __post_init__(self) -> None:
-        _check_positive("encoder widths", self.widths)
-        if len(self.widths) != 4:
-            raise ValueError(f"an encoder has four widths, not {len(self.widths)}")
-        if self.shortcut not in ("A", "B"):
-            raise ValueError(f"shortcut is 'A' or 'B', not {self.shortcut!r}")
-
-
-def _check_positive(what: str, values: tuple[int, ...]) -> None:
-    if not values or any(not isinstance(value, int) or value < 1 for value in values):
-        raise ValueError(f"{what} are whole numbers of 1 or more, not {values}")
+        check_positive(
+            "CAE channels", (self.latent, self.voxels, self.bottleneck_channels, *self.channels)
+        )
+        if self.voxels not in (32, 64):
+            raise ValueError(f"voxels is 32 or 64, not {self.voxels}")
+        if not 1 <= len(self.channels) <= 4:
+            raise ValueError("a CAE has one to four stages")
 
 
 # ------------------------------------------------------------------------------- autoencoder
 
 
 class CAE(nn.Module):
-    """Squeezes a crop through a small latent vector: (N, 1, 64, 64, 64) -> the same shape.
+    """Squeezes a crop through a small latent vector: (N, 1, D, D, D) -> the same shape.
 
     Trained on healthy sinuses only, it cannot reproduce anomalies. `encode` gives the latent
     vectors, (N, latent).
@@ -82,7 +60,7 @@ class CAE(nn.Module):
         super().__init__()
         self.config = config
         widths = (1, *config.channels)
-        edge = CROP_VOXELS // 2 ** len(config.channels)
+        edge = config.voxels // 2 ** len(config.channels)
         self._bottleneck_shape = (config.bottleneck_channels, edge, edge, edge)
         flat = config.bottleneck_channels * edge**3
         self.encoder = nn.Sequential(
@@ -94,11 +72,11 @@ class CAE(nn.Module):
         self.decoder = _cae_decoder(config)
 
     def encode(self, crops: Tensor) -> Tensor:
-        """(N, 1, 64, 64, 64) -> (N, latent)."""
+        """(N, 1, D, D, D) -> (N, latent)."""
         return self.to_latent(self.encoder(crops).flatten(1))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, latent) -> (N, 1, 64, 64, 64)."""
+        """(N, latent) -> (N, 1, D, D, D)."""
         cube = self.from_latent(latents).unflatten(1, self._bottleneck_shape)
         return self.decoder(cube)
 
@@ -172,85 +150,11 @@ def _twice_as_large() -> nn.Upsample:
     return nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
 
 
-# ----------------------------------------------------------------------------------- encoder
+# ------------------------------------------------------------------------- decoder and classifier
 
 
-class ResNetEncoder(nn.Module):
-    """3D ResNet18 without its head: (N, 1, 64, 64, 64) -> five feature maps.
-
-    Shapes for widths (a, b, c, d): a@32, a@16, b@8, c@4, d@2. The stem has stride 2, then max-pool.
-    """
-
-    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
-        super().__init__()
-        self.config = config
-        a, b, c, d = config.widths
-        self.conv1 = nn.Conv3d(1, a, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm3d(a)
-        self.layer1 = _stage(a, a, 1, config.shortcut)
-        self.layer2 = _stage(a, b, 2, config.shortcut)
-        self.layer3 = _stage(b, c, 2, config.shortcut)
-        self.layer4 = _stage(c, d, 2, config.shortcut)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, crops: Tensor) -> list[Tensor]:
-        stem = F.relu(self.bn1(self.conv1(crops)), inplace=True)
-        features = [stem, self.layer1(F.max_pool3d(stem, 3, stride=2, padding=1))]
-        for stage in (self.layer2, self.layer3):
-            features.append(stage(features[-1]))
-        # No autocast here: on the CPU, torch 2.13 leaves uninitialised memory in the bf16 gradients
-        # of 3^3 convolutions over 2^3 voxels. This stage costs next to nothing.
-        with torch.autocast(crops.device.type, enabled=False):
-            features.append(self.layer4(features[-1].float()))
-        return features
-
-
-class ResidualBlock(nn.Module):
-    """Two 3^3 convolutions beside a shortcut."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int, shortcut: str) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm3d(channels_out)
-        self.conv2 = nn.Conv3d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm3d(channels_out)
-        self.stride = stride
-        self.padding_channels = channels_out - channels_in
-        if shortcut == "B" and (stride != 1 or channels_in != channels_out):
-            self.downsample = nn.Sequential(
-                nn.Conv3d(channels_in, channels_out, 1, stride=stride),
-                nn.BatchNorm3d(channels_out),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = self.bn2(self.conv2(out))
-        return F.relu(out + self._shortcut(x), inplace=True)
-
-    def _shortcut(self, x: Tensor) -> Tensor:
-        if hasattr(self, "downsample"):
-            return self.downsample(x)
-        if self.stride == 1 and self.padding_channels == 0:
-            return x
-        step = self.stride
-        thinned = x[:, :, ::step, ::step, ::step]
-        return F.pad(thinned, (0, 0, 0, 0, 0, 0, 0, self.padding_channels))
-
-
-def _stage(channels_in: int, channels_out: int, stride: int, shortcut: str) -> nn.Sequential:
-    return nn.Sequential(
-        ResidualBlock(channels_in, channels_out, stride, shortcut),
-        ResidualBlock(channels_out, channels_out, 1, shortcut),
-    )
-
-
-# ---------------------------------------------------------------------- U-Net and classifier
-
-
-class ResidualUNet(nn.Module):
-    """Encoder and mirrored decoder with skips: (N, 1, 64, 64, 64) -> logits of the same shape.
+class UNetDecoder(nn.Module):
+    """The encoder's mirror image with skips: five feature maps -> logits (N, 1, D, D, D).
 
     As in the paper's code, the last map is computed at half resolution and then upsampled: residuals
     are coarse, and a decoder stage at 64^3 costs twice as much as all the rest together.
@@ -258,26 +162,24 @@ class ResidualUNet(nn.Module):
 
     def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
         super().__init__()
-        self.config = config
-        self.encoder = ResNetEncoder(config)
         a, b, c, d = config.widths
         outputs = [max(1, d // 2**halvings) for halvings in range(1, 5)]
         inputs = [d, *outputs[:-1]]
-        self.decoder = nn.ModuleList(
+        self.blocks = nn.ModuleList(
             DecoderBlock(below, skip, out)
             for below, skip, out in zip(inputs, (c, b, a, a), outputs, strict=True)
         )
         self.head = nn.Conv3d(outputs[-1], 1, 3, padding=1)
 
-    def forward(self, crops: Tensor) -> Tensor:
-        *skips, x = self.encoder(crops)
-        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+    def forward(self, features: list[Tensor]) -> Tensor:
+        *skips, x = features
+        for block, skip in zip(self.blocks, reversed(skips), strict=True):
             x = block(x, skip)
         return F.interpolate(self.head(x), scale_factor=2, mode="trilinear")
 
 
 class DecoderBlock(nn.Module):
-    """Upsamples, puts the encoder's features beside, and convolves twice."""
+    """Upsamples to the skip's size, puts the encoder's features beside, and convolves twice."""
 
     def __init__(self, channels_in: int, channels_skip: int, channels_out: int) -> None:
         super().__init__()
@@ -287,8 +189,9 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        larger = F.interpolate(x, scale_factor=2, mode="trilinear")
-        return self.convolutions(torch.cat([larger.to(skip.dtype), skip], dim=1))
+        if x.shape[2:] != skip.shape[2:]:
+            x = F.interpolate(x, size=skip.shape[2:], mode="trilinear")
+        return run_stage(self.convolutions, torch.cat([x.to(skip.dtype), skip], dim=1))
 
 
 def _normed_conv3(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
@@ -297,7 +200,7 @@ def _normed_conv3(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
 
 
 class Classifier(nn.Module):
-    """Encoder, global average pooling and an MLP: (N, 1, 64, 64, 64) -> logits (N, 2).
+    """Encoder, global average pooling and an MLP: (N, channels, D, D, D) -> logits (N, 2).
 
     Logit 0 stands for normal, 1 for anomalous. The hidden layer is half as wide as the features
     (512-256-2 at full width).
@@ -306,7 +209,7 @@ class Classifier(nn.Module):
     def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ResNetEncoder(config)
+        self.encoder = make_encoder(config)
         features = config.widths[-1]
         hidden = max(1, features // 2)
         self.mlp = nn.Sequential(
@@ -314,7 +217,7 @@ class Classifier(nn.Module):
         )
 
     def forward(self, crops: Tensor) -> Tensor:
-        return self.mlp(self.encoder(crops)[-1].mean(dim=(2, 3, 4)))
+        return self.mlp(self.encoder.pooled(crops))
 
 
 def parameter_count(module: nn.Module) -> int:

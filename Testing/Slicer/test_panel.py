@@ -290,7 +290,8 @@ def untrainedBundle(tmp_path: Path) -> Path:
     from ParanasalSSLLib.bundle import Bundle, BundleCard, save_bundle
     from ParanasalSSLLib.calibration import Calibration
     from ParanasalSSLLib.crop import CropConfig
-    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier, EncoderConfig
+    from ParanasalSSLLib.encoders import EncoderConfig
+    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
     from ParanasalSSLLib.residual import MaskConfig, ResidualConfig
 
     cae, classifier = CAEConfig(8, (2, 4, 8)), EncoderConfig((2, 4, 8, 16))
