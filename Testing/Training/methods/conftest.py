@@ -1,0 +1,40 @@
+"""A tiny encoder, and a few crops for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from paranasal_training.augment import Augmentation, AugmentConfig
+from paranasal_training.methods import Sample
+
+from ParanasalSSLLib.encoders import EncoderConfig
+
+VOXELS = 32
+DEFAULT = AugmentConfig()
+
+
+@pytest.fixture
+def tiny() -> EncoderConfig:
+    """An encoder that runs in milliseconds."""
+    return EncoderConfig((4, 8, 8, 16), voxels=VOXELS, pool=False)
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    """Makes four crops with residuals: dark balls of different sizes; the same at every call."""
+
+    def make(training: bool = True, augment: AugmentConfig = DEFAULT) -> Sample:
+        index = torch.stack(torch.meshgrid(*[torch.arange(VOXELS) - 15.5] * 3, indexing="ij"))
+        radii = torch.tensor([5.0, 8.0, 11.0, 14.0]).view(4, 1, 1, 1, 1)
+        crops = 0.6 - 0.5 * (index.norm(dim=0) < radii).float()
+        return Sample(
+            crops,
+            (crops - 0.5).abs(),
+            Augmentation(augment),
+            torch.Generator().manual_seed(0),
+            training,
+        )
+
+    return make

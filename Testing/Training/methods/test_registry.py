@@ -1,0 +1,112 @@
+"""Every method behind the one interface: found by its file, finite loss, gradients, plain errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import paranasal_training.methods as methods
+import pytest
+import torch
+from paranasal_training.methods import Method, Sample, make_method, method_class, method_names
+
+from ParanasalSSLLib.encoders import EncoderConfig
+from ParanasalSSLLib.errors import BadConfig
+
+MakeSample = Callable[..., Sample]
+OURS = ("ae", "byol", "dae", "none", "residual", "simclr", "simsiam", "transfer")
+LEARNING = [name for name in method_names() if method_class(name).learns]
+
+
+def make_tiny(name: str, tiny: EncoderConfig) -> Method:
+    """With fixed weights; DrasCLR's encoder is the only one with experts."""
+    torch.manual_seed(0)
+    return make_method(name, replace(tiny, experts=2) if name == "drasclr" else tiny, {})
+
+
+def test_methods_are_the_files_without_underscore() -> None:
+    files = {path.stem for path in Path(methods.__file__).parent.glob("[!_]*.py")}
+    assert set(method_names()) == files >= set(OURS)
+    assert method_names() == sorted(files)
+
+
+def test_only_none_and_transfer_do_not_learn() -> None:
+    assert set(method_names()) - set(LEARNING) == {"none", "transfer"}
+
+
+def test_unknown_method_is_refused_with_the_known_ones(tiny: EncoderConfig) -> None:
+    with pytest.raises(BadConfig, match=r"no method 'moco'.*byol.*simclr"):
+        make_method("moco", tiny, {})
+    with pytest.raises(BadConfig, match="no method '_heads'"):
+        make_method("_heads", tiny, {})
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_unknown_option_is_refused(name: str, tiny: EncoderConfig) -> None:
+    with pytest.raises(BadConfig, match=rf"pretrain.options of {name}.*nonsense"):
+        make_method(name, tiny, {"nonsense": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("byol", {"momentum": 1.0}),
+        ("byol", {"momentum": "0.99"}),
+        ("dae", {"noise": 0}),
+        ("dae", {"noise": float("inf")}),
+        ("simclr", {"temperature": -0.1}),
+        ("simclr", {"temperature": float("nan")}),
+        ("simclr", {"temperature": True}),
+        ("transfer", {"file": 18}),
+        ("transfer", {"file": ""}),
+    ],
+)
+def test_bad_value_is_refused_by_name(
+    name: str, options: dict[str, object], tiny: EncoderConfig
+) -> None:
+    (option,) = options
+    with pytest.raises(BadConfig, match=f"of {name}: {option} is a"):
+        make_method(name, tiny, options)
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("name", LEARNING)
+def test_loss_is_finite_and_teaches_the_encoder(
+    name: str, bf16: bool, tiny: EncoderConfig, make_sample: MakeSample
+) -> None:
+    method = make_tiny(name, tiny)
+    with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+        loss = method.loss(make_sample())
+    assert loss.shape == () and loss.isfinite() and loss.dtype == torch.float32
+    loss.backward()
+    gradients = [weight.grad for weight in method.encoder.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert method.encoder.conv1.weight.grad is not None
+    assert method.encoder.conv1.weight.grad.abs().sum() > 0
+    method.after_step()
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_validation_loss_is_the_same_every_time(
+    name: str, tiny: EncoderConfig, make_sample: MakeSample
+) -> None:
+    method = make_tiny(name, tiny).eval()
+    with torch.no_grad():
+        values = [float(method.loss(make_sample(training=False))) for _ in range(2)]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("name", [*LEARNING, "none"])
+def test_the_encoder_is_found_under_its_own_names(name: str, tiny: EncoderConfig) -> None:
+    method = make_tiny(name, tiny)
+    saved = {k.removeprefix("encoder."): v for k, v in method.state_dict().items()
+             if k.startswith("encoder.")}  # fmt: skip
+    assert saved.keys() == method.encoder.state_dict().keys()
+
+
+def test_none_starts_anew_with_every_seed(tiny: EncoderConfig) -> None:
+    first, again = (make_tiny("none", tiny).encoder.conv1.weight for _ in range(2))
+    other = make_method("none", tiny, {}).encoder.conv1.weight
+    assert torch.equal(first, again) and not torch.equal(first, other)

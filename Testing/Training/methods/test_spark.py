@@ -1,0 +1,340 @@
+"""SparK: nothing of a masked patch gets through, statistics and loss are those of the right voxels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from paranasal_training.augment import AugmentConfig
+from paranasal_training.methods import Sample, make_method
+from paranasal_training.methods._sparse import at_edge, sparse_features, sparse_norm
+from paranasal_training.methods.spark import (
+    Options,
+    Task,
+    draw_visible,
+    from_patches,
+    masked_error,
+    to_patches,
+)
+from torch import Tensor, nn
+
+from ParanasalSSLLib.encoders import EncoderConfig, ResNetEncoder
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.networks import channels_last
+
+MakeSample = Callable[..., Sample]
+WIDTHS = (4, 8, 8, 16)
+CONFIGS = [
+    EncoderConfig(WIDTHS, "A", voxels=32, pool=False),
+    EncoderConfig(WIDTHS, "B", voxels=32, pool=False),
+    EncoderConfig(WIDTHS, "A", voxels=64, pool=True),
+    EncoderConfig(WIDTHS, "B", voxels=32, pool=True),
+]
+NAMES = ["2mm-A", "2mm-B", "1mm-A-pool", "2mm-B-pool"]
+all_configs = pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(config: EncoderConfig, seed: int = 0) -> Tensor:
+    return torch.rand(2, 1, *[config.voxels] * 3, generator=seeded(seed))
+
+
+def build(config: EncoderConfig, **options: Any) -> Task:
+    torch.manual_seed(0)
+    method = make_method("spark", config, options)
+    assert isinstance(method, Task)
+    return channels_last(method)  # as runs do
+
+
+def trained_encoder(config: EncoderConfig) -> ResNetEncoder:
+    """Whose running statistics are those of some crops."""
+    torch.manual_seed(0)
+    encoder = ResNetEncoder(config)
+    for seed in range(3):
+        encoder(noise(config, seed))
+    return encoder.eval()
+
+
+def few_visible(count: int = 2) -> Tensor:
+    """One corner of each crop: there are masked positions at every level."""
+    visible = torch.zeros(count, 8, 8, 8, dtype=torch.bool)
+    visible[:, :3, 1:4, :2] = True
+    visible[0, 2, 2, 1] = False
+    return visible
+
+
+# -------------------------------------------------------------------------------- sparse encoder
+
+
+@all_configs
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("share", [0.6, 0.97])
+def test_masked_voxels_change_nothing(config: EncoderConfig, training: bool, share: float) -> None:
+    """Neither features nor the reconstruction nor what batch norms remember."""
+    visible = draw_visible(2, Options(masked_share=share), seeded())
+    hidden = ~at_edge(visible, config.voxels)
+    one = noise(config)
+    other = torch.where(hidden, 100 * noise(config, 1), one)
+    assert not torch.equal(one, other)
+    found = []
+    for crops in (one, other):
+        method = build(config).train(training)
+        with torch.no_grad():
+            features = sparse_features(method.encoder, crops, visible)
+            rebuilt = method.reconstruct(crops, visible)
+        found.append([*features, rebuilt, *method.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@all_configs
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_masked_positions_are_zero_at_every_level(config: EncoderConfig, training: bool) -> None:
+    encoder = trained_encoder(config).train(training)
+    features = sparse_features(encoder, noise(config), few_visible())
+    for level in features[:-1]:
+        masked = ~at_edge(few_visible(), level.shape[-1]).expand_as(level)
+        assert masked.any() and not level[masked].any()
+        assert level[~masked].any()
+
+
+@all_configs
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_without_a_mask_it_is_the_dense_encoder(config: EncoderConfig, training: bool) -> None:
+    encoder = trained_encoder(config).train(training)
+    dense = copy.deepcopy(encoder)
+    everything = torch.ones(2, 8, 8, 8, dtype=torch.bool)
+    pairs = zip(
+        sparse_features(encoder, noise(config), everything), dense(noise(config)), strict=True
+    )
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(value, dense.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_visible_patch_is_seen(tiny: EncoderConfig) -> None:
+    encoder = trained_encoder(tiny)
+    one = noise(tiny)
+    other = torch.where(at_edge(few_visible(), tiny.voxels), noise(tiny, 1), one)
+    for a, b in zip(*(sparse_features(encoder, x, few_visible()) for x in (one, other)),
+                    strict=True):  # fmt: skip
+        assert not torch.equal(a, b)
+
+
+def test_norm_counts_active_positions_only() -> None:
+    norm = nn.BatchNorm3d(2)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0]))
+        norm.bias.copy_(torch.tensor([0.0, 3.0]))
+    x = 5 + 2 * torch.randn(2, 2, 8, 8, 8, generator=seeded())
+    visible = few_visible()
+    active = torch.stack([x[:, channel][visible] for channel in (0, 1)])
+    assert active.shape[1] == 35
+    mean, variance = active.mean(dim=1), active.var(dim=1, correction=0)
+
+    found = sparse_norm(norm, x, visible)
+
+    for channel in (0, 1):
+        each = (x[:, channel] - mean[channel]) / (variance[channel] + norm.eps).sqrt()
+        expected = torch.where(visible, each * (1, 2)[channel] + (0, 3)[channel], 0)
+        torch.testing.assert_close(found[:, channel], expected)
+    assert norm.running_mean is not None and norm.running_var is not None
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * active.var(dim=1))
+    assert norm.num_batches_tracked == 1
+
+    norm.eval()
+    found = sparse_norm(norm, x, visible)
+    torch.testing.assert_close(found, norm(x) * visible[:, None])
+
+
+def test_stem_s_statistics_are_those_of_active_positions(tiny: EncoderConfig) -> None:
+    """By hand, through convolution and norm: the first map is what it says."""
+    encoder = build(tiny).encoder
+    crops, visible = noise(tiny), few_visible()
+    finer = visible.repeat_interleave(2, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        response = encoder.conv1(crops * at_edge(visible, 32))
+        stem = sparse_features(encoder, crops, visible)[0]
+    active = response.movedim(1, -1)[finer]
+    expected = (active - active.mean(0)) / (active.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(stem.movedim(1, -1)[finer], expected.relu(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder.bn1.running_mean, 0.1 * active.mean(0))
+
+
+def test_mask_of_other_levels() -> None:
+    visible = torch.zeros(1, 4, 4, 4, dtype=torch.bool)
+    visible[0, 0, 1, 3] = True
+    finer = torch.zeros(1, 1, 8, 8, 8, dtype=torch.bool)
+    finer[..., 0:2, 2:4, 6:8] = True
+    coarser = torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool)
+    coarser[..., 0, 0, 1] = True
+    assert torch.equal(at_edge(visible, 8), finer)
+    assert torch.equal(at_edge(visible, 4), visible[None])
+    assert torch.equal(at_edge(visible, 2), coarser)
+    assert torch.equal(at_edge(visible, 1), torch.ones(1, 1, 1, 1, 1, dtype=torch.bool))
+
+
+# ------------------------------------------------------------------------------------- the task
+
+
+@pytest.mark.parametrize(
+    ("options", "masked"),
+    [
+        (Options(), 307),
+        (Options(masked_share=0.4), 205),
+        (Options(masked_share=0.8), 410),
+        (Options(patch_mm=16), 38),
+        (Options(patch_mm=16, masked_share=0.01), 1),
+    ],
+)
+def test_share_of_masked_patches_is_exact_in_each_crop(options: Options, masked: int) -> None:
+    visible = draw_visible(5, options, seeded())
+    assert visible.shape == (5, *[64 // options.patch_mm] * 3)
+    assert [int(n) for n in (~visible).sum(dim=(1, 2, 3))] == [masked] * 5
+    assert not torch.equal(visible[0], visible[1])
+    assert torch.equal(visible, draw_visible(5, options, seeded()))
+    assert not torch.equal(visible, draw_visible(5, options, seeded(1)))
+
+
+def test_masked_positions_get_the_embedding_of_their_level(tiny: EncoderConfig) -> None:
+    part: Any = build(tiny).densify[0]
+    width = tiny.widths[0]
+    assert 0 < part.embedding.std() < 0.05
+    with torch.no_grad():
+        part.embedding.copy_(torch.arange(1.0, width + 1))
+        part.projection.bias.zero_()
+        nn.init.dirac_(part.projection.weight)
+    seen = few_visible()[:, None].expand(2, width, 8, 8, 8)
+    x = torch.where(seen, torch.randn(2, width, 8, 8, 8, generator=seeded()), 0)
+    dense = part.eval()(few_visible(), x)
+    expected = torch.where(seen, x, part.embedding.view(width, 1, 1, 1))
+    torch.testing.assert_close(dense, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_patches_are_cut_and_put_back() -> None:
+    volumes = torch.arange(2 * 4**3.0).view(2, 1, 4, 4, 4)
+    patches = to_patches(volumes, 2)
+    assert patches.shape == (2, 2, 2, 2, 8)
+    assert torch.equal(patches[1, 1, 0, 1], volumes[1, 0, 2:4, 0:2, 2:4].flatten())
+    assert torch.equal(from_patches(patches, 2), volumes)
+
+
+def test_loss_by_hand() -> None:
+    """Two patches of 2^3 of which one is visible: (0, 0, 0, 0, 4, 4, 4, 4) becomes -1 and 1."""
+    crops = torch.zeros(1, 1, 2, 2, 4)
+    crops[..., 1, :, :2] = 4.0
+    crops[..., 2:] = 7.0
+    crops = torch.cat([crops, torch.zeros(1, 1, 2, 2, 4)], dim=3)
+    crops = torch.cat([crops, torch.zeros(1, 1, 2, 4, 4)], dim=2)
+    visible = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    visible[0, 0, 0, 0] = False
+    predicted = torch.full((1, 1, 4, 4, 4), 0.5)
+    expected = (4 * 1.5**2 + 4 * 0.5**2) / 8
+    assert masked_error(predicted, crops, visible).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_visible_patches_do_not_count() -> None:
+    crops = torch.rand(2, 1, 32, 32, 32, generator=seeded())
+    predicted = torch.rand(2, 1, 32, 32, 32, generator=seeded(1), requires_grad=True)
+    visible = draw_visible(2, Options(), seeded())
+    loss = masked_error(predicted, crops, visible)
+    loss.backward()
+    assert predicted.grad is not None
+    seen = at_edge(visible, 32)
+    assert not predicted.grad[seen].any() and predicted.grad[~seen].all()
+    other = torch.where(seen, crops + 1, crops)
+    assert masked_error(predicted, other, visible).item() == loss.item()
+
+
+def test_brightness_and_contrast_of_a_patch_are_not_to_be_predicted() -> None:
+    crops = torch.rand(2, 1, 32, 32, 32, generator=seeded())
+    predicted, visible = torch.zeros_like(crops), draw_visible(2, Options(), seeded())
+    loss = masked_error(predicted, crops, visible)
+    assert loss.item() == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(masked_error(predicted, 3 * crops - 1, visible), loss)
+
+
+def test_a_flat_patch_gives_no_error_to_learn_from() -> None:
+    flat = torch.full((1, 1, 32, 32, 32), 0.3)
+    visible = draw_visible(1, Options(), seeded())
+    assert masked_error(torch.zeros_like(flat), flat, visible).item() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"patch_mm": 0},
+        {"patch_mm": 6},
+        {"patch_mm": 64},
+        {"patch_mm": 8.0},
+        {"patch_mm": "8"},
+        {"patch_mm": 2},  # one voxel at 2 mm
+        {"masked_share": 0},
+        {"masked_share": 1},
+        {"masked_share": 60},
+        {"masked_share": float("nan")},
+        {"masked_share": "0.6"},
+        {"masked_share": 0.05, "patch_mm": 32},  # 0 of 8
+        {"masked_share": 0.9995},  # all 512
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], tiny: EncoderConfig) -> None:
+    with pytest.raises(BadConfig, match=f"of spark: {next(iter(options))}"):
+        make_method("spark", tiny, options)
+
+
+def test_encoder_with_experts_is_refused() -> None:
+    with pytest.raises(BadConfig, match=r"plain convolutions.*experts"):
+        build(EncoderConfig(WIDTHS, voxels=32, pool=False, experts=2))
+
+
+def test_validation_takes_crops_as_they_are(
+    tiny: EncoderConfig, make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = build(tiny)
+    seen: list[Tensor] = []
+    rebuild = method.reconstruct
+
+    def reconstruct(crops: Tensor, visible: Tensor) -> Tensor:
+        seen.append(crops)
+        return rebuild(crops, visible)
+
+    monkeypatch.setattr(method, "reconstruct", reconstruct)
+    always = AugmentConfig(probability=1.0)
+    for training in (True, False):
+        method.loss(make_sample(training, always))
+    crops = make_sample().crops
+    assert not torch.equal(seen[0], crops) and torch.equal(seen[1], crops)
+
+
+@all_configs
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_gradients_are_finite_at_every_resolution(config: EncoderConfig, bf16: bool) -> None:
+    method = build(config)
+    visible = draw_visible(2, Options(), seeded())
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        rebuilt = method.reconstruct(noise(config), visible)
+    assert rebuilt.shape == (2, 1, *[config.voxels] * 3)
+    masked_error(rebuilt, noise(config), visible).backward()
+    for name, weight in method.named_parameters():
+        assert weight.grad is not None and weight.grad.isfinite().all(), name
+
+
+def test_loss_falls_in_a_few_steps(tiny: EncoderConfig, make_sample: MakeSample) -> None:
+    method = build(tiny)
+    optimizer = torch.optim.Adam(method.parameters(), 1e-2)
+    losses = []
+    for _ in range(15):
+        loss = method.loss(make_sample(training=False))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]

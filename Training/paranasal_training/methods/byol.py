@@ -1,0 +1,67 @@
+"""BYOL (Grill et al. 2020): predict what a slowly following copy makes of another view.
+
+Heads are the paper's (Bhattacharya 2024: 512-4096-512), scaled with the encoder; its code, as
+published, has neither predictor nor moving average. The original's momentum rises to 1 during
+training, here it stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ParanasalSSLLib.encoders import EncoderConfig
+
+from . import Method, Sample
+from ._heads import check_between, follow, frozen_copy, mlp
+
+
+@dataclass(frozen=True)
+class Options:
+    """momentum: share of itself that the target network keeps at each step."""
+
+    momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        check_between("momentum", self.momentum, 0, 1)
+
+
+class Task(Method):
+    """Online: encoder, projector, predictor. Target: encoder and projector, without gradients."""
+
+    validates = False
+
+    def __init__(self, config: EncoderConfig, options: Options) -> None:
+        super().__init__(config, options)
+        width = config.widths[-1]
+        self.projector = mlp(width, 8 * width, width)
+        self.predictor = mlp(width, 8 * width, width)
+        self.target_encoder = frozen_copy(self.encoder)
+        self.target_projector = frozen_copy(self.projector)
+
+    def loss(self, sample: Sample) -> Tensor:
+        one, two = sample.view(), sample.view()
+        return distance(self.predict(one), self.aim(two)) + distance(
+            self.predict(two), self.aim(one)
+        )
+
+    def predict(self, crops: Tensor) -> Tensor:
+        """(B, 1, D, D, D) -> (B, d)."""
+        return self.predictor(self.projector(self.encoder.pooled(crops)))
+
+    @torch.no_grad()
+    def aim(self, crops: Tensor) -> Tensor:
+        """What the target network makes of crops, (B, d), without gradient."""
+        return self.target_projector(self.target_encoder.pooled(crops))
+
+    def after_step(self) -> None:
+        follow(self.target_encoder, self.encoder, self.options.momentum)
+        follow(self.target_projector, self.projector, self.options.momentum)
+
+
+def distance(predictions: Tensor, aims: Tensor) -> Tensor:
+    """Mean 2 - 2 cos of (B, d) and (B, d), in float32."""
+    return 2 - 2 * F.cosine_similarity(predictions.float(), aims.float()).mean()

@@ -1,0 +1,55 @@
+"""Residual prediction: ours (Bhattacharya 2024, 2.3.3).
+
+Encoder and U-Net decoder learn to predict, from a crop alone, where an autoencoder of healthy sinuses
+fails to reproduce it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ParanasalSSLLib.encoders import EncoderConfig
+from ParanasalSSLLib.networks import UNetDecoder
+
+from . import Method, Sample
+
+Objective = Literal["bce", "l1", "l2"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """objective: binary cross-entropy (the paper); L1 or L2 (ablation)."""
+
+    objective: Objective = "bce"
+
+    def __post_init__(self) -> None:
+        if self.objective not in get_args(Objective):
+            raise ValueError(f"objective is one of {get_args(Objective)}, not {self.objective!r}")
+
+
+class Task(Method):
+    """x -> |x - x'|."""
+
+    needs_residuals = True
+
+    def __init__(self, config: EncoderConfig, options: Options) -> None:
+        super().__init__(config, options)
+        self.decoder = UNetDecoder(config)
+
+    def loss(self, sample: Sample) -> Tensor:
+        crops, residuals = sample.augmented(sample.residuals)
+        assert residuals is not None
+        return residual_loss(self.decoder(self.encoder(crops)).float(), residuals, self.options)
+
+
+def residual_loss(logits: Tensor, residuals: Tensor, options: Options) -> Tensor:
+    """Mean over voxels; logits and residuals (0..1) are (B, 1, D, D, D)."""
+    if options.objective == "bce":
+        return F.binary_cross_entropy_with_logits(logits, residuals)
+    if options.objective == "l1":
+        return F.l1_loss(logits.sigmoid(), residuals)
+    return F.mse_loss(logits.sigmoid(), residuals)

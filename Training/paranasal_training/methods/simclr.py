@@ -1,0 +1,58 @@
+"""SimCLR (Chen et al. 2020): find a crop's other view among all views of the batch.
+
+Projector and temperature are the paper's (Bhattacharya 2024: 512-512-512, 0.07).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ParanasalSSLLib.encoders import EncoderConfig
+
+from . import Method, Sample
+from ._heads import check_between, mlp
+
+
+@dataclass(frozen=True)
+class Options:
+    """temperature: by which similarities (-1..1) are divided; low ones look at near misses only."""
+
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        check_between("temperature", self.temperature, 0)
+
+
+class Task(Method):
+    """Encoder and projector; both views go through them in one pass."""
+
+    def __init__(self, config: EncoderConfig, options: Options) -> None:
+        super().__init__(config, options)
+        width = config.widths[-1]
+        self.projector = mlp(width, width, width, norm=False)
+
+    def loss(self, sample: Sample) -> Tensor:
+        views = torch.cat([sample.view(), sample.view()])
+        return nt_xent(self.projector(self.encoder.pooled(views)), self.options.temperature)
+
+
+def nt_xent(projections: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross-entropy, in float32.
+
+    Args:
+        projections: (2B, d), where rows n and n + B are two views of one crop. All other rows of
+            this process are negatives (with several GPUs: each has its own).
+        temperature: divides the cosine similarities.
+    """
+    count = len(projections)
+    # Autocast would turn the product into bf16, whose steps of 0.004 are 0.06 at this temperature.
+    with torch.autocast(projections.device.type, enabled=False):
+        unit = F.normalize(projections.float())
+        logits = unit @ unit.T / temperature
+    itself = torch.eye(count, dtype=torch.bool, device=logits.device)
+    partner = torch.arange(count, device=logits.device).roll(count // 2)
+    return F.cross_entropy(logits.masked_fill(itself, -torch.inf), partner)
