@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.resolution import at_voxels
 
 from .store import CropStore
 
@@ -23,7 +24,7 @@ _STREAM = 1_000_003  # separates the random streams of neighbouring seeds, epoch
 
 
 class Batch(NamedTuple):
-    """crops: uint8 (B, 1, 64, 64, 64); target: uint8 of that shape, or int64 labels (B,), or none.
+    """crops: uint8 (B, C, D, D, D), of all channels; target: uint8 (B, 1, D, D, D) or int64 (B,).
 
     seed: for everything random that is done to this batch.
     """
@@ -43,30 +44,51 @@ class CropData:
     def __len__(self) -> int:
         return len(self.crops)
 
+    def to(self, device: torch.device) -> CropData:
+        """The same on another device."""
+        return CropData(self.crops.to(device), self.target.to(device))
+
 
 def load_crops(
-    store: CropStore, rows: np.ndarray, target: np.ndarray | None, device: str = "cpu"
+    store: CropStore,
+    rows: np.ndarray,
+    target: np.ndarray | None = None,
+    voxels: int = 64,
+    second: np.ndarray | None = None,
 ) -> CropData:
-    """Copy rows of a store to `device`.
+    """Copy rows of a store into memory.
 
     Args:
         store: where the crops are.
         rows: (n,) row numbers.
-        target: (n,) labels, uint8 (n, 64, 64, 64) maps, or None.
-        device: "cpu" or "cuda".
+        target: (n,) labels, uint8 (n, D, D, D) maps, or None.
+        voxels: edge of the crops, 64 (1 mm) or 32 (2 mm, means of 2^3 voxels).
+        second: uint8 (n, D, D, D), a second channel beside the crops (their residuals).
 
     Raises:
         BadConfig: there are no such rows.
     """
     if len(rows) == 0:
-        raise BadConfig(f"{store.folder} has no rows for this stage. Simulate a larger cohort.")
-    crops = torch.from_numpy(store.crops[rows]).unsqueeze(1)
+        raise BadConfig(f"{store.folder} has no rows for this stage. A larger cohort is needed.")
+    crops = resized_bytes(store.crops[rows], voxels)
+    if second is not None:
+        crops = torch.cat([crops, resized_bytes(second, voxels)], dim=1)
     if target is None:
         target = np.zeros(len(rows), np.int64)
-    goal = torch.from_numpy(np.ascontiguousarray(target))
-    if goal.ndim == 4:
-        goal = goal.unsqueeze(1)
-    return CropData(crops.to(device), goal.to(device))
+    if target.ndim == 4:
+        return CropData(crops, resized_bytes(target, voxels))
+    return CropData(crops, torch.from_numpy(target))
+
+
+def resized_bytes(maps: np.ndarray, voxels: int) -> Tensor:
+    """uint8 (n, E, E, E) -> uint8 (n, 1, D, D, D) with D = voxels, see `at_voxels`."""
+    if maps.shape[-1] == voxels:
+        return torch.from_numpy(np.ascontiguousarray(maps)).unsqueeze(1)
+    parts = [
+        at_voxels(torch.from_numpy(maps[start : start + 64]).unsqueeze(1).float(), voxels)
+        for start in range(0, len(maps), 64)
+    ]
+    return torch.cat([part.round_().to(torch.uint8) for part in parts])
 
 
 class EpochOrder:
@@ -82,7 +104,7 @@ class EpochOrder:
 
     def indices(self) -> Tensor:
         """(count,) int64, a permutation when shuffling."""
-        if not self.shuffle:
+        if not self.shuffle:  # the same every time
             return torch.arange(self.count)
         seed = mixed_seed(self.seed, self.epoch)
         return torch.randperm(self.count, generator=torch.Generator().manual_seed(seed))
@@ -92,12 +114,22 @@ class BatchLoader:
     """Iterates over `CropData` in batches.
 
     A last incomplete training batch is dropped (batch norm needs company), unless it is the only one.
+    With several processes (`world`), each takes its own part of every batch (number `rank`).
     """
 
-    def __init__(self, data: CropData, batch_size: int, seed: int, shuffle: bool) -> None:
-        if batch_size < 1:
-            raise BadConfig(f"batch_size is 1 or more, not {batch_size}.")
+    def __init__(
+        self,
+        data: CropData,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < 1 or batch_size % world:
+            raise BadConfig(f"batch_size {batch_size} cannot be shared by {world} device(s).")
         self.data, self.batch_size = data, batch_size
+        self.rank, self.world = rank, world
         self.sampler = EpochOrder(len(data), seed, shuffle)
         self.batch_sampler = None  # Lightning asks for one
 
@@ -110,7 +142,9 @@ class BatchLoader:
         order = self.sampler.indices().to(self.data.crops.device)
         for number in range(len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            seed = mixed_seed(self.sampler.seed, self.sampler.epoch, number)
+            chosen = chosen[self.rank :: self.world]
+            epoch = self.sampler.epoch if self.sampler.shuffle else 0
+            seed = mixed_seed(self.sampler.seed, epoch, number) + self.rank
             yield Batch(self.data.crops[chosen], self.data.target[chosen], seed)
 
 

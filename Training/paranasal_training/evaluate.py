@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,24 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from torch import Tensor
 
 from ParanasalSSLLib.calibration import Calibration
-from ParanasalSSLLib.errors import BadStore
+from ParanasalSSLLib.encoders import EncoderConfig
+from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.networks import Classifier, channels_last
 from ParanasalSSLLib.predict import resolve_device
 
-from .runs import FinishedRun
-from .stages.finetune import load_classifier
-from .store import CropStore
+from .augment import warp
+from .data import as_floats, load_crops
+from .runs import FinishedRun, load_network
+from .splits import Partition
+from .store import CropStore, ResidualStore
 
+CalibrationKind = Literal["platt", "temperature"]
+EDGE_MM = 64
+JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
 ECE_BINS = 10
 VOLUME_EDGES_ML = (0.0, 0.5, 1.0, 2.0, 4.0, np.inf)
 KIND_NAMES = {0: "normal", 1: "thickening", 2: "polyp", 3: "cyst", 4: "full"}
@@ -38,12 +45,27 @@ KIND_NAMES = {0: "normal", 1: "thickening", 2: "polyp", 3: "cyst", 4: "full"}
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """`paranasal evaluate`."""
+    """`paranasal evaluate`: score a run again, with options that go past the paper.
+
+    jitter: how many shifted copies of each crop are averaged with the crop itself (boxes are never
+        placed quite alike).
+    calibration: "platt" fits slope and intercept, "temperature" a slope only.
+    residuals: residual store, for a classifier that sees crop and residual.
+    """
 
     store: Path  # crop store
     classifier: Path  # folder of a finished `finetune` run
     output: Path  # folder for `predictions.csv`, `metrics.json`, `curves.png`
+    splits: Path | None = None  # of `paranasal split`; None: as the store's table says
+    fold: int = 1
+    residuals: Path | None = None
+    jitter: int = 0
+    calibration: CalibrationKind = "platt"
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.jitter < 0 or self.calibration not in get_args(CalibrationKind):
+            raise BadConfig(f"jitter is 0 or more; calibration is of {get_args(CalibrationKind)}.")
 
 
 @dataclass(frozen=True)
@@ -54,61 +76,179 @@ class Operating:
     threshold: float
 
 
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a classifier sees of a crop: voxels of which size, and whether the residual too.
+
+    Attributes:
+        voxels: edge of its input, 64 or 32.
+        residuals: of all rows, or None for a classifier with one channel.
+    """
+
+    voxels: int
+    residuals: ResidualStore | None = None
+
+    @classmethod
+    def open(cls, store: CropStore, network: EncoderConfig, residuals: Path | None) -> Inputs:
+        """For a network and the residual store that it needs, if it has two channels.
+
+        Raises:
+            BadStore: the residuals are missing or of other crops.
+            BadConfig: residuals are given without need, needed and not given, or scaled.
+        """
+        if (residuals is not None) != (network.channels == 2):
+            raise BadConfig("--residuals are for classifiers with two channels, and only for them.")
+        if residuals is None:
+            return cls(network.voxels)
+        found = ResidualStore.open(residuals, store)
+        if found.gain != 1:
+            raise BadConfig(
+                f"{residuals} holds residuals times {found.gain}, cut off at 1. A classifier needs "
+                "them as they are: make them with `paranasal residuals --gain 1`."
+            )
+        return cls(network.voxels, found)
+
+    def second(self, rows: np.ndarray) -> np.ndarray | None:
+        """uint8 (n, D, D, D) residuals of rows, or None. Raises `BadStore` when some are missing."""
+        if self.residuals is None:
+            return None
+        if not self.residuals.done[rows].all():
+            raise BadStore(
+                f"{self.residuals.folder} lacks residuals of labelled crops. Make them with "
+                "`paranasal residuals --split null`."
+            )
+        return self.residuals.residuals[rows]
+
+    def as_floats(self, stored: Tensor) -> tuple[Tensor, Tensor | None]:
+        """uint8 (B, C, D, D, D) -> float crops and residuals (B, 1, D, D, D), 0..1."""
+        crops = as_floats(stored[:, :1])
+        if self.residuals is None:
+            return crops, None
+        return crops, as_floats(stored[:, 1:], self.residuals.gain)
+
+
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Score validation and test crops; write predictions, metrics and curves; return the metrics.
 
     Raises:
-        BadStore: the store is damaged, or a split lacks a class.
+        BadStore: the store is damaged, or a set lacks a class.
         BadCheckpoint: the run is not finished or damaged.
     """
     store = CropStore.open(config.store)
     network, run = load_classifier(config.classifier)
-    return evaluate_run(store, network, run, config.output, resolve_device(config.device))
-
-
-def evaluate_run(
-    store: CropStore, network: Classifier, run: FinishedRun, output: Path, device: str = "cpu"
-) -> dict[str, Any]:
-    """`evaluate` for a store and a classifier that are open already."""
-    rows = np.concatenate([store.rows("validation"), store.rows("test")])
-    _require_both_classes(store)
-    table = store.table.iloc[rows].copy()
-    table["margin"] = margins(network, store.crops[rows], device)
-    validation = table[table["split"] == "validation"]
-    operating = fit_operating(validation["margin"].to_numpy(), _labels(validation))
-    table["probability"] = probabilities(operating.calibration, table["margin"].to_numpy())
-    test = table[table["split"] == "test"]
-    metrics: dict[str, Any] = {
-        **score(test["probability"].to_numpy(), _labels(test), operating.threshold),
-        "threshold": operating.threshold,
-        "calibration": asdict(operating.calibration),
-        "test_crops": len(test),
-        "classifier": {k: run.record[k] for k in ("config", "val_loss", "best_epoch")},
-    }
-    if {"true_class", "lesion_ml"} <= set(table.columns):
-        metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(test, operating.threshold)
-    _write(output, table, test, metrics)
+    partition = Partition.of(store, config.splits, config.fold)
+    inputs = Inputs.open(store, network.config, config.residuals)
+    network = network.to(resolve_device(config.device))
+    metrics = score_network(
+        partition, network, inputs, config.output, config.jitter, config.calibration
+    )
+    metrics["classifier"] = {k: run.record[k] for k in ("config", "val_loss", "best_epoch")}
+    predictions = pd.read_csv(config.output / "predictions.csv")
+    with write_whole(config.output / "curves.png") as temporary:
+        draw_curves(predictions[predictions["split"] == "test"], metrics).savefig(temporary, dpi=90)
+    write_json(config.output / "metrics.json", metrics)
     return metrics
 
 
-def margins(network: Classifier, crops: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """float64 (n,) logit of anomalous minus logit of normal, of uint8 crops (n, 64, 64, 64)."""
-    network = channels_last(network.to(device))
+def load_classifier(folder: Path) -> tuple[Classifier, FinishedRun]:
+    """The trained classifier of a run, in evaluation mode. Raises `BadCheckpoint`."""
+    return load_network(folder, "FinetuneStage", Classifier, EncoderConfig)
+
+
+def score_network(
+    partition: Partition,
+    network: Classifier,
+    inputs: Inputs,
+    output: Path,
+    jitter: int = 0,
+    calibration: CalibrationKind = "platt",
+) -> dict[str, Any]:
+    """Score validation and test crops, write `predictions.csv`, and return the metrics.
+
+    Args:
+        partition: the crops.
+        network: in evaluation mode, on any device.
+        inputs: what it sees.
+        output: folder for the predictions.
+        jitter, calibration: see `EvaluateConfig`.
+
+    Raises:
+        BadStore: a set lacks a class.
+    """
+    partition.require_both_classes()
+    store = partition.store
+    rows = {part: partition.rows(part) for part in ("validation", "test")}
+    every = np.concatenate(list(rows.values()))
+    table = store.table.iloc[every].copy()
+    table["split"] = [part for part, members in rows.items() for _ in members]
+    table["margin"] = margins(network, store, every, inputs, jitter)
+    validation = table[table["split"] == "validation"]
+    operating = fit_operating(validation["margin"].to_numpy(), labels_of(validation), calibration)
+    table["probability"] = probabilities(operating.calibration, table["margin"].to_numpy())
+    columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
+    columns += [name for name in ("true_class", "lesion_ml") if name in table]
+    output.mkdir(parents=True, exist_ok=True)
+    with write_whole(output / "predictions.csv") as temporary:
+        table[columns].round(5).to_csv(temporary, index=False)
+    return _metrics(table, operating)
+
+
+def _metrics(table: pd.DataFrame, operating: Operating) -> dict[str, Any]:
+    parts = {part: table[table["split"] == part] for part in ("validation", "test")}
+    metrics: dict[str, Any] = {
+        part: score(rows["probability"].to_numpy(), labels_of(rows), operating.threshold)
+        for part, rows in parts.items()
+    }
+    metrics |= {
+        "threshold": operating.threshold,
+        "calibration": asdict(operating.calibration),
+        "test_crops": len(parts["test"]),
+    }
+    if {"true_class", "lesion_ml"} <= set(table.columns):
+        metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(
+            parts["test"], operating.threshold
+        )
+    return metrics
+
+
+def margins(
+    network: Classifier, store: CropStore, rows: np.ndarray, inputs: Inputs, jitter: int = 0
+) -> np.ndarray:
+    """float64 (n,) logit of anomalous minus logit of normal, a mean over shifted copies if asked."""
+    network = channels_last(network)
+    device = next(network.parameters()).device
+    shifts = jitter_shifts(jitter) * (inputs.voxels / EDGE_MM)
     found = []
     with torch.inference_mode():
-        for start in range(0, len(crops), 64):
-            chunk = (
-                torch.from_numpy(crops[start : start + 64]).unsqueeze(1).to(device).float() / 255
-            )
-            logits = network(chunk)
-            found.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
+        for start in range(0, len(rows), 64):
+            chunk = rows[start : start + 64]
+            stored = load_crops(store, chunk, None, inputs.voxels, inputs.second(chunk)).crops
+            given = torch.cat([m for m in inputs.as_floats(stored.to(device)) if m is not None], 1)
+            logits = torch.stack([network(_shifted(given, shift)).float() for shift in shifts])
+            found.append((logits[..., 1] - logits[..., 0]).mean(dim=0).double().cpu().numpy())
     return np.concatenate(found)
 
 
-def fit_operating(margin: np.ndarray, labels: np.ndarray) -> Operating:
-    """Platt scaling, and the threshold of the highest F1 (the paper's code), on validation."""
-    regression = LogisticRegression(C=np.inf).fit(margin[:, None], labels)
-    slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
+def jitter_shifts(count: int) -> Tensor:
+    """float32 (1 + count, 3) mm: none, then `count` random ones, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.cat([torch.zeros(1, 3), JITTER_MM * torch.randn(count, 3, generator=generator)])
+
+
+def _shifted(maps: Tensor, shift: Tensor) -> Tensor:
+    if not shift.any():
+        return maps
+    matrix = torch.cat([torch.eye(3), shift[:, None]], dim=1).to(maps.device)
+    return warp(maps, matrix.expand(len(maps), 3, 4))
+
+
+def fit_operating(
+    margin: np.ndarray, labels: np.ndarray, kind: CalibrationKind = "platt"
+) -> Operating:
+    """Platt or temperature scaling, and the threshold of the highest F1 (the paper's code)."""
+    regression = LogisticRegression(C=np.inf, fit_intercept=kind == "platt")
+    regression.fit(margin[:, None], labels)
+    slope, intercept = float(regression.coef_[0, 0]), float(np.ravel(regression.intercept_)[0])
     calibration = Calibration(round(slope, 6), round(intercept, 6))
     precision, recall, levels = precision_recall_curve(labels, probabilities(calibration, margin))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
@@ -163,40 +303,26 @@ def sensitivity_table(test: pd.DataFrame, threshold: float) -> list[dict[str, An
     return [{str(k): v for k, v in line.items()} for line in found.to_dict("records")]
 
 
-def _labels(table: pd.DataFrame) -> np.ndarray:
+def labels_of(table: pd.DataFrame) -> np.ndarray:
+    """int64 labels of a table of labelled crops."""
     return table["label"].to_numpy(dtype=np.int64)
 
 
-def _require_both_classes(store: CropStore) -> None:
-    for split in ("validation", "test"):
-        if set(store.labels(store.rows(split))) != {0, 1}:
-            raise BadStore(f"{store.folder}: the {split} split needs normal and anomalous crops.")
-
-
-def _write(output: Path, table: pd.DataFrame, test: pd.DataFrame, metrics: dict[str, Any]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    with write_whole(output / "predictions.csv") as temporary:
-        columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
-        table[columns].round(5).to_csv(temporary, index=False)
-    with write_whole(output / "curves.png") as temporary:
-        _draw(test["probability"].to_numpy(), _labels(test), metrics).savefig(temporary, dpi=90)
-    write_json(output / "metrics.json", metrics)
-
-
-def _draw(probability: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> Figure:
-    """ROC, precision-recall and reliability of the test split."""
+def draw_curves(test: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
+    """ROC, precision-recall and reliability of the test set."""
+    probability, labels, reached = test["probability"].to_numpy(), labels_of(test), metrics["test"]
     figure = Figure(figsize=(12, 4), layout="constrained")
     roc, recall, reliability = figure.subplots(1, 3)
     false, true, _ = roc_curve(labels, probability)
     roc.plot(false, true)
-    roc.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"AUROC {metrics['auroc']:.3f}")
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"AUROC {reached['auroc']:.3f}")
     precision, found, _ = precision_recall_curve(labels, probability)
     recall.plot(found, precision)
-    recall.set(xlabel="recall", ylabel="precision", title=f"AUPRC {metrics['auprc']:.3f}")
+    recall.set(xlabel="recall", ylabel="precision", title=f"AUPRC {reached['auprc']:.3f}")
     observed, mean = calibration_curve(labels, probability, n_bins=ECE_BINS)
     reliability.plot(mean, observed, marker="o")
     reliability.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    title = f"expected calibration error {metrics['ece']:.3f}"
+    title = f"expected calibration error {reached['ece']:.3f}"
     reliability.set(xlabel="probability", ylabel="share anomalous", title=title)
     for axes in (roc, recall, reliability):
         axes.set(xlim=(0, 1), ylim=(0, 1.02))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import torch
@@ -17,9 +17,9 @@ from ParanasalSSLLib.errors import BadConfig
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimiser, and how its learning rate goes."""
+    """Which optimiser, and how its learning rate goes. SGD is with momentum 0.9."""
 
-    name: Literal["adam", "adamw", "lars"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
     lr: float = 1e-4
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
@@ -40,6 +40,8 @@ def make_optimizer(
     optimizer: Optimizer
     if config.name == "lars":
         optimizer = LARS(parameters, lr, weight_decay=decay)
+    elif config.name == "sgd":
+        optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay)
     elif config.name == "adamw":
         optimizer = torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
     else:
@@ -47,6 +49,15 @@ def make_optimizer(
     warmup = round(config.warmup_epochs * steps_per_epoch)
     steps = epochs * steps_per_epoch if config.schedule == "cosine" else None
     return optimizer, LambdaLR(optimizer, learning_rate_factor(warmup, steps))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and in which steps something is trained."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 100
+    batch_size: int = 16
 
 
 class LARS(Optimizer):

@@ -2,6 +2,7 @@
 
 - `config.json`: the stage's configuration, usable again with `--config`.
 - `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run goes on from the last.
+- `metrics.json`: what the run reached.
 - `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
 - `model.safetensors` + `run.json`: the best weights, and what they are. They are written last; a
   folder that has `run.json` is complete.
@@ -12,9 +13,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,36 +33,74 @@ from ParanasalSSLLib.files import tupled, write_json, write_whole
 from ParanasalSSLLib.networks import Network, channels_last
 
 from .data import Batch, BatchLoader, CropData
-from .optimizers import OptimizerConfig, make_optimizer
+from .optimizers import OptimizerConfig, Recipe, make_optimizer
 from .store import CropStore
 
 logger = logging.getLogger(__name__)
 
 RUN_VERSION = 1
 # Where a run is done does not change what comes out, so these may differ when it goes on.
-_FREE_TO_CHANGE = ("store", "output", "device")
+_FREE_TO_CHANGE = ("store", "output", "splits", "device", "devices", "compile")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What every training stage needs to know."""
+    """What every training stage needs to know.
+
+    epochs, batch_size, optimizer: None stands for the values of the method's own recipe.
+    accumulate: batches whose gradients make one step of the optimiser.
+    validate_every: epochs between two looks at the validation set (and two checkpoints).
+    devices: GPUs (or processes on the CPU) that share every batch, by Lightning's DDP.
+    compile: let torch.compile fuse the network; pays on GPUs and in long runs.
+    """
 
     store: Path  # crop store
     output: Path  # folder of the run
-    epochs: int = 100
-    batch_size: int = 16
+    splits: Path | None = None  # of `paranasal split`; None: as the store's table says
+    fold: int = 1
+    epochs: int | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+    validate_every: int = 1
     seed: int = 0
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
     precision: Literal["32", "bf16"] = "32"  # bf16: autocast
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    compile: bool = False
+    optimizer: OptimizerConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
+        recipe = self.recipe
+        if recipe.epochs < 1 or recipe.batch_size < 2:
             raise BadConfig("epochs is 1 or more, batch_size 2 or more (batch norm needs company).")
+        if min(self.accumulate, self.validate_every, self.devices, self.fold) < 1:
+            raise BadConfig("accumulate, validate_every, devices and fold are 1 or more.")
+        if self.validate_every > recipe.epochs:
+            raise BadConfig("validate_every is at most epochs, otherwise nothing is ever saved.")
+
+    @property
+    def own_recipe(self) -> Recipe:
+        """What stands in for values of None."""
+        return Recipe()
+
+    @property
+    def recipe(self) -> Recipe:
+        """Optimiser, epochs and batch size of this run."""
+        own = self.own_recipe
+        return Recipe(
+            self.optimizer or own.optimizer,
+            own.epochs if self.epochs is None else self.epochs,
+            own.batch_size if self.batch_size is None else self.batch_size,
+        )
 
 
 class Stage(pl.LightningModule):
-    """A network with its loss. Subclasses say `loss`."""
+    """A network with its loss. Subclasses say `loss`.
+
+    keeps_last: the result is the last weights, not those of the lowest validation loss.
+    """
+
+    keeps_last = False
 
     def __init__(self, network: nn.Module, config: RunConfig) -> None:
         super().__init__()
@@ -79,14 +119,16 @@ class Stage(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         loss = self.loss(batch, training=False)
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops))
+        shared = self.config.devices > 1
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops), sync_dist=shared)
 
     def configure_optimizers(self) -> Any:
         # The whole run in batches, from which Lightning makes the loaders first.
-        batches = int(self.trainer.estimated_stepping_batches)
-        config = self.config
+        steps = int(self.trainer.estimated_stepping_batches)
+        recipe = self.config.recipe
+        weights = [w for w in self.network.parameters() if w.requires_grad]
         optimizer, schedule = make_optimizer(
-            config.optimizer, self.network.parameters(), config.epochs, batches // config.epochs
+            recipe.optimizer, weights, recipe.epochs, max(1, steps // recipe.epochs)
         )
         return {
             "optimizer": optimizer,
@@ -137,8 +179,21 @@ def begin(config: RunConfig) -> bool:
     return True
 
 
-def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -> Path:
+def fit(
+    stage: Stage,
+    store: CropStore,
+    train: CropData,
+    validation: CropData,
+    after: Callable[[], Mapping[str, Any]] = dict,
+) -> Path:
     """Train (or go on training) and write the best weights; returns the run's folder.
+
+    Args:
+        stage: network and loss.
+        store: where the crops come from.
+        train, validation: the crops.
+        after: called with the best weights in the stage's network; what it returns goes into
+            `metrics.json`, what it writes belongs to the run.
 
     Raises:
         BadConfig: the loss is not finite, or the folder holds another run.
@@ -156,8 +211,10 @@ def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -
     )
     trainer = _make_trainer(config, checkpoints)
     last = config.output / "checkpoints" / "last.ckpt"
-    batches = BatchLoader(train, config.batch_size, config.seed, shuffle=True)
-    checks = BatchLoader(validation, config.batch_size, config.seed, shuffle=False)
+    batches, checks = _loaders(trainer, config, train, validation)
+    if config.compile:
+        for part in stage.network.children():
+            part.compile()
     try:
         trainer.fit(
             stage, batches, checks, ckpt_path=last if last.is_file() else None, weights_only=True
@@ -168,26 +225,61 @@ def fit(stage: Stage, store: CropStore, train: CropData, validation: CropData) -
         raise BadCheckpoint(f"{last} cannot be read. Remove it to start again.") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
+    if not trainer.is_global_zero:
+        sys.exit(0)  # the first process writes the result
+    chosen = last if stage.keeps_last else checkpoints.best_model_path
+    best = torch.load(chosen, weights_only=True, map_location="cpu")
     stage.load_state_dict(best["state_dict"])
     facts = {
         "best_epoch": int(best["epoch"]),
-        "val_loss": float(checkpoints.best_model_score or math.nan),
+        "val_loss": _last_loss(trainer) if stage.keeps_last else _best_loss(checkpoints),
         "seconds": round(time.monotonic() - started, 1),
         "train_crops": len(train),
         "validation_crops": len(validation),
     }
-    _finish(stage, store, facts)
+    _finish(stage, store, facts, after)
     return config.output
+
+
+def _best_loss(checkpoints: ModelCheckpoint) -> float:
+    return float(checkpoints.best_model_score or math.nan)
+
+
+def _last_loss(trainer: pl.Trainer) -> float:
+    return float(trainer.callback_metrics.get("val/loss", math.nan))
+
+
+def finish_untrained(stage: Stage, store: CropStore) -> Path:
+    """Write a run that consists of given weights; returns its folder."""
+    write_json(stage.config.output / "config.json", plain(stage.config))
+    facts = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
+    _finish(stage, store, facts)
+    return stage.config.output
+
+
+def _loaders(
+    trainer: pl.Trainer, config: RunConfig, train: CropData, validation: CropData
+) -> tuple[BatchLoader, BatchLoader]:
+    """Both parts, whole, on the device of this process."""
+    device, size = trainer.strategy.root_device, config.recipe.batch_size
+    rank, world = trainer.global_rank, trainer.world_size
+    return (
+        BatchLoader(train.to(device), size, config.seed, True, rank, world),
+        BatchLoader(validation.to(device), size, config.seed, False, rank, world),
+    )
 
 
 def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer:
     logs = config.output / "logs"
     return pl.Trainer(
         accelerator=config.device,
-        devices=1,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        use_distributed_sampler=False,
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-        max_epochs=config.epochs,
+        max_epochs=config.recipe.epochs,
+        accumulate_grad_batches=config.accumulate,
+        check_val_every_n_epoch=config.validate_every,
         callbacks=[checkpoints, LearningRateMonitor("epoch"), _StopAtNaN()],
         logger=[CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="tensorboard")],
         num_sanity_val_steps=0,
@@ -196,19 +288,27 @@ def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer
     )
 
 
-def _finish(stage: Stage, store: CropStore, facts: Mapping[str, Any]) -> None:
-    """Write the weights, then the record that makes the run complete."""
+def _finish(
+    stage: Stage,
+    store: CropStore,
+    facts: Mapping[str, Any],
+    after: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """Write the weights, what comes after them, then the record that makes the run complete."""
     output = stage.config.output
     weights = {k: v.contiguous().cpu() for k, v in stage.network.state_dict().items()}
     with write_whole(output / "model.safetensors") as temporary:
         save_file(weights, temporary)
+    stage.network.eval()
+    write_json(output / "metrics.json", {"validation_loss": facts["val_loss"], **after()})
+    settings = plain(stage.config)
     record = {
         "format_version": RUN_VERSION,
         "stage": type(stage).__name__,
         "network": asdict(stage.architecture),
         "store": store.checksum,
         "simulated": bool(store.info.get("simulated", False)),
-        "config": {k: v for k, v in plain(stage.config).items() if k not in ("store", "output")},
+        "config": {k: v for k, v in settings.items() if k not in ("store", "output", "splits")},
         "torch": torch.__version__,
         **facts,
     }

@@ -13,14 +13,25 @@ from ParanasalSSLLib.networks import CAE, CAEConfig
 
 from ..corruption import CoarseNoiseConfig, add_coarse_noise
 from ..data import Batch, as_floats, load_crops
+from ..optimizers import OptimizerConfig
 from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_network
+from ..splits import Partition
 from ..store import CropStore
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
-    """`paranasal train`. Defaults: the paper (L1 loss, Adam, no augmentation, plain input)."""
+    """`paranasal train`. Defaults: the paper (L1 loss, Adam, no augmentation, plain input).
 
+    normal_share: of the healthy training sinuses, the patients nested (the paper's Table 3).
+    jittered: train on crops of shifted boxes too, where the store has them.
+    """
+
+    epochs: int = 100
+    batch_size: int = 16
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    normal_share: float = 1.0
+    jittered: bool = False
     network: CAEConfig = field(default_factory=CAEConfig)
     coarse_noise: CoarseNoiseConfig = field(default_factory=CoarseNoiseConfig)
 
@@ -50,8 +61,11 @@ def train_cae(config: TrainConfig) -> Path:
     if not begin(config):
         return config.output
     store = CropStore.open(config.store)
-    train = load_crops(store, store.rows("train", label=0), None)
-    validation = load_crops(store, store.rows("validation", label=0), None)
+    partition = Partition.of(store, config.splits, config.fold)
+    rows = partition.rows("train", 0, config.normal_share, config.jittered)
+    voxels = config.network.voxels
+    train = load_crops(store, rows, voxels=voxels)
+    validation = load_crops(store, partition.rows("validation", 0), voxels=voxels)
     return fit(CAEStage(CAE(config.network), config), store, train, validation)
 
 

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
+from ParanasalSSLLib.encoders import EncoderConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.networks import Classifier, EncoderConfig
+from ParanasalSSLLib.files import tupled
+from ParanasalSSLLib.networks import Classifier
 
 from ..augment import Augmentation, AugmentConfig
-from ..data import Batch, as_floats, load_crops
+from ..data import Batch, load_crops
+from ..evaluate import Inputs, score_network
 from ..optimizers import OptimizerConfig
-from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_network, read_run
+from ..runs import FinishedRun, RunConfig, Stage, begin, fit, read_run
+from ..splits import Partition
 from ..store import CropStore
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunConfig):
-    """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16)."""
+    """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16).
 
-    # Folder of a finished `pretrain` run, or of a `finetune` run to go on from; None: from scratch.
-    pretrained: Path | None = None
-    network: EncoderConfig = field(default_factory=EncoderConfig)
-    label_share: float = 1.0  # of the training labels, stratified
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    pretrained: folder of a finished `pretrain` run, or of a `finetune` run to go on from; None starts
+        from scratch.
+    network: of the encoder; None is that of the pretrained run.
+    label_share: of the training patients, smaller shares nested in larger ones.
+    residuals: residual store of all labelled crops; then the classifier sees crop and residual.
+    jittered: train on crops of shifted boxes too, where the store has them.
+    """
+
+    epochs: int = 100
+    batch_size: int = 16
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="adamw"))
+    pretrained: Path | None = None
+    network: EncoderConfig | None = None
+    label_share: float = 1.0
+    residuals: Path | None = None
+    jittered: bool = False
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,52 +57,80 @@ class FinetuneStage(Stage):
     """Two-class cross-entropy, classes weighted by how rare they are (the paper's code)."""
 
     config: FinetuneConfig
+    network: Classifier
 
-    def __init__(self, network: Classifier, config: FinetuneConfig, class_weights: Tensor) -> None:
+    def __init__(
+        self, network: Classifier, config: FinetuneConfig, class_weights: Tensor, inputs: Inputs
+    ) -> None:
         super().__init__(network, config)
         self.class_weights = torch.nn.Buffer(class_weights, persistent=False)
         self.augmentation = Augmentation(config.augment)
+        self.inputs = inputs
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
-        crops = as_floats(batch.crops)
+        crops, residuals = self.inputs.as_floats(batch.crops)
         if training:
             generator = torch.Generator().manual_seed(batch.seed)
-            crops, _ = self.augmentation(crops, generator)
+            crops, residuals = self.augmentation(crops, generator, residuals)
+        if residuals is not None:
+            crops = torch.cat([crops, residuals], dim=1)
         logits = self.network(crops).float()
         return F.cross_entropy(logits, batch.target, self.class_weights)
 
 
 def finetune(config: FinetuneConfig) -> Path:
-    """Train the classifier on the labelled crops; returns the run's folder.
+    """Train the classifier on the labelled crops, then score it; returns the run's folder.
+
+    The folder ends up with `predictions.csv` and `metrics.json` of validation and test set.
 
     Raises:
-        BadStore: the store is damaged, or a class is absent from a split.
+        BadStore: the store is damaged, or a class is absent from a set.
         BadCheckpoint: the pretrained run is missing or of another architecture.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
     if not begin(config):
         return config.output
     store = CropStore.open(config.store)
-    network = Classifier(config.network)
-    if config.pretrained is not None:
-        transfer_encoder(network, read_run(config.pretrained, "PretrainStage", "FinetuneStage"))
-    rows = choose_labels(store, config.label_share, config.seed)
+    partition = Partition.of(store, config.splits, config.fold)
+    partition.require_both_classes()
+    network = start_network(config)
+    inputs = Inputs.open(store, network.config, config.residuals)
+    rows = partition.rows("train", share=config.label_share, jittered=config.jittered)
     labels = store.labels(rows)
-    train = load_crops(store, rows, labels)
-    validation_rows = store.rows("validation")
-    validation = load_crops(store, validation_rows, store.labels(validation_rows))
-    return fit(FinetuneStage(network, config, class_weights(labels)), store, train, validation)
+    weights = class_weights(labels)
+    checks = partition.rows("validation")
+    voxels = network.config.voxels
+    train = load_crops(store, rows, labels, voxels, inputs.second(rows))
+    validation = load_crops(store, checks, store.labels(checks), voxels, inputs.second(checks))
+    stage = FinetuneStage(network, config, weights, inputs)
+
+    def scores() -> dict[str, Any]:
+        return score_network(partition, network, inputs, config.output)
+
+    return fit(stage, store, train, validation, after=scores)
 
 
-def choose_labels(store: CropStore, share: float, seed: int) -> np.ndarray:
-    """A share of the training rows, the classes in the same ratio, ascending."""
-    rows = store.rows("train")
-    if share == 1:
-        return rows
-    chosen, _ = train_test_split(
-        rows, train_size=share, stratify=store.labels(rows), random_state=seed
-    )
-    return np.sort(chosen)
+def start_network(config: FinetuneConfig) -> Classifier:
+    """The classifier with the encoder of the pretrained run, or with random weights.
+
+    Raises:
+        BadCheckpoint: the run is missing, or of another architecture than `network` asks for.
+    """
+    if config.pretrained is None:
+        return Classifier(_with_channels(config, config.network or EncoderConfig()))
+    run = read_run(config.pretrained, "PretrainStage", "FinetuneStage")
+    found = EncoderConfig(**tupled(run.record["network"]))
+    if config.network not in (None, found):
+        raise BadCheckpoint(
+            f"{run.folder} was trained with another encoder ({found}, not {config.network})."
+        )
+    network = Classifier(_with_channels(config, found))
+    transfer_encoder(network, run)
+    return network
+
+
+def _with_channels(config: FinetuneConfig, network: EncoderConfig) -> EncoderConfig:
+    return replace(network, channels=1 if config.residuals is None else 2)
 
 
 def class_weights(labels: np.ndarray) -> Tensor:
@@ -99,12 +142,22 @@ def class_weights(labels: np.ndarray) -> Tensor:
 
 
 def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
-    """Take over the encoder of a U-Net or classifier; every one of its weights has to fit."""
+    """Take over the encoder of a run; every one of its weights has to fit.
+
+    Where the classifier has a second channel that the run did not have, its first convolution starts
+    with zeros for it: the network begins as the pretrained one.
+
+    Raises:
+        BadCheckpoint: weights are missing or of other shapes.
+    """
     encoder = {
         name.removeprefix("encoder."): weight
         for name, weight in run.weights.items()
         if name.startswith("encoder.")
     }
+    first = encoder.get("conv1.weight")
+    if first is not None and first.shape[1] == 1 and network.config.channels == 2:
+        encoder["conv1.weight"] = torch.cat([first, torch.zeros_like(first)], dim=1)
     try:
         network.encoder.load_state_dict(encoder)
     except RuntimeError as error:
@@ -112,8 +165,3 @@ def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
             f"{run.folder} was trained with another encoder "
             f"({run.record['network']}, not {network.config})."
         ) from error
-
-
-def load_classifier(folder: Path) -> tuple[Classifier, FinishedRun]:
-    """The trained classifier of a run, in evaluation mode. Raises `BadCheckpoint`."""
-    return load_network(folder, FinetuneStage.__name__, Classifier, EncoderConfig)

@@ -1,23 +1,24 @@
-"""Stage 3: the self-supervised task, a U-Net learns to predict the residual (2.3.3)."""
+"""Stage 3: self-supervised pretraining by any of the methods (Bhattacharya 2024, 2.3.3 and 2.6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.networks import EncoderConfig, ResidualUNet
+from ParanasalSSLLib.encoders import EncoderConfig
+from ParanasalSSLLib.errors import BadConfig, BadStore
 
 from ..augment import Augmentation, AugmentConfig
-from ..data import Batch, as_floats, load_crops
-from ..optimizers import OptimizerConfig
-from ..runs import RunConfig, Stage, begin, fit
+from ..data import Batch, CropData, as_floats, load_crops
+from ..methods import Method, Sample, make_method, method_class
+from ..optimizers import Recipe
+from ..runs import RunConfig, Stage, begin, finish_untrained, fit
+from ..splits import Partition
 from ..store import CropStore, ResidualStore
 
 VALIDATION_SHARE = 0.1  # of the unlabelled patients
@@ -25,75 +26,104 @@ VALIDATION_SHARE = 0.1  # of the unlabelled patients
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
-    """`paranasal pretrain`. Defaults: the paper (LARS, 500 epochs, 20 of warm-up, cosine, BCE)."""
+    """`paranasal pretrain`. Defaults: ours; epochs, batches and optimiser from the method's recipe.
 
-    residuals: Path  # residual store of the unlabelled crops
+    method: a file of `paranasal_training/methods`.
+    options: of the method, see its file.
+    residuals: residual store of the unlabelled crops, for methods that learn from it (ours).
+    """
+
+    method: str = "residual"
+    options: dict[str, Any] = field(default_factory=dict)
+    residuals: Path | None = None
     network: EncoderConfig = field(default_factory=EncoderConfig)
-    objective: Literal["bce", "l1", "l2"] = "bce"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    epochs: int = 500
-    batch_size: int = 128
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            name="lars", lr=0.2, weight_decay=1e-6, schedule="cosine", warmup_epochs=20
-        )
-    )
+
+    @property
+    def own_recipe(self) -> Recipe:
+        return method_class(self.method).recipe
 
 
 class PretrainStage(Stage):
-    """Predicts the residual (0..1) of a crop from the crop alone."""
+    """Hands batches to a method."""
 
     config: PretrainConfig
+    network: Method
 
-    def __init__(self, network: ResidualUNet, config: PretrainConfig, gain: float) -> None:
-        super().__init__(network, config)
-        self.gain = gain
+    def __init__(self, method: Method, config: PretrainConfig, gain: float = 1.0) -> None:
+        super().__init__(method, config)
+        self.gain = gain  # of the stored residuals
+        self.keeps_last = not method.validates
         self.augmentation = Augmentation(config.augment)
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
-        crops = as_floats(batch.crops)
-        residual: Tensor | None = as_floats(batch.target, self.gain)
-        if training:
-            generator = torch.Generator().manual_seed(batch.seed)
-            crops, residual = self.augmentation(crops, generator, residual)
-        assert residual is not None
-        logits = self.network(crops).float()
-        if self.config.objective == "bce":
-            return F.binary_cross_entropy_with_logits(logits, residual)
-        if self.config.objective == "l1":
-            return F.l1_loss(logits.sigmoid(), residual)
-        return F.mse_loss(logits.sigmoid(), residual)
+        needed = self.network.needs_residuals
+        sample = Sample(
+            crops=as_floats(batch.crops),
+            residuals=as_floats(batch.target, self.gain) if needed else None,
+            augmentation=self.augmentation,
+            generator=torch.Generator().manual_seed(batch.seed),
+            training=training,
+        )
+        return self.network.loss(sample)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.network.after_step()
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Learn from the unlabelled crops and their residuals; returns the run's folder.
+    """Learn from the unlabelled crops; returns the run's folder.
 
     Raises:
         BadStore: crops or residuals are missing, damaged, or do not belong together.
-        BadConfig: the folder holds another run, or the loss is not finite.
+        BadConfig: an unknown method or option, a folder that holds another run, a loss that is no
+            number.
+        BadCheckpoint: a file of weights that does not fit (method `transfer`).
     """
     if not begin(config):
         return config.output
     store = CropStore.open(config.store)
-    residuals = ResidualStore.open(config.residuals, store)
-    rows = store.rows("unlabelled")
-    if not residuals.done[rows].all():
-        raise BadStore(
-            f"{config.residuals} lacks {int((~residuals.done[rows]).sum())} of the unlabelled crops. "
-            "Run `paranasal residuals` again, it goes on where it stopped."
-        )
+    method = make_method(config.method, config.network, config.options)
+    if not method.learns:
+        return finish_untrained(PretrainStage(method, config), store)
+    rows = Partition.of(store, config.splits, config.fold).rows("unlabelled")
+    residuals = _open_residuals(config, store, rows) if method.needs_residuals else None
     train, validation = (
-        load_crops(store, part, residuals.residuals[part]) for part in split_patients(store, rows)
+        _load(store, part, residuals, config) for part in split_patients(store, rows)
     )
-    stage = PretrainStage(ResidualUNet(config.network), config, residuals.gain)
-    return fit(stage, store, train, validation)
+    gain = residuals.gain if residuals else 1.0
+    return fit(PretrainStage(method, config, gain), store, train, validation)
+
+
+def _load(
+    store: CropStore, rows: np.ndarray, residuals: ResidualStore | None, config: PretrainConfig
+) -> CropData:
+    target = residuals.residuals[rows] if residuals else None
+    return load_crops(store, rows, target, config.network.voxels)
+
+
+def _open_residuals(config: PretrainConfig, store: CropStore, rows: np.ndarray) -> ResidualStore:
+    if config.residuals is None:
+        raise BadConfig(
+            f"The method {config.method} learns from residuals: give them with --residuals (they are "
+            "made by `paranasal residuals`)."
+        )
+    residuals = ResidualStore.open(config.residuals, store)
+    missing = int((~residuals.done[rows]).sum())
+    if missing:
+        raise BadStore(
+            f"{config.residuals} lacks {missing} of the unlabelled crops. Run `paranasal residuals` "
+            "again, it goes on where it stopped."
+        )
+    return residuals
 
 
 def split_patients(store: CropStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on, and rows of the last tenth of the patients (one at least) to validate on.
 
     Raises:
-        BadStore: the rows belong to a single patient.
+        BadStore: the rows belong to fewer than two patients.
     """
     patients = store.table["patient"].to_numpy()[rows]
     names = list(dict.fromkeys(patients))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ParanasalSSLLib.anomaly import native_residuals, residuals_of
 from ParanasalSSLLib.networks import CAE, channels_last
 from ParanasalSSLLib.predict import resolve_device
-from ParanasalSSLLib.residual import ResidualConfig, residual_map
+from ParanasalSSLLib.residual import ResidualConfig
 
+from ..data import as_floats
 from ..store import CropStore, ResidualWriter
 from .cae import load_cae
 
@@ -49,37 +50,23 @@ def make_residuals(config: ResidualsConfig) -> Path:
         "residual": asdict(config.residual),
         "cae": {key: run.record[key] for key in ("store", "config", "val_loss")},
     }
-    writer = ResidualWriter(config.output, store, info)
+    writer = ResidualWriter(config.output, store, network.config.voxels, info)
     rows = store.rows(config.split)
     rows = rows[~writer.done[rows]]
     for start in tqdm(range(0, len(rows), CHUNK), desc="residuals", unit="batch"):
         chunk = rows[start : start + CHUNK]
-        residuals = residuals_of(network, store.crops[chunk], config.residual, device)
-        stored = np.clip(np.round(residuals * (255 * config.gain)), 0, 255).astype(np.uint8)
-        writer.write(chunk, stored)
+        crops = torch.from_numpy(store.crops[chunk]).unsqueeze(1)
+        residuals, _ = native_residuals(network, as_floats(crops.to(device)), config.residual)
+        stored = residuals.mul_(255 * config.gain).round_().clamp_(0, 255).to(torch.uint8)
+        writer.write(chunk, stored[:, 0].numpy())
     return config.output
-
-
-def residuals_of(
-    network: CAE, crops: np.ndarray, config: ResidualConfig, device: str = "cpu"
-) -> np.ndarray:
-    """float32 (n, 64, 64, 64) residuals of uint8 crops of that shape."""
-    return np.stack([residual for residual, _ in residual_pairs(network, crops, config, device)])
 
 
 def residual_pairs(
     network: CAE, crops: np.ndarray, config: ResidualConfig, device: str = "cpu"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Residual and reconstruction, float32 (64, 64, 64) each, of every one of uint8 crops."""
-    with ThreadPoolExecutor() as pool:  # the filters release the interpreter's lock
-        for start in range(0, len(crops), CHUNK):
-            scaled, rebuilt = _rebuild(network, crops[start : start + CHUNK], device)
-            maps = pool.map(lambda one, other: residual_map(one, other, config), scaled, rebuilt)
-            yield from zip(maps, rebuilt, strict=True)
-
-
-def _rebuild(network: CAE, crops: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
-    scaled = crops.astype(np.float32) / 255
-    given = torch.from_numpy(scaled).unsqueeze(1).to(device)
-    with torch.inference_mode():
-        return scaled, network(given).float().cpu().numpy()[:, 0]
+    for start in range(0, len(crops), CHUNK):
+        chunk = torch.from_numpy(crops[start : start + CHUNK]).unsqueeze(1)
+        residuals, rebuilt = residuals_of(network, as_floats(chunk.to(device)), config)
+        yield from zip(residuals[:, 0].numpy(), rebuilt[:, 0].numpy(), strict=True)
