@@ -20,25 +20,35 @@ from ParanasalSSLLib.errors import BadConfig
 
 @dataclass(frozen=True)
 class Command:
-    """name: on the command line. module: below this package. config, function: names in it."""
+    """name: on the command line. module: below this package. config, function: names in it.
+
+    positional: the option whose value may also stand first, without its name.
+    """
 
     name: str
     help: str
     module: str
     config: str
     function: str
+    positional: str = ""
 
 
 COMMANDS = (
+    Command("prepare", "scans of a site (BIDS folder or table) -> crop store", "prepare", "PrepareConfig", "prepare", "scans"),
     Command("simulate", "simulated cohort -> crop store", "cohort.simulate", "SimulateConfig", "simulate"),
     Command("simulate-head", "one simulated whole head -> NIfTI", "cohort.heads", "HeadConfig", "simulate_head"),
     Command("sheet", "picture sheet of a crop store", "cohort.sheet", "SheetConfig", "draw_sheet"),
+    Command("split", "patients -> test set and folds", "splits", "SplitConfig", "make_splits"),
     Command("train", "stage 1: autoencoder of healthy sinuses", "stages.cae", "TrainConfig", "train_cae"),
     Command("residuals", "stage 2: residuals of a crop store", "stages.residuals", "ResidualsConfig", "make_residuals"),
-    Command("pretrain", "stage 3: U-Net learns the residuals", "stages.pretrain", "PretrainConfig", "pretrain"),
+    Command("pretrain", "stage 3: self-supervised pretraining, any method", "stages.pretrain", "PretrainConfig", "pretrain"),
     Command("finetune", "stage 4: classifier from labels", "stages.finetune", "FinetuneConfig", "finetune"),
     Command("evaluate", "metrics of a classifier on the test split", "evaluate", "EvaluateConfig", "evaluate"),
+    Command("experiment", "a table or figure of the paper, from crops to page", "workflow.experiment", "ExperimentConfig", "run_experiment", "name"),
+    Command("compare", "finished runs -> tables, figures and page", "comparison.compare", "ComparisonConfig", "write_comparison"),
+    Command("localise", "residuals against simulated lesions", "localisation", "LocaliseConfig", "localise"),
     Command("bundle", "trained runs -> model bundle", "bundling", "BundleConfig", "make_bundle"),
+    Command("export-monai", "model bundle -> MONAI Bundle", "monai_export", "MonaiExportConfig", "export_monai"),
     Command("model-card", "write a bundle's model card again", "modelcard", "ModelCardConfig", "write_model_card"),
     Command("check-real", "a bundle against real scans with inserted lesions", "realcheck", "RealCheckConfig", "check_real"),
 )  # fmt: skip
@@ -73,6 +83,8 @@ def run_command(command: Command, words: list[str]) -> int:
     takes = inspect.signature(getattr(module, command.function)).parameters
     needs_output = "output" in takes
     parser = _make_parser(command, kind, needs_output)
+    if command.positional and words and not words[0].startswith("-"):
+        words = [f"--{command.positional}", *words]
     parsed = parser.parse_args(words)
     try:
         values = vars(parser.instantiate_classes(parsed))
@@ -94,5 +106,7 @@ def _make_parser(command: Command, kind: type, needs_output: bool) -> Any:
     parser.add_argument("--config", action="config", help="YAML or JSON file of options")
     parser.add_class_arguments(kind)
     if needs_output:
-        parser.add_argument("--output", type=Path, required=True, help="where the result goes")
+        parser.add_argument(
+            "-o", "--output", type=Path, required=True, help="where the result goes"
+        )
     return parser

@@ -1,0 +1,100 @@
+"""`paranasal experiment` from nothing to the page; killed on the way, it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+COMMAND = ("experiment", "table2", "--preset", "smoke", "--cores", "2", "--output")
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    program = Path(sys.executable).parent / "paranasal"
+    return subprocess.Popen(
+        [str(program), *COMMAND, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def killed_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    """The working folder, when its autoencoder was written before the kill, and the last output."""
+    folder = tmp_path_factory.mktemp("experiment")
+    process = start(folder)
+    weights = folder / "autoencoder/plain/model.safetensors"
+    wait_for(weights, process)
+    wait_for(folder / "autoencoder/plain/run.json", process)
+    os.killpg(process.pid, signal.SIGKILL)  # Snakemake and all steps
+    process.communicate()
+    written = weights.stat().st_mtime_ns
+    assert not (folder / "results").exists()
+    again = start(folder)
+    output = again.communicate()[0]
+    assert again.returncode == 0, output
+    return folder, written, output
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_goes_on_and_ends_in_a_page(
+    killed_and_finished: tuple[Path, int, str],
+) -> None:
+    folder, written, output = killed_and_finished
+    weights = folder / "autoencoder/plain/model.safetensors"
+    assert weights.stat().st_mtime_ns == written, "what was finished is not done again"
+    results = folder / "results/table2"
+    assert str(results / "page.html") in output
+    for name in ("table.md", "table.csv", "paired.csv", "figure3.png", "figure3.svg"):
+        assert (results / name).stat().st_size > 100
+    page = (results / "page.html").read_text()
+    assert "imulated" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.mark.slow
+def test_every_method_has_figures_but_transfer_which_says_why(
+    killed_and_finished: tuple[Path, int, str],
+) -> None:
+    folder, _, _ = killed_and_finished
+    table = (folder / "results/table2/table.md").read_text()
+    for title in ("AE", "DAE", "BYOL", "SimSiam", "SimCLR", "SparK", "DrasCLR", "Residual"):
+        assert title in table
+    assert "resnet_18_23dataset.pth" in table
+    assert not (folder / "finetune/transfer").exists()
+
+
+@pytest.mark.slow
+def test_per_run_predictions_are_kept_for_one_fixed_test_set(
+    killed_and_finished: tuple[Path, int, str],
+) -> None:
+    folder, _, _ = killed_and_finished
+    files = sorted(folder.glob("finetune/*/*/*/predictions.csv"))
+    assert len(files) == 9 * 2  # methods, folds
+    tests = {tuple(found.loc[found["split"] == "test", "row"]) for found in map(pd.read_csv, files)}
+    assert len(tests) == 1
+
+
+@pytest.mark.slow
+def test_what_is_there_is_not_done_again(killed_and_finished: tuple[Path, int, str]) -> None:
+    folder, _, _ = killed_and_finished
+    page = folder / "results/table2/page.html"
+    before = page.stat().st_mtime_ns
+    again = start(folder)
+    output = again.communicate()[0]
+    assert again.returncode == 0, output
+    assert page.stat().st_mtime_ns == before

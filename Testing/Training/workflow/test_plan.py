@@ -1,0 +1,109 @@
+"""The declared workflow: presets, settings of every run, and rows that stay open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonargparse
+import pytest
+from paranasal_training.cohort.simulate import SimulateConfig
+from paranasal_training.comparison.compare import ComparisonConfig
+from paranasal_training.evaluate import EvaluateConfig
+from paranasal_training.methods import method_names
+from paranasal_training.stages.cae import TrainConfig
+from paranasal_training.stages.finetune import FinetuneConfig
+from paranasal_training.stages.pretrain import PretrainConfig
+from paranasal_training.stages.residuals import ResidualsConfig
+from paranasal_training.workflow.plan import Plan, Settings, merged, preset_names
+
+from ParanasalSSLLib.errors import BadConfig
+
+PATHS = {"store": "s", "output": "o", "cae": "c", "classifier": "k", "residuals": "r"}
+
+
+def accepted(kind: type, settings: Settings) -> object:
+    """The configuration that the command line makes of these settings; unknown names are errors."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    fields = {k: v for k, v in PATHS.items() if k in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return kind(**vars(parser.instantiate_classes(parser.parse_object(fields | settings))))
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
+    plan = Plan.read(preset, medicalnet="file.pth")
+    accepted(SimulateConfig, plan.preset.simulate)
+    for autoencoder in plan.autoencoders:
+        accepted(TrainConfig, plan.train_settings(autoencoder))
+    for name, residuals in plan.residuals.items():
+        assert residuals["autoencoder"] in plan.autoencoders
+        accepted(ResidualsConfig, plan.residual_settings(name))
+    for name, row in plan.rows.items():
+        if row.pretrain:
+            accepted(PretrainConfig, plan.pretrain_settings(name))
+            assert plan.residuals_of(name) in (None, *plan.residuals)
+        else:
+            assert plan.rows[plan.source(name)].pretrain
+        accepted(EvaluateConfig, row.evaluate)
+        for share in plan.preset.shares:
+            found = accepted(FinetuneConfig, plan.finetune_settings(name, share))
+            assert isinstance(found, FinetuneConfig)
+            assert found.label_share == share / 100
+    for name, experiment in plan.experiments.items():
+        assert set(experiment.rows) <= set(plan.rows)
+        accepted(ComparisonConfig, plan.compare_settings(name))
+
+
+def test_table_2_compares_every_method_that_there_is() -> None:
+    plan = Plan.read("paper")
+    rows = plan.experiment("table2").rows
+    assert {(plan.rows[row].pretrain or {})["method"] for row in rows} == set(method_names())
+
+
+def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None:
+    plan = Plan.read("paper")
+    assert plan.shares("figure3") == (10, 20, 40, 60, 80, 100)
+    found = accepted(PretrainConfig, plan.pretrain_settings("residual"))
+    assert isinstance(found, PretrainConfig)
+    assert (found.recipe.epochs, found.recipe.optimizer.name) == (500, "lars")
+    assert found.network.widths == (64, 128, 256, 512)
+    assert found.network.voxels == 64
+
+
+def test_transfer_stays_open_and_says_why_without_its_file() -> None:
+    plan = Plan.read("compact")
+    assert "resnet_18_23dataset.pth" in plan.open_rows("table2")["transfer"]
+    assert "transfer" not in plan.closed_rows("table2")
+    given = Plan.read("paper", medicalnet="file.pth")
+    assert given.open_rows("table2") == {}
+    assert given.pretrain_settings("transfer")["options"]["file"].endswith("file.pth")
+
+
+def test_a_compact_encoder_cannot_take_over_full_size_weights() -> None:
+    plan = Plan.read("compact", medicalnet="file.pth")
+    assert "64, 128, 256, 512" in plan.open_rows("table2")["transfer"]
+
+
+def test_settings_are_merged_one_by_one() -> None:
+    base = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert merged(base, {"a": {"c": 4}}) == {"a": {"b": 1, "c": 4}, "d": 3}
+    assert base["a"] == {"b": 1, "c": 2}
+
+
+def test_unchanged_settings_are_not_written_again(tmp_path: Path) -> None:
+    plan = Plan.read("smoke")
+    path = plan.write(tmp_path / "s.yaml", {"epochs": 1})
+    before = path.stat().st_mtime_ns
+    plan.write(path, {"epochs": 1})
+    assert path.stat().st_mtime_ns == before
+    assert plan.write(path, {"epochs": 2}).read_text() == "epochs: 2\n"
+
+
+def test_wrong_names_are_answered_with_the_right_ones(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="compact, paper, smoke"):
+        Plan.read("tiny")
+    with pytest.raises(BadConfig, match="table2"):
+        Plan.read("smoke").experiment("table9")
+    (tmp_path / "own.yaml").write_text("epochs: 3\n")
+    with pytest.raises(BadConfig, match="epochs"):
+        Plan.read(str(tmp_path / "own.yaml"))

@@ -1,0 +1,90 @@
+"""`paranasal experiment`: run what is missing of one experiment, with Snakemake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ParanasalSSLLib.errors import BadConfig
+
+from .plan import HERE, Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """`paranasal experiment`: table2, table3, figure3, postprocessing, loss, spark or beyond.
+
+    Runs in the working folder are shared by all experiments, and only what is missing is run. When it
+    was stopped, the same command goes on.
+
+    preset: smoke, compact, paper, or a YAML file like theirs.
+    crops: crop store of `paranasal prepare`; without one, the simulated cohort is made.
+    medicalnet: file resnet_18_23dataset.pth; without it the row `transfer` stays open.
+    cores: CPU cores (and jobs, on a cluster) to use at once. gpus: to use at once.
+    executor: of Snakemake, for example "slurm" (package snakemake-executor-plugin-slurm).
+    dry_run: only say what would be run.
+    """
+
+    name: str
+    preset: str = "compact"
+    output: Path | None = None  # working folder; None: experiments/PRESET
+    crops: Path | None = None
+    medicalnet: Path | None = None
+    cores: int = 2
+    gpus: int = 1
+    executor: str = "local"
+    dry_run: bool = False
+
+
+def run_experiment(config: ExperimentConfig) -> Path:
+    """Run an experiment; returns the page with its results.
+
+    Raises:
+        BadConfig: no such experiment or preset, or one of the runs failed (its message stands above).
+        KeyboardInterrupt: stopped by the user.
+    """
+    plan = Plan.read(config.preset, config.crops, config.medicalnet)
+    plan.experiment(config.name)
+    folder = config.output or Path("experiments") / Path(config.preset).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    command = snakemake_command(config, plan, folder)
+    # A killed run leaves its lock behind; Snakemake would refuse to start.
+    subprocess.run([*command, "--unlock"], env=_environment(), capture_output=True, check=False)
+    done = subprocess.run(command, env=_environment(), check=False)
+    if done.returncode < 0:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise BadConfig(
+            f"The experiment {config.name} stopped: see the message of the failed step above. What was "
+            "finished is kept; the same command goes on."
+        )
+    return folder / "results" / config.name / "page.html"
+
+
+def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> list[str]:
+    """The Snakemake command line that does it in a working folder."""
+    values: dict[str, object] = {"experiment": config.name}
+    values["preset"] = _preset_word(config.preset)
+    values |= {"crops": plan.crops} if plan.crops else {}
+    values |= {"medicalnet": plan.medicalnet} if plan.medicalnet else {}
+    words = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile")]
+    words += ["--directory", str(folder.resolve()), "--executor", config.executor]
+    words += ["--cores" if config.executor == "local" else "--jobs", str(config.cores)]
+    words += ["--resources", f"gpu={config.gpus}", "--rerun-incomplete", "--rerun-triggers=mtime"]
+    words += ["--keep-going", "--show-failed-logs", "--quiet=host"]
+    words += ["--dry-run"] if config.dry_run else []
+    return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
+
+
+def _preset_word(preset: str) -> str:
+    path = Path(preset)
+    return str(path.resolve()) if path.is_file() else preset
+
+
+def _environment() -> dict[str, str]:
+    """Steps call `paranasal` by name: that of this Python."""
+    here = Path(sys.executable).parent
+    return os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}

@@ -1,0 +1,228 @@
+"""What an experiment consists of, and the settings of each of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ParanasalSSLLib.encoders import FULL_WIDTHS
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_whole
+
+HERE = Path(__file__).parent
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How large everything is. Settings are those of the commands of the same names.
+
+    shares: of the labels in percent.
+    pretrain_by_row: settings of `paranasal pretrain` that differ by row.
+    threads: of one run. gpus: that one run needs.
+    finetune_by_share: settings of `paranasal finetune` that differ by share.
+    """
+
+    simulate: Settings = field(default_factory=dict)
+    split: Settings = field(default_factory=dict)
+    train: Settings = field(default_factory=dict)
+    residuals: Settings = field(default_factory=dict)
+    pretrain: Settings = field(default_factory=dict)
+    pretrain_by_row: dict[str, Settings] = field(default_factory=dict)
+    finetune: Settings = field(default_factory=dict)
+    finetune_by_share: dict[int, Settings] = field(default_factory=dict)
+    shares: tuple[int, ...] = (10, 20, 100)
+    threads: int = 1
+    gpus: int = 0
+
+    @property
+    def folds(self) -> int:
+        return int(self.split.get("folds", 5))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: how its encoder is pretrained, or which row it is like, but for what."""
+
+    title: str
+    pretrain: Settings | None = None
+    like: str | None = None
+    finetune: Settings = field(default_factory=dict)
+    evaluate: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table. shares: of the labels in percent, None: the preset's. localise: autoencoders."""
+
+    title: str
+    rows: tuple[str, ...]
+    shares: tuple[int, ...] | None = None
+    ours: str = "residual"
+    localise: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The declared workflow at the size of one preset.
+
+    crops: a crop store that is there already (None: the simulated cohort).
+    medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
+    """
+
+    preset: Preset
+    autoencoders: dict[str, Settings]
+    residuals: dict[str, Settings]
+    rows: dict[str, Row]
+    experiments: dict[str, Experiment]
+    crops: Path | None = None
+    medicalnet: Path | None = None
+
+    @classmethod
+    def read(
+        cls, preset: str, crops: str | Path | None = None, medicalnet: str | Path | None = None
+    ) -> Plan:
+        """The plan for a preset (a name of `preset_names()`, or a YAML file like those).
+
+        Raises:
+            BadConfig: no such preset, or a malformed one.
+        """
+        declared = _read_yaml(HERE / "experiments.yaml")
+        path = HERE / "presets" / f"{preset}.yaml"
+        if not path.is_file():
+            path = Path(preset)
+        try:
+            sizes = Preset(**_tuples(_read_yaml(path)))
+            rows = {name: Row(**row) for name, row in declared["rows"].items()}
+            experiments = {
+                name: Experiment(**_tuples(one)) for name, one in declared["experiments"].items()
+            }
+        except TypeError as error:
+            raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
+        return cls(
+            sizes,
+            declared["autoencoders"],
+            declared["residuals"],
+            rows,
+            experiments,
+            Path(crops).resolve() if crops else None,
+            Path(medicalnet).resolve() if medicalnet else None,
+        )
+
+    def experiment(self, name: str) -> Experiment:
+        """Raises `BadConfig` when there is none of this name."""
+        if name not in self.experiments:
+            raise BadConfig(f"No experiment {name!r}; choose {', '.join(self.experiments)}.")
+        return self.experiments[name]
+
+    def shares(self, name: str) -> tuple[int, ...]:
+        """Label shares of an experiment in percent: its own, as far as the preset has them."""
+        wanted = self.experiment(name).shares
+        if wanted is None:
+            return self.preset.shares
+        return tuple(s for s in wanted if s in self.preset.shares) or self.preset.shares[:1]
+
+    def open_rows(self, name: str) -> dict[str, str]:
+        """Rows of an experiment that cannot be filled, and why."""
+        if "transfer" not in self.experiment(name).rows:
+            return {}
+        if self.medicalnet is None:
+            return {"transfer": "MedicalNet's file resnet_18_23dataset.pth was not given"}
+        network = self.preset.pretrain.get("network", {})
+        if tuple(network.get("widths", FULL_WIDTHS)) != FULL_WIDTHS:
+            return {"transfer": f"MedicalNet's weights need an encoder of widths {FULL_WIDTHS}"}
+        return {}
+
+    def closed_rows(self, name: str) -> list[str]:
+        """Rows of an experiment that are run."""
+        open_rows = self.open_rows(name)
+        return [row for row in self.experiment(name).rows if row not in open_rows]
+
+    def source(self, row: str) -> str:
+        """The row whose pretraining a row starts from."""
+        return self.rows[row].like or row
+
+    def train_settings(self, autoencoder: str) -> Settings:
+        """Settings of `paranasal train`."""
+        return merged(self.preset.train, self.autoencoders[autoencoder])
+
+    def residual_settings(self, residuals: str) -> Settings:
+        """Settings of `paranasal residuals`; all rows, since a classifier may see them too."""
+        own = {k: v for k, v in self.residuals[residuals].items() if k != "autoencoder"}
+        return merged({"split": None}, merged(self.preset.residuals, own))
+
+    def pretrain_settings(self, row: str) -> Settings:
+        """Settings of `paranasal pretrain`."""
+        own = {k: v for k, v in (self.rows[row].pretrain or {}).items() if k != "residuals"}
+        if own.get("method") == "transfer" and self.medicalnet:
+            own["options"] = {"file": str(self.medicalnet)}
+        return merged(merged(self.preset.pretrain, self.preset.pretrain_by_row.get(row, {})), own)
+
+    def residuals_of(self, row: str) -> str | None:
+        """Name of the residuals that a row's pretraining learns from."""
+        return (self.rows[row].pretrain or {}).get("residuals")
+
+    def finetune_settings(self, row: str, share: int) -> Settings:
+        """Settings of `paranasal finetune`."""
+        own = {k: v for k, v in self.rows[row].finetune.items() if k != "residuals"}
+        by_share = merged(self.preset.finetune, self.preset.finetune_by_share.get(share, {}))
+        return merged(by_share, {"label_share": share / 100} | own)
+
+    def localise_settings(self, residuals: str) -> Settings:
+        """Settings of `paranasal localise`."""
+        settings = self.residual_settings(residuals)
+        return {"residual": settings["residual"]} if "residual" in settings else {}
+
+    def compare_settings(self, name: str) -> Settings:
+        """Settings of `paranasal compare`."""
+        experiment = self.experiment(name)
+        return {
+            "runs": "finetune",
+            "rows": list(experiment.rows),
+            "percents": list(self.shares(name)),
+            "title": experiment.title,
+            "simulated": self.crops is None,
+            "ours": experiment.ours,
+            "titles": {row: self.rows[row].title for row in experiment.rows},
+            "open_reasons": self.open_rows(name),
+        }
+
+    def write(self, path: Path, settings: Settings) -> Path:
+        """Write settings as YAML unless the file holds just these; returns the path."""
+        text = yaml.safe_dump(settings, sort_keys=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with write_whole(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return path
+
+
+def preset_names() -> list[str]:
+    """Presets that come with the package."""
+    return sorted(path.stem for path in (HERE / "presets").glob("*.yaml"))
+
+
+def merged(base: Settings, over: Settings) -> Settings:
+    """`base` with the values of `over`, nested settings one by one."""
+    result = dict(base)
+    for key, value in over.items():
+        inner = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if inner else value
+    return result
+
+
+def _tuples(values: Settings) -> Settings:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _read_yaml(path: Path) -> Settings:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        names = ", ".join(preset_names())
+        raise BadConfig(
+            f"{path} cannot be read as YAML. Presets that there are: {names}."
+        ) from error
+    return dict(found or {})
