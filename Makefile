@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ lint: .venv/installed-dev ## style and types
 
 bench: .venv/installed-dev ## seconds and memory of each stage of `predict`
 	$(BIN)/python Testing/benchmarks/bench_predict.py
+
+bench-train: .venv/installed-dev ## training steps a second against the usual per-sample pipeline
+	$(BIN)/python Testing/benchmarks/bench_training.py
 
 clean: ## remove what `make` made
 	rm -rf .venv demo build *.egg-info
