@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +72,12 @@ class Experiment:
 class Plan:
     """The declared workflow at the size of one preset.
 
+    name: of the preset.
     crops: a crop store that is there already (None: the simulated cohort).
     medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
     """
 
+    name: str
     preset: Preset
     autoencoders: dict[str, Settings]
     residuals: dict[str, Settings]
@@ -103,6 +108,7 @@ class Plan:
         except TypeError as error:
             raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
         return cls(
+            path.stem,
             sizes,
             declared["autoencoders"],
             declared["residuals"],
@@ -188,6 +194,11 @@ class Plan:
             "ours": experiment.ours,
             "titles": {row: self.rows[row].title for row in experiment.rows},
             "open_reasons": self.open_rows(name),
+            "experiment": {
+                "Command": f"paranasal experiment {name} --preset {self.name}",
+                "Machine": f"{processor()}, {os.cpu_count()} cores",
+                "Versions": f"torch {version('torch')}, Python {platform.python_version()}",
+            },
         }
 
     def write(self, path: Path, settings: Settings) -> Path:
@@ -197,6 +208,15 @@ class Plan:
             with write_whole(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         return path
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def preset_names() -> list[str]:
