@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig, check_positive, make_encoder, run_stage
+from ParanasalSSLLib.encoders import Convolution3, EncoderConfig, check_positive, make_encoder
 
 LastStage = Literal["convolution", "subpixel", "paper_code"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -175,7 +175,20 @@ class UNetDecoder(nn.Module):
         *skips, x = features
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             x = block(x, skip)
-        return F.interpolate(self.head(x), scale_factor=2, mode="trilinear")
+        return twice_as_large_map(self.head(x))
+
+
+def twice_as_large_map(x: Tensor) -> Tensor:
+    """Trilinear upsampling of one channel, (N, 1, D, D, D) -> (N, 1, 2D, 2D, 2D).
+
+    The same numbers as `F.interpolate`, whose gradient takes six times as long on the CPU.
+    """
+    for axis in (4, 3, 2):
+        count = x.shape[axis]
+        ends = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, count - 1, 1)], axis)
+        halves = [ends.narrow(axis, start, count).lerp(x, 0.75) for start in (0, 2)]
+        x = torch.stack(halves, axis + 1).flatten(axis, axis + 1)
+    return x
 
 
 class DecoderBlock(nn.Module):
@@ -191,11 +204,11 @@ class DecoderBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         if x.shape[2:] != skip.shape[2:]:
             x = F.interpolate(x, size=skip.shape[2:], mode="trilinear")
-        return run_stage(self.convolutions, torch.cat([x.to(skip.dtype), skip], dim=1))
+        return self.convolutions(torch.cat([x.to(skip.dtype), skip], dim=1))
 
 
 def _normed_conv3(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv3d(channels_in, channels_out, 3, padding=1, bias=False)
+    convolution = Convolution3(channels_in, channels_out)
     return convolution, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True)
 
 

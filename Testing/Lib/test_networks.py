@@ -22,6 +22,7 @@ from ParanasalSSLLib.networks import (
     UNetDecoder,
     channels_last,
     parameter_count,
+    twice_as_large_map,
 )
 
 TINY = EncoderConfig((4, 8, 8, 16))
@@ -172,6 +173,12 @@ def test_unet_gives_logits_of_the_crop_s_shape(config: EncoderConfig) -> None:
         logits = decoder(encoder(crops(1, config.voxels)))
     assert logits.shape == (1, 1, *(config.voxels,) * 3)
     assert logits.min() < logits.max()
+
+
+def test_upsampling_of_one_channel_is_the_trilinear_one() -> None:
+    x = torch.randn(2, 1, 5, 5, 5)
+    plain = functional.interpolate(x, scale_factor=2, mode="trilinear")
+    torch.testing.assert_close(twice_as_large_map(x), plain)
 
 
 def test_unet_uses_all_of_its_parameters() -> None:

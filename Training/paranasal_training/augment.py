@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.resolution import CROP_VOXELS
+
+_VOXELS_AT_ONCE = 2**18  # one crop of 64^3: what a core works on should stay in its cache
 
 
 @dataclass(frozen=True)
@@ -58,18 +61,21 @@ class Augmentation:
             generator: of the CPU, so that a seed means the same on every device.
             target: follows the geometry only.
         """
+        crops, target = crops.clone(), None if target is None else target.clone()
         moved, matrices = self._draw_geometry(len(crops), generator)
         if len(moved):
+            matrices[:, :, 3] *= crops.shape[-1] / CROP_VOXELS
             both = crops if target is None else torch.cat([crops, target], dim=1)
             where = moved.to(crops.device)
-            changed = warp(both[where], matrices.to(crops.device))
-            crops = crops.index_copy(0, where, changed[:, :1])
+            changed = warp(both.index_select(0, where), matrices.to(crops.device))
+            crops.index_copy_(0, where, changed[:, :1])
             if target is not None:
-                target = target.index_copy(0, where, changed[:, 1:])
-        return self._with_noise(crops, generator), target
+                target.index_copy_(0, where, changed[:, 1:])
+        self._add_noise(crops, generator)
+        return crops, target
 
     def _draw_geometry(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Numbers of the crops that move, and their (n, 3, 4) maps, output -> input, in voxels."""
+        """Numbers of the crops that move, and their (n, 3, 4) maps, output -> input, in mm."""
         config = self.config
         draws = torch.rand(count, 11, generator=generator)
         affine = draws[:, 0] < config.probability
@@ -89,15 +95,17 @@ class Augmentation:
         moved = torch.nonzero(affine | flipped).flatten()
         return moved, matrices[moved]
 
-    def _with_noise(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+    def _add_noise(self, crops: Tensor, generator: torch.Generator) -> None:
+        """To the given tensor itself; only crops that get noise have it drawn."""
         draws = torch.rand(len(crops), 2, generator=generator)
-        sizes = torch.where(draws[:, 0] < self.config.probability, draws[:, 1], 0.0)
-        if self.config.noise == 0 or not sizes.any():
-            return crops
+        noisy = torch.nonzero(draws[:, 0] < self.config.probability).flatten()
+        if self.config.noise == 0 or not len(noisy):
+            return
         own = _generator_on(crops.device, generator)
-        sizes = (sizes * self.config.noise).to(crops.device).view(-1, 1, 1, 1, 1)
-        noise = torch.randn(crops.shape, generator=own, device=crops.device)
-        return crops + noise * sizes
+        shape = (len(noisy), *crops.shape[1:])
+        noise = torch.randn(shape, generator=own, device=crops.device)
+        sizes = (draws[noisy, 1] * self.config.noise).to(crops.device)
+        crops.index_add_(0, noisy.to(crops.device), noise.mul_(sizes.view(-1, 1, 1, 1, 1)))
 
 
 def rotations(angles: Tensor) -> Tensor:
@@ -119,6 +127,14 @@ def warp(volumes: Tensor, matrices: Tensor) -> Tensor:
         volumes: what to resample.
         matrices: (N, 3, 4): output voxel (relative to the centre) -> input voxel (likewise).
     """
+    if volumes.device.type != "cpu":
+        return _warp_by_grid(volumes, matrices)
+    at_once = max(1, _VOXELS_AT_ONCE // volumes[0, 0].numel())
+    parts = zip(volumes.split(at_once), matrices.split(at_once), strict=True)
+    return torch.cat([_warp_by_index(some, theirs) for some, theirs in parts])
+
+
+def _warp_by_grid(volumes: Tensor, matrices: Tensor) -> Tensor:
     size = volumes.shape[-1]
     # grid_sample counts axes backwards and in units of half an edge.
     linear = matrices[:, :, :3].flip(1).flip(2)
@@ -126,6 +142,50 @@ def warp(volumes: Tensor, matrices: Tensor) -> Tensor:
     theta = torch.cat([linear, shift], dim=2).to(volumes.dtype)
     grid = F.affine_grid(theta, list(volumes.shape), align_corners=False)
     return F.grid_sample(volumes, grid, "bilinear", "border", align_corners=False)
+
+
+def _warp_by_index(volumes: Tensor, matrices: Tensor) -> Tensor:
+    """The same numbers as `_warp_by_grid` (to rounding), on a CPU core four times as fast.
+
+    PyTorch's 3D `grid_sample` goes voxel by voxel there. Here eight vectorised look-ups share one
+    index, that of each voxel's lowest corner, and are blended along one axis after the other.
+    """
+    count, channels, edge = volumes.shape[:3]
+    index, weights = _lowest_corners(matrices, edge)
+
+    def line(voxels: Tensor, start: int) -> Tensor:
+        ends = (voxels[start + step :].index_select(0, index) for step in (0, 1))
+        return next(ends).lerp_(next(ends), weights[2])
+
+    def plane(voxels: Tensor, start: int) -> Tensor:
+        return line(voxels, start).lerp_(line(voxels, start + edge), weights[1])
+
+    def cube(voxels: Tensor) -> Tensor:
+        return plane(voxels, 0).lerp_(plane(voxels, edge**2), weights[0])
+
+    warped = [cube(channel.flatten()) for channel in volumes.unbind(1)]
+    return torch.stack(warped).view(channels, count, edge, edge, edge).transpose(0, 1)
+
+
+def _lowest_corners(matrices: Tensor, edge: int) -> tuple[Tensor, list[Tensor]]:
+    """Where the interpolation of each output voxel begins in the flattened input.
+
+    Returns:
+        Index of the lowest of the eight corners, int32 (N * edge^3,), and along each axis the weight
+        of the upper ones, float32 of that length.
+    """
+    middle = (edge - 1) / 2
+    along = torch.arange(edge) - middle
+    index = (torch.arange(len(matrices)) * edge**3.0)[:, None, None, None]
+    weights = []
+    for axis, stride in enumerate((edge**2, edge, 1)):
+        a, b, c, shift = matrices[:, axis, :, None, None, None].unbind(1)
+        position = (a * along[:, None, None] + b * along[:, None] + (shift + middle)) + c * along
+        position.clamp_(0, edge - 1)
+        low = position.floor().clamp_(max=edge - 2)
+        weights.append(position.sub_(low).flatten())
+        index = low.mul_(stride).add_(index)  # whole numbers below 2^24: exact
+    return index.int().flatten(), weights
 
 
 def _generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:

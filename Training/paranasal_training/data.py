@@ -145,7 +145,9 @@ class BatchLoader:
             chosen = chosen[self.rank :: self.world]
             epoch = self.sampler.epoch if self.sampler.shuffle else 0
             seed = mixed_seed(self.sampler.seed, epoch, number) + self.rank
-            yield Batch(self.data.crops[chosen], self.data.target[chosen], seed)
+            # Plain indexing would copy bytes one by one.
+            crops = self.data.crops.index_select(0, chosen)
+            yield Batch(crops, self.data.target.index_select(0, chosen), seed)
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -5,13 +5,12 @@ The modules are the encoder's own, so that its weights and running statistics se
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import ResidualBlock, ResNetEncoder, run_stage
+from ParanasalSSLLib.encoders import ResidualBlock, ResNetEncoder
 
 
 def sparse_features(encoder: ResNetEncoder, crops: Tensor, visible: Tensor) -> list[Tensor]:
@@ -31,7 +30,7 @@ def sparse_features(encoder: ResNetEncoder, crops: Tensor, visible: Tensor) -> l
         pooled = pooled * at_edge(visible, pooled.shape[-1])
     features = [stem, _sparse_stage(encoder.layer1, visible, pooled)]
     for stage in (encoder.layer2, encoder.layer3, encoder.layer4):
-        features.append(run_stage(partial(_sparse_stage, stage, visible), features[-1]))
+        features.append(_sparse_stage(stage, visible, features[-1]))
     return features
 
 

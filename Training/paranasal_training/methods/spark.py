@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig, run_stage
+from ParanasalSSLLib.encoders import Convolution3, EncoderConfig
 from ParanasalSSLLib.resolution import CROP_VOXELS
 
 from . import Method, Sample
@@ -82,10 +81,7 @@ class Task(Method):
     def reconstruct(self, crops: Tensor, visible: Tensor) -> Tensor:
         """What the visible patches, bool (B, g, g, g), let one expect: (B, 1, D, D, D)."""
         features = sparse_features(self.encoder, crops, visible)[1:]
-        dense = [
-            run_stage(partial(part, visible), level)
-            for part, level in zip(self.densify, features, strict=True)
-        ]
+        dense = [part(visible, level) for part, level in zip(self.densify, features, strict=True)]
         return self.decoder(dense)
 
 
@@ -97,7 +93,7 @@ class Densify(nn.Module):
         self.norm = nn.BatchNorm3d(width)
         self.embedding = nn.Parameter(torch.empty(width))
         nn.init.trunc_normal_(self.embedding, std=0.02)
-        self.projection = nn.Conv3d(width, width, kernel, padding=kernel // 2)
+        self.projection = Convolution3(width, width) if kernel == 3 else nn.Conv3d(width, width, 1)
 
     def forward(self, visible: Tensor, x: Tensor) -> Tensor:
         """(B, width, n, n, n), zero where masked -> the same shape, no longer zero."""
@@ -120,9 +116,7 @@ class LightDecoder(nn.Module):
         self.upsampling = nn.ModuleList(
             _normed(nn.ConvTranspose3d(a, b, 2, stride=2, bias=False)) for a, b in pairs
         )
-        self.convolutions = nn.ModuleList(
-            _normed(nn.Conv3d(b, b, 3, padding=1, bias=False)) for _, b in pairs
-        )
+        self.convolutions = nn.ModuleList(_normed(Convolution3(b, b)) for _, b in pairs)
         self.block = 4 if config.pool else 2
         self.head = nn.Conv3d(config.widths[0], self.block**3, 1)
 
@@ -131,7 +125,7 @@ class LightDecoder(nn.Module):
         for up, convolve, skip in zip(
             self.upsampling, self.convolutions, reversed(skips), strict=True
         ):
-            x = run_stage(convolve, run_stage(up, x) + skip)
+            x = convolve(up(x) + skip)
         return from_patches(self.head(x).movedim(1, -1), self.block)
 
 
