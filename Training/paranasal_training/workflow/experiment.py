@@ -74,7 +74,8 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     words += ["--directory", str(folder.resolve()), "--executor", config.executor]
     words += ["--cores" if config.executor == "local" else "--jobs", str(config.cores)]
     words += ["--resources", f"gpu={config.gpus}", "--rerun-incomplete", "--rerun-triggers=mtime"]
-    words += ["--keep-going", "--show-failed-logs", "--quiet=host"]
+    # The other scheduler, a solver of linear programs, exceeds the cores on a busy machine.
+    words += ["--keep-going", "--show-failed-logs", "--quiet=host", "--scheduler=greedy"]
     words += ["--dry-run"] if config.dry_run else []
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
 
