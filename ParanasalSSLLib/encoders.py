@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 FULL_WIDTHS = (64, 128, 256, 512)
 COMPACT_WIDTHS = (16, 32, 64, 128)
+PATCHES = 8  # that fill a crop
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,13 @@ def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         weight: (C', C, 3, 3, 3).
         stride: along each axis.
     """
-    if x.device.type != "cpu" or x.shape[-1] > 2 * stride:
+    edge = x.shape[-1]
+    if x.device.type != "cpu" or edge > 2 * stride:
         return F.conv3d(x, weight, stride=stride, padding=1)
+    if edge <= stride:  # one voxel comes out; the rest of the kernel would meet padding only
+        inner = slice(1, 1 + edge)
+        kernel = weight[:, :, inner, inner, inner].flatten(1)
+        return F.linear(x.flatten(1), kernel)[:, :, None, None, None]
     around = F.pad(x.permute(0, 2, 3, 4, 1), (0, 0, 1, 1, 1, 1, 1, 1))
     for axis in (1, 2, 3):
         around = around.unfold(axis, 3, stride)  # in the end (N, d, d, d, C, 3, 3, 3)
@@ -190,12 +196,8 @@ class LocatedEncoder(ResNetEncoder):
                     setattr(parent, name, LocatedConvolution(child, config.experts))
 
     def features(self, patches: Tensor, location: Tensor) -> list[Tensor]:
-        """(N, channels, D/2, D/2, D/2), all at one location -> five feature maps of them."""
-        location = location.to(patches.device)
-        for module in self.modules():
-            if isinstance(module, LocatedConvolution):
-                module.location = location
-        return super().forward(patches)
+        """(N, channels, D/2, D/2, D/2), all at one location (3,) -> five feature maps of them."""
+        return self._features_at(patches, location[None])
 
     def pooled_patch(self, patches: Tensor, location: Tensor) -> Tensor:
         """(N, channels, D/2, D/2, D/2), all at one location -> (N, d)."""
@@ -203,13 +205,28 @@ class LocatedEncoder(ResNetEncoder):
 
     def pooled(self, crops: Tensor) -> Tensor:
         """(N, channels, D, D, D) -> (N, d), the mean over the eight patches."""
-        parts = [self.pooled_patch(cut_patch(crops, at), at) for at in patch_locations()]
-        return torch.stack(parts).mean(dim=0)
+        deepest = self._features_of_all_patches(crops)[-1].mean(dim=(2, 3, 4))
+        return torch.stack(deepest.chunk(PATCHES)).mean(dim=0)
 
     def forward(self, crops: Tensor) -> list[Tensor]:
         """(N, channels, D, D, D) -> five feature maps, put together from those of the patches."""
-        parts = [self.features(cut_patch(crops, at), at) for at in patch_locations()]
-        return [_assembled(maps) for maps in zip(*parts, strict=True)]
+        return [_assembled(maps.chunk(PATCHES)) for maps in self._features_of_all_patches(crops)]
+
+    def _features_of_all_patches(self, crops: Tensor) -> list[Tensor]:
+        """Feature maps of the patches, (8 N, ...), those of one location after the other.
+
+        All go through together, so that batch norm has one set of statistics for them, in training as
+        in evaluation.
+        """
+        locations = patch_locations()
+        return self._features_at(torch.cat([cut_patch(crops, at) for at in locations]), locations)
+
+    def _features_at(self, patches: Tensor, locations: Tensor) -> list[Tensor]:
+        locations = locations.to(patches.device)
+        for module in self.modules():
+            if isinstance(module, LocatedConvolution):
+                module.locations = locations
+        return super().forward(patches)
 
 
 class LocatedConvolution(nn.Module):
@@ -217,7 +234,7 @@ class LocatedConvolution(nn.Module):
 
     Attributes:
         weight: (channels out, channels in, k, k, k, experts).
-        location: (3,), of all that goes through; set before each use.
+        locations: (L, 3), set before each use; what goes through is L equal parts, one for each.
     """
 
     def __init__(self, plain: nn.Conv3d, experts: int) -> None:
@@ -228,18 +245,23 @@ class LocatedConvolution(nn.Module):
         self.weight = nn.Parameter(torch.stack(kernels, dim=-1) * (2 / experts**0.5))
         self.bias = plain.bias
         self.routing = nn.Linear(3, experts)
-        self.location = torch.zeros(3)
+        self.locations = torch.zeros(1, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.kernel()
+        kernels = self.kernels()
+        parts = zip(x.chunk(len(kernels)), kernels, strict=True)
+        return torch.cat([self._convolve(part, kernel) for part, kernel in parts])
+
+    def _convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
         if kernel.shape[-1] == 3 and self.bias is None:
             return convolve(x, kernel, self.stride[0])
         return F.conv3d(x, kernel, self.bias, self.stride, self.padding)
 
-    def kernel(self) -> Tensor:
-        """The mix at the present location, (channels out, channels in, k, k, k), float32."""
+    def kernels(self) -> Tensor:
+        """The mixes at the locations, (L, channels out, channels in, k, k, k), float32."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            return self.weight @ self.routing(self.location).sigmoid()
+            shares = self.routing(self.locations).sigmoid()
+            return (self.weight @ shares.T).movedim(-1, 0)
 
 
 def patch_locations(grid: int = 2) -> Tensor:

@@ -48,7 +48,7 @@ def test_experts_decide_which_encoder_is_made() -> None:
 
 def test_kernel_is_mixed_by_sigmoid_weights_of_the_location() -> None:
     layer = LocatedConvolution(nn.Conv3d(2, 4, 3, stride=2, padding=1), experts=3)
-    layer.location = torch.tensor([-1.0, 0.0, 1.0])
+    layer.locations = torch.tensor([[-1.0, 0.0, 1.0]])
     x = torch.randn(2, 2, 8, 8, 8)
     kernel = torch.zeros(4, 2, 3, 3, 3)
     for expert in range(3):
@@ -84,6 +84,17 @@ def test_the_same_patch_looks_different_elsewhere() -> None:
     assert torch.equal(vectors[0], encoder.pooled_patch(patch, patch_locations()[0]))
 
 
+def test_training_and_evaluation_see_the_same_statistics() -> None:
+    """One batch norm for all patches: location by location, its running statistics fit none."""
+    encoder, x = located().train(), crops(8)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = None  # the plain mean over all batches
+    with torch.no_grad():
+        trained = [encoder.pooled(x) for _ in range(3)][-1]
+        torch.testing.assert_close(encoder.eval().pooled(x), trained, rtol=0.1, atol=0.05)
+
+
 @pytest.mark.parametrize("experts", [1, 4, 8, 32])
 def test_mixed_kernels_vary_at_first_as_plain_ones_do(experts: int) -> None:
     plain = nn.init.kaiming_normal_(torch.empty(64, 32, 3, 3, 3), mode="fan_out")
@@ -91,8 +102,8 @@ def test_mixed_kernels_vary_at_first_as_plain_ones_do(experts: int) -> None:
     mixes = []
     for _ in range(20):
         layer = LocatedConvolution(convolution, experts)
-        layer.location = torch.randint(0, 2, (3,)) * 2.0 - 1
-        mixes.append(layer.kernel().std().item() ** 2)
+        layer.locations = torch.randint(0, 2, (1, 3)) * 2.0 - 1
+        mixes.append(layer.kernels().std().item() ** 2)
     assert sum(mixes) / 20 == pytest.approx(plain.std().item() ** 2, rel=0.25)
 
 
