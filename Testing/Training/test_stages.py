@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from paranasal_training.bundling import BundleConfig, make_bundle
 from paranasal_training.data import EpochOrder
@@ -65,8 +67,9 @@ def runs(toy_store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def losses(run: Path) -> list[float]:
-    rows = (run / "logs/csv/version_0/metrics.csv").read_text().splitlines()
+def losses(run: Path, start: int = 0) -> list[float]:
+    """Training loss of each epoch since the run's first (0), second ... start."""
+    rows = (run / f"logs/csv/version_{start}/metrics.csv").read_text().splitlines()
     column = rows[0].split(",").index("train/loss")
     return [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
 
@@ -231,6 +234,34 @@ def test_loss_that_is_no_number_ends_the_run_in_words(toy_store: CropStore, tmp_
     with pytest.raises(BadConfig, match="smaller learning rate"):
         train_cae(config)
     assert not (tmp_path / "r/run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed writing")],
+)
+def test_full_disk_is_told_in_words_and_the_run_goes_on_later(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    config = TrainConfig(
+        store=toy_store.folder, output=tmp_path / "r", epochs=2, batch_size=8,
+        network=replace(SMALL_CAE, voxels=32), optimizer=FAST,
+    )  # fmt: skip
+    save, saved = pl.Trainer.save_checkpoint, []
+
+    def full(self: pl.Trainer, *words: Any, **options: Any) -> None:
+        if len(saved) >= 2:  # best and last of the first epoch
+            raise error
+        saved.append(save(self, *words, **options))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.Trainer, "save_checkpoint", full)
+        with pytest.raises(BadConfig, match="Is the disk full"):
+            train_cae(config)
+    assert not (tmp_path / "r/run.json").exists()
+    train_cae(config)
+    assert len(losses(tmp_path / "r", start=1)) == 1, "the first epoch was not trained again"
+    assert (tmp_path / "r/run.json").is_file()
 
 
 def test_pretrained_encoder_really_arrives(runs: Path) -> None:

@@ -196,7 +196,7 @@ def fit(
             `metrics.json`, what it writes belongs to the run.
 
     Raises:
-        BadConfig: the loss is not finite, or the folder holds another run.
+        BadConfig: the loss is not finite, the folder holds another run, or the disk is full.
         BadCheckpoint: the last checkpoint cannot be read.
     """
     config = stage.config
@@ -219,7 +219,12 @@ def fit(
         trainer.fit(
             stage, batches, checks, ckpt_path=last if last.is_file() else None, weights_only=True
         )
-    except (RuntimeError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, KeyError, EOFError) as error:
+        if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
+            raise BadConfig(
+                f"{config.output} cannot be written to ({error}). Is the disk full? Checkpoints of "
+                "earlier epochs are kept; the same command goes on."
+            ) from error
         if not last.is_file() or trainer.global_step:
             raise
         raise BadCheckpoint(f"{last} cannot be read. Remove it to start again.") from error
