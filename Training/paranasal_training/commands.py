@@ -103,6 +103,8 @@ def _make_parser(command: Command, kind: type, needs_output: bool) -> Any:
     parser = jsonargparse.ArgumentParser(
         prog=f"paranasal {command.name}", description=kind.__doc__, allow_abbrev=False
     )
+    if command.positional:
+        parser.usage = f"paranasal {command.name} {command.positional.upper()} [options]"
     parser.add_argument("--config", action="config", help="YAML or JSON file of options")
     parser.add_class_arguments(kind)
     if needs_output:

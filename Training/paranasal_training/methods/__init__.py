@@ -9,7 +9,7 @@ methods differ.
 from __future__ import annotations
 
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -119,6 +119,12 @@ def make_method(name: str, config: EncoderConfig, options: dict[str, Any]) -> Me
     """
     task = method_class(name)
     kind = import_module(f"{__name__}.{name}").Options
+    known = [one.name for one in fields(kind)]
+    unknown = set(options) - set(known)
+    if unknown:
+        raise BadConfig(
+            f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(known) or 'none'}."
+        )
     try:
         return task(config, kind(**options))
     except (TypeError, ValueError) as error:
