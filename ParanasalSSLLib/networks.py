@@ -98,6 +98,23 @@ def _cae_decoder(config: CAEConfig) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
+class Convolution5(nn.Conv3d):
+    """A 5^3 convolution, (N, C, D, D, D) -> (N, C', D/stride, ...).
+
+    Over maps of 4^3 voxels it is computed without autocast: on the CPU, torch 2.13 leaves uninitialised
+    memory in its bf16 gradients.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(channels_in, channels_out, 5, stride=stride, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.shape[-1] > 4:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 class SubpixelConvolution(nn.Conv3d):
     """A 5^3 convolution to the eight voxels of each block, (N, C, D, H, W) -> (N, 1, 2D, 2H, 2W)."""
 
@@ -142,7 +159,7 @@ class LastConvolution(nn.Conv3d):
 
 
 def _normed_conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv3d(channels_in, channels_out, 5, stride=stride, padding=2)
+    convolution = Convolution5(channels_in, channels_out, stride)
     return nn.Sequential(convolution, nn.BatchNorm3d(channels_out), nn.LeakyReLU())
 
 

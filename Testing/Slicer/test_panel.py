@@ -294,7 +294,7 @@ def untrainedBundle(tmp_path: Path) -> Path:
     from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
     from ParanasalSSLLib.residual import MaskConfig, ResidualConfig
 
-    cae, classifier = CAEConfig(8, (2, 4, 8)), EncoderConfig((2, 4, 8, 16))
+    cae, classifier = CAEConfig(8, channels=(2, 4, 8)), EncoderConfig((2, 4, 8, 16))
     parts = (CropConfig(), ResidualConfig(0), MaskConfig(minimum_part_voxels=0), Calibration())
     card = BundleCard("untrained", "0", cae, classifier, *parts, 0.5, True, "tests", "none")
     thresholds = np.full((64, 64, 64), 0.4, np.float32)

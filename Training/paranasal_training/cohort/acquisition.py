@@ -5,18 +5,23 @@ On real scans these, not the anatomy, are what breaks a model, so they are drawn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .artefacts import ArtefactRange, Artefacts, add_ghosts, distort_tissue, draw_artefacts
 from .fields import SIZE, box_blur, grid_mm, rotation_matrix, sample_at, smooth_noise, white_noise
+from .stack import Stack, StackRange, draw_stack, put_back, sharpened, take_slices
 
 
 @dataclass(frozen=True)
 class AcquisitionRange:
-    """What is drawn. Shares are probabilities; lengths in mm; signal: brightest tissue = 1."""
+    """What is drawn. Shares are probabilities; lengths in mm; signal: brightest tissue = 1.
+
+    `stack` and `artefacts` do nothing, and draw no random number, until their shares are above 0.
+    """
 
     share_3d: float = 0.4
     slice_mm: tuple[float, float] = (2.0, 7.0)
@@ -29,6 +34,8 @@ class AcquisitionRange:
     share_ringing: float = 0.35
     share_cut: float = 0.12
     deepest_cut_mm: float = 22.0
+    stack: StackRange = field(default_factory=StackRange)
+    artefacts: ArtefactRange = field(default_factory=ArtefactRange)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,18 @@ class Acquisition:
     ringing_share: float  # share of k-space kept along the phase axis; 1 = all
     cut_mm: float  # how much of the cube's lower or front end lies outside the image
     cut_axis: int
+    stack: Stack | None = None  # None: slices spaced evenly over the cube
+    artefacts: Artefacts = field(default_factory=Artefacts)
+
+    @property
+    def frequency_axis(self) -> int:
+        """The axis in the slices' plane that is not the phase axis, along which ghosts lie."""
+        return 3 - self.slice_axis - self.ghost_axis
+
+    @property
+    def outside_mm(self) -> float:
+        """How much of the cube lies outside the image, at the end where that is most."""
+        return max(self.cut_mm, self.stack.end_mm if self.stack else 0.0)
 
 
 def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acquisition:
@@ -58,7 +77,7 @@ def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acqu
         spread.share_ringing,
         spread.share_cut,
     )
-    return Acquisition(
+    settings = Acquisition(
         slice_axis=slice_axis,
         slice_mm=float(rng.uniform(*spread.slice_mm)) if thick else float(rng.uniform(0.8, 1.5)),
         obliquity_deg=rng.normal(0, spread.obliquity_sd_deg, 3) * (0.3 + 0.7 * thick),
@@ -71,6 +90,10 @@ def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acqu
         cut_mm=float(rng.uniform(2, spread.deepest_cut_mm)) if cut else 0.0,
         cut_axis=int(rng.choice([1, 2], p=[0.3, 0.7])),
     )
+    if spread.stack.share and rng.random() < spread.stack.share:
+        stack = draw_stack(rng, spread.stack, slice_axis, settings.slice_mm)
+        settings = replace(settings, stack=stack)
+    return replace(settings, artefacts=draw_artefacts(rng, spread.artefacts))
 
 
 def acquire(
@@ -90,26 +113,65 @@ def acquire(
     image = image * torch.exp(settings.bias * smooth_noise(rng, 3)[0])
     if settings.ghost:
         image = image + settings.ghost * image.roll(int(rng.integers(12, 40)), settings.ghost_axis)
-    scanned = _scan_slices(image, settings, rng)
     inside = _inside(settings)
+    if settings.stack is None:
+        scanned = _scan_slices(image, settings, rng)
+    else:
+        scanned, reached = _scan_stack(image, settings, settings.stack, rng)
+        inside &= reached
     return scanned * inside, inside
 
 
 def _scan_slices(image: Tensor, settings: Acquisition, rng: np.random.Generator) -> Tensor:
     """Rotate into the slices' frame, average over slice and pixel, add noise there, sample back."""
     rotation = rotation_matrix(settings.obliquity_deg)
-    slice_grid = torch.einsum("ab,bijk->aijk", rotation, grid_mm())
-    native = sample_at(image[None], slice_grid)[0]
+    native = sample_at(image[None], _turned(grid_mm(), rotation))[0]
+    native = distort_tissue(native, settings.artefacts, settings.frequency_axis, rng)
     for axis in range(3):
         width = settings.slice_mm if axis == settings.slice_axis else settings.in_plane_mm
         native = _blur(native, axis, width)
-    native = _keep_slices(native, settings, rng)
+    slices = _receive(_keep_slices(native, settings, rng), settings, rng)
+    return _sample_slices(slices, _turned(grid_mm(), rotation.T), settings)
+
+
+def _scan_stack(
+    image: Tensor, settings: Acquisition, stack: Stack, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """As `_scan_slices`, with a scanner's stack; also a mask of where the stack reaches.
+
+    The turned cube is imaged as a whole. What it needs beyond the faces is mirrored there: anatomy
+    goes on, where repeated border voxels would be streaks.
+    """
+    rotation = rotation_matrix(settings.obliquity_deg)
+    half_mm = torch.ceil(rotation.abs().sum(dim=0) * (SIZE - 1) / 2)
+    axes = [torch.arange(-float(half), float(half) + 1) for half in half_mm]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    native = sample_at(image[None], _turned(grid, rotation), padding="reflection")[0]
+    native = distort_tissue(native, settings.artefacts, settings.frequency_axis, rng)
+    slices = take_slices(native, settings.slice_axis, stack, rng)
+    if stack.sharpening:
+        slices = sharpened(slices, settings.slice_axis, stack, rng)
+    else:
+        for axis in {0, 1, 2} - {settings.slice_axis}:
+            slices = _blur(slices, axis, settings.in_plane_mm)
+    slices = _receive(slices, settings, rng)
+    back = _turned(grid_mm(), rotation.T)
+    return put_back(slices, back, settings.slice_axis, stack, float(half_mm[settings.slice_axis]))
+
+
+def _turned(points_mm: Tensor, rotation: Tensor) -> Tensor:
+    return torch.einsum("ab,bijk->aijk", rotation, points_mm)
+
+
+def _receive(slices: Tensor, settings: Acquisition, rng: np.random.Generator) -> Tensor:
+    """Ghosts, ringing along the phase axis, noise: what the signal of each slice suffers."""
+    if settings.artefacts.ghost:
+        axes = (settings.slice_axis, settings.ghost_axis)
+        slices = add_ghosts(slices, settings.artefacts.ghost, axes, settings.slice_mm, rng)
     if settings.ringing_share < 1:
-        native = _truncate_spectrum(native, settings.ghost_axis, settings.ringing_share)
-    noise = settings.noise * white_noise(rng, (2, *native.shape))
-    native = torch.hypot(native + noise[0], noise[1])  # magnitude image: Rician noise
-    back = torch.einsum("ab,bijk->aijk", rotation.T, grid_mm())
-    return _sample_slices(native, back, settings)
+        slices = _truncate_spectrum(slices, settings.ghost_axis, settings.ringing_share)
+    noise = settings.noise * white_noise(rng, (2, *slices.shape))
+    return torch.hypot(slices + noise[0], noise[1])  # magnitude image: Rician noise
 
 
 def _blur(volume: Tensor, axis: int, width_mm: float) -> Tensor:

@@ -23,7 +23,7 @@ from ParanasalSSLLib.volume import read_volume
 from .anatomy import Anatomy
 from .contrast import draw_curve
 from .fields import sample_at, smooth_noise
-from .geometry import Variant, canonical_points, resize_around
+from .geometry import GeometryRange, Variant, canonical_points, resize_around
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ BLOCK = 96  # voxels of 1 mm: room around the 64 mm cube for rotation, shift and
 PLAUSIBLE_ML = (5.0, 40.0)
 OPENING_MM = 3.2  # parts the sinus from the nasal cavity and from dark bone around the roots
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".zip")
+THICKEST_LINING_MM = 1.9  # 2 mm and more is a mucosal thickening
 FURTHEST_CORE_MM = 14.0  # from the box's centre, three times the localisation error
 
 
@@ -115,8 +116,13 @@ def _air_threshold(smooth: np.ndarray) -> float:
     return float(air + 0.45 * (tissue - air))
 
 
-def paint_donor(donor: Donor, variant: Variant, rng: np.random.Generator) -> Anatomy:
-    """A new healthy sinus from a donor's: deformed, resized, re-contrasted."""
+def paint_donor(
+    donor: Donor,
+    variant: Variant,
+    rng: np.random.Generator,
+    spread: GeometryRange = GeometryRange(),
+) -> Anatomy:
+    """A new healthy sinus from a donor's: deformed, resized, re-contrasted, perhaps lined anew."""
     points = resize_around(canonical_points(variant, rng), variant.size)
     image, lumen = sample_at(donor.block, points)
     knots, values = draw_curve(rng)
@@ -124,4 +130,24 @@ def paint_donor(donor: Donor, variant: Variant, rng: np.random.Generator) -> Ana
     image = image * (1 + rng.uniform(0, 0.08) * smooth_noise(rng, 16)[0])
     bright = float(np.percentile(image[::2, ::2, ::2].numpy(), 95))
     # Mucosa and secretions range from darker than muscle (T1 fluid) to the brightest (T2).
-    return Anatomy(image, lumen.clamp(0, 1), max(0.22, bright * rng.uniform(0.35, 1.05)))
+    anatomy = Anatomy(image, lumen.clamp(0, 1), max(0.22, bright * rng.uniform(0.35, 1.05)))
+    if not any(spread.donor_lining_mm):
+        return anatomy
+    return line_walls(anatomy, float(rng.uniform(*spread.donor_lining_mm)), rng)
+
+
+def line_walls(anatomy: Anatomy, lining_mm: float, rng: np.random.Generator) -> Anatomy:
+    """Paint healthy mucosa of about `lining_mm` onto the walls of a sinus; its lumen shrinks by it."""
+    lumen = anatomy.lumen.numpy() > 0.5
+    if not lumen.any():
+        return anatomy
+    window = ndimage.find_objects(lumen.astype(np.uint8))[0]
+    depth_mm = np.zeros(lumen.shape, np.float32)
+    padded = np.pad(lumen[window], 1)
+    depth_mm[window] = ndimage.distance_transform_edt(padded)[1:-1, 1:-1, 1:-1]
+    local_mm = (lining_mm * (1 + 0.4 * smooth_noise(rng, 8)[0])).clamp(0, THICKEST_LINING_MM)
+    # A voxel at depth d reaches from d - 1 to d mm: the part of it that lining fills.
+    filled = (local_mm + 1 - torch.from_numpy(depth_mm)).clamp(0, 1) * torch.from_numpy(lumen)
+    signal = anatomy.lesion_signal * rng.uniform(0.6, 1.0)
+    image = torch.lerp(anatomy.image, torch.full_like(anatomy.image, float(signal)), filled)
+    return Anatomy(image, anatomy.lumen * (1 - filled), anatomy.lesion_signal)

@@ -21,6 +21,9 @@ class GeometryRange:
     elastic_mm: tuple[float, float] = (0.5, 3.0)
     hypoplastic_share: float = 0.08
     pneumatised_share: float = 0.08
+    # Healthy mucosa painted onto the walls of donors, mean depth in mm; procedural sinuses have up
+    # to 1.3 mm. (0, 0) paints none and draws no random number.
+    donor_lining_mm: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,25 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class LesionRange:
-    """Volumes are drawn log-uniformly, in ml, and never exceed `largest_share` of the lumen."""
+    """Volumes are drawn log-uniformly, in ml, and never exceed `largest_share` of the lumen.
+
+    The options below `largest_share` do nothing, and draw no random number, at their defaults.
+    """
 
     thickening_ml: tuple[float, float] = (0.5, 7.0)
     polyp_ml: tuple[float, float] = (0.25, 8.0)
     cyst_ml: tuple[float, float] = (0.2, 8.0)
     full_share: tuple[float, float] = (0.82, 1.0)
     largest_share: float = 0.8
+    # Thickening is nowhere thinner than a depth drawn from here, nor than a share of the slices'
+    # thickness: a band as thin as a healthy lining is no anomaly. (0, 0): only its volume counts.
+    thickening_mm: tuple[float, float] = (0.0, 0.0)
+    thickening_slices: float = 0.0  # of slice_mm
+    # A share of the lesions is as bright as this quantile of the tissue around the sinus.
+    share_tissue_bright: float = 0.0
+    tissue_quantile: tuple[float, float] = (0.4, 0.95)
+    # A lesion of which less than this (ml) lies inside the image makes no anomaly of the sinus.
+    least_seen_ml: float = 0.0
 
 
 def draw_volume_ml(
@@ -49,8 +61,34 @@ def draw_volume_ml(
     return float(min(np.exp(rng.uniform(*np.log(limits))), spread.largest_share * lumen_ml))
 
 
+def draw_least_depth_mm(spread: LesionRange, slice_mm: float, rng: np.random.Generator) -> float:
+    """How thin a thickening may be in a scan with slices `slice_mm` apart; 0: as thin as it gets."""
+    if not any(spread.thickening_mm):
+        return spread.thickening_slices * slice_mm
+    return max(float(rng.uniform(*spread.thickening_mm)), spread.thickening_slices * slice_mm)
+
+
+def draw_signal(
+    anatomy_signal: float,
+    image: np.ndarray,
+    lumen: np.ndarray,
+    spread: LesionRange,
+    rng: np.random.Generator,
+) -> float:
+    """Brightness of a lesion: the anatomy's own, or a quantile of the tissue around the lumen."""
+    if not spread.share_tissue_bright or rng.random() >= spread.share_tissue_bright:
+        return anatomy_signal
+    around = image[::2, ::2, ::2][~lumen[::2, ::2, ::2]]
+    tissue = around[around > 0.2 * np.percentile(around, 99)]
+    return float(np.quantile(tissue, rng.uniform(*spread.tissue_quantile)))
+
+
 def grow_lesion(
-    lumen: np.ndarray, kind: Kind, volume_ml: float, rng: np.random.Generator
+    lumen: np.ndarray,
+    kind: Kind,
+    volume_ml: float,
+    rng: np.random.Generator,
+    least_depth_mm: float = 0.0,
 ) -> np.ndarray:
     """Grow one lesion inside `lumen`.
 
@@ -59,6 +97,8 @@ def grow_lesion(
         kind: one of the four kinds of anomaly.
         volume_ml: wanted volume; capped by the lumen's.
         rng: source of every random choice.
+        least_depth_mm: of a thickening, which then covers less of the wall; other kinds are as
+            thick as they are wide.
 
     Returns:
         bool (I, J, K), a subset of `lumen` with `volume_ml` (to the voxel) of volume.
@@ -73,6 +113,8 @@ def grow_lesion(
     depth_mm = ndimage.distance_transform_edt(np.pad(air, 1))[1:-1, 1:-1, 1:-1]
     rank = _RANKS[kind](air, depth_mm, rng)
     count = int(np.clip(round(volume_ml * 1000), 1, air.sum()))
+    if kind == Kind.THICKENING and least_depth_mm > 0:
+        rank = _no_thin_band(rank, depth_mm, count, least_depth_mm, air)
     ranks_inside = rank[air]
     order = np.argpartition(ranks_inside, count - 1)[:count]
     chosen = np.zeros(ranks_inside.size, bool)
@@ -112,6 +154,28 @@ def _thickening_rank(air: np.ndarray, depth_mm: np.ndarray, rng: np.random.Gener
     patches = _noise(air.shape, rng.uniform(4, 9), rng)
     floor = _floor_preference(air.shape, rng.uniform(0.5, 3.5))
     return depth_mm * np.exp(-(rng.uniform(0.3, 1.1) * patches + floor))
+
+
+def _no_thin_band(
+    rank: np.ndarray, depth_mm: np.ndarray, count: int, least_mm: float, air: np.ndarray
+) -> np.ndarray:
+    """Ranks with which the `count` lowest make a band that ends steeply where it would get thin.
+
+    A thickening of rank below c is c / (rank / depth) deep. That depth becomes 0 within 1 mm below
+    the least one; the c with which `count` voxels are left is found by halving.
+    """
+    reach = depth_mm / np.maximum(rank, 1e-6)  # depth of the band over c
+
+    def excess(level: float) -> np.ndarray:
+        wanted = level * reach
+        steep = wanted - np.maximum(least_mm - wanted, 0) * max(least_mm - 1, 0)
+        return depth_mm - 0.5 - steep  # the first voxel's centre is half a mm deep
+
+    low, high = 0.0, float(rank[air].max()) * 4
+    for _ in range(14):
+        level = (low + high) / 2
+        low, high = (level, high) if (excess(level)[air] <= 0).sum() < count else (low, level)
+    return excess(high)
 
 
 def _cyst_rank(air: np.ndarray, depth_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -27,14 +27,21 @@ from .contrast import Contrast, draw_contrast
 from .donors import Donor, load_donors, paint_donor
 from .fields import SIZE
 from .geometry import GeometryRange, draw_variant
-from .lesions import Kind, LesionRange, draw_volume_ml, grow_lesion, paint_lesion
+from .lesions import (
+    Kind,
+    LesionRange,
+    draw_least_depth_mm,
+    draw_signal,
+    draw_volume_ml,
+    grow_lesion,
+    paint_lesion,
+)
 
 # The paper's cohort (2.1): 1067 labelled patients, 489 with both sides normal, 870 of 2134 sides
 # anomalous, so 292 of the other 578 patients on both sides; 1559 unlabelled patients.
 PAPER_PATIENTS, PAPER_BOTH_NORMAL, PAPER_BOTH_ANOMALOUS, PAPER_UNLABELLED = 1067, 489, 292, 1559
 # The paper does not say how often each kind occurs; these follow the literature on incidental findings.
 KIND_SHARES = {Kind.THICKENING: 0.45, Kind.POLYP: 0.15, Kind.CYST: 0.28, Kind.FULL: 0.12}
-TEST_SHARE, VALIDATION_SHARE = 0.30, 0.14  # Table 1: fixed test set, then a fifth of the rest
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class SimulateConfig:
 
     patients: int = PAPER_PATIENTS
     unlabelled: int = PAPER_UNLABELLED
+    test_share: float = 0.30  # of the labelled patients (Table 1: a fixed test set,
+    validation_share: float = 0.14  # then a fifth of the rest)
     seed: int = 0
     donors: Path | None = None  # folder of healthy whole-head scans
     donor_share: float = 0.6  # of the patients, where donors are given
@@ -78,6 +87,8 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
     """
     if config.patients < 10 or config.unlabelled < 0:
         raise BadConfig("simulate needs at least 10 labelled patients and no negative numbers.")
+    if not 0 < config.test_share < config.test_share + config.validation_share < 1:
+        raise BadConfig("test_share and validation_share are above 0 and together below 1.")
     rng = np.random.default_rng([config.seed, 0xC0])
     both_normal = round(config.patients * PAPER_BOTH_NORMAL / PAPER_PATIENTS)
     both_anomalous = round(config.patients * PAPER_BOTH_ANOMALOUS / PAPER_PATIENTS)
@@ -87,7 +98,7 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
     for sides in (0, 1, 2):  # splitting each stratum keeps the class ratio in every split
         members = anomalous_sides.count(sides)
         for share in rng.permutation((np.arange(members) + 0.5) / members):
-            split = _split_of(share)
+            split = _split_of(share, config)
             plans.append(PatientPlan(len(plans), _draw_kinds(sides, rng), split))
     shares = np.array([both_normal, config.patients - both_normal - both_anomalous, both_anomalous])
     for sides in rng.choice(3, config.unlabelled, p=shares / shares.sum()):
@@ -95,10 +106,10 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
     return plans
 
 
-def _split_of(share: float) -> str:
-    if share < TEST_SHARE:
+def _split_of(share: float, config: SimulateConfig) -> str:
+    if share < config.test_share:
         return "test"
-    return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+    return "validation" if share < config.test_share + config.validation_share else "train"
 
 
 def _draw_kinds(anomalous_sides: int, rng: np.random.Generator) -> dict[Side, Kind]:
@@ -143,12 +154,14 @@ class PatientSimulator:
         if donor is None:
             anatomy = paint_procedural(variant, contrast, rng)
         else:
-            anatomy = paint_donor(donor, variant, rng)
+            anatomy = paint_donor(donor, variant, rng, self.config.geometry)
         kind = plan.kinds[side]
-        image, lesion, lumen_ml = self._with_lesion(anatomy, kind, rng)
+        image, lesion, lumen_ml = self._with_lesion(anatomy, kind, settings, rng)
         scanned, inside = acquire(torch.from_numpy(image), settings, rng)
         scaled, _ = scale_intensities(scanned.numpy(), CropConfig(), inside.numpy())
         lesion &= inside.numpy()
+        if lesion.sum() < 1000 * self.config.lesions.least_seen_ml:
+            kind, lesion = Kind.NORMAL, np.zeros_like(lesion)
         unlabelled = plan.split == "unlabelled"
         row = {
             "patient": f"sim-{plan.number:05d}",
@@ -164,20 +177,23 @@ class PatientSimulator:
             "slice_mm": round(settings.slice_mm, 2),
             "slice_axis": settings.slice_axis,
             "noise": round(settings.noise, 4),
-            "cut_mm": round(settings.cut_mm, 1),
+            "cut_mm": round(settings.outside_mm, 1),
         }
         return SimulatedSinus(np.round(scaled * 255).astype(np.uint8), lesion, row)
 
     def _with_lesion(
-        self, anatomy: Anatomy, kind: Kind, rng: np.random.Generator
+        self, anatomy: Anatomy, kind: Kind, settings: Acquisition, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, float]:
         image, lumen = anatomy.image.numpy(), anatomy.lumen.numpy() > 0.5
         lumen_ml = float(lumen.sum()) / 1000
         if kind == Kind.NORMAL or not lumen.any():
             return image, np.zeros((SIZE, SIZE, SIZE), bool), lumen_ml
-        volume_ml = draw_volume_ml(kind, lumen_ml, self.config.lesions, rng)
-        lesion = grow_lesion(lumen, kind, volume_ml, rng)
-        return paint_lesion(image, lesion, anatomy.lesion_signal, rng), lesion, lumen_ml
+        spread = self.config.lesions
+        volume_ml = draw_volume_ml(kind, lumen_ml, spread, rng)
+        least_mm = draw_least_depth_mm(spread, settings.slice_mm, rng)
+        lesion = grow_lesion(lumen, kind, volume_ml, rng, least_mm)
+        signal = draw_signal(anatomy.lesion_signal, image, lumen, spread, rng)
+        return paint_lesion(image, lesion, signal, rng), lesion, lumen_ml
 
 
 _simulator: PatientSimulator | None = None

@@ -73,9 +73,15 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     words = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile")]
     words += ["--directory", str(folder.resolve()), "--executor", config.executor]
     words += ["--cores" if config.executor == "local" else "--jobs", str(config.cores)]
-    words += ["--resources", f"gpu={config.gpus}", "--rerun-incomplete", "--rerun-triggers=mtime"]
-    # The other scheduler, a solver of linear programs, exceeds the cores on a busy machine.
-    words += ["--keep-going", "--show-failed-logs", "--quiet=host", "--scheduler=greedy"]
+    words += [
+        "--resources",
+        f"gpu={config.gpus}",
+        "--rerun-incomplete",
+        "--rerun-triggers",
+        "mtime",
+        "input",
+    ]
+    words += ["--keep-going", "--show-failed-logs", "--quiet=host"]
     words += ["--dry-run"] if config.dry_run else []
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
 
