@@ -171,7 +171,9 @@ def test_a_real_series_is_cut_as_predict_cuts_it(shared_data: Path, tmp_path: Pa
     assert (outcome.format, outcome.modality, outcome.verdict) == ("DICOM", "MR", "ok")
     for crop, (side, _) in zip(work.read_crops(job, outcome).crops, outcome.crops, strict=True):
         expected = cut_crop(found.volume, found.boxes[Side(side)]).data
-        np.testing.assert_array_equal(crop, np.round(expected * 255))
+        # Sums in the registration depend on the number of threads, in the last digits.
+        difference = np.abs(crop - np.round(expected * 255))
+        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
 # ------------------------------------------------------------------------------- the crop store

@@ -293,6 +293,9 @@ for side, box in found.boxes.items():
 
 def _licence(card: BundleCard) -> str:
     text = metadata.distribution(DISTRIBUTION).read_text("licenses/LICENSE.txt")
+    clone = Path(__file__).parents[2] / "LICENSE.txt"
+    if not text and clone.is_file():  # installed in place: the licence is where the code is
+        text = clone.read_text(encoding="utf-8")
     if card.licence == "Apache-2.0" and text:
         return text
     return f"SPDX-License-Identifier: {card.licence}\n"

@@ -15,6 +15,7 @@ from .fields import SIZE, box_blur, sample_at, white_noise
 
 HALF_MM = SIZE / 2  # from the cube's centre to its faces
 THICK_MM = 1.5  # thicker slices are 2D ones
+SINC_REACH = 6.0  # thicknesses after which the rings around an edge have died away
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def slice_weights(centers: np.ndarray, positions_mm: np.ndarray, stack: Stack) -
         edges = torch.from_numpy((np.abs(offset) - 0.5) / (0.5 * stack.softness))
         weights = torch.sigmoid(-2 * edges) + 1e-9
     else:
-        weights = torch.from_numpy(np.sinc(offset))
+        window = np.cos(np.pi / 2 * np.clip(offset / SINC_REACH, -1, 1)) ** 2
+        weights = torch.from_numpy(np.sinc(offset) * window)
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
