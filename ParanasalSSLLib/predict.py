@@ -98,13 +98,19 @@ def find_sinuses(
     progress(Progress.at(Stage.READ))
     volume = scan if isinstance(scan, Volume) else read_volume(scan)
     progress(Progress.at(Stage.REGISTER))
-    if boxes is None:
-        found = localize(volume)
-        boxes, quality = found.boxes, found.quality
-    else:
-        quality = judge_hand_boxes(volume, boxes)
+    placed, quality = place_boxes(volume, boxes)
     refuse_failed(quality)
-    return FoundSinuses(volume, boxes, quality)
+    return FoundSinuses(volume, placed, quality)
+
+
+def place_boxes(
+    volume: Volume, by_hand: Mapping[Side, SinusBox] | None = None
+) -> tuple[Mapping[Side, SinusBox], Quality]:
+    """Boxes from the registration, or those placed by hand, and their quality, failed or not."""
+    if by_hand is not None:
+        return by_hand, judge_hand_boxes(volume, by_hand)
+    found = localize(volume)
+    return found.boxes, found.quality
 
 
 def score_sinuses(

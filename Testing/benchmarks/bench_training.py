@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from paranasal_training.runs import Stage
 from paranasal_training.stages.cae import CAEStage, TrainConfig
 from paranasal_training.stages.finetune import FinetuneConfig, FinetuneStage
 from paranasal_training.stages.pretrain import PretrainConfig, PretrainStage
+from paranasal_training.workflow.plan import processor
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -373,10 +373,8 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 def describe_machine(device: torch.device, precision: str) -> dict[str, Any]:
     """What the figures depend on."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    names = [line.split(":")[1].strip() for line in info.splitlines() if "model name" in line]
     return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),

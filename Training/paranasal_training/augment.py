@@ -101,7 +101,8 @@ class Augmentation:
         noisy = torch.nonzero(draws[:, 0] < self.config.probability).flatten()
         if self.config.noise == 0 or not len(noisy):
             return
-        own = _generator_on(crops.device, generator)
+        on_cpu = crops.device.type == "cpu"
+        own = generator if on_cpu else generator_from(generator, crops.device)
         shape = (len(noisy), *crops.shape[1:])
         noise = torch.randn(shape, generator=own, device=crops.device)
         sizes = (draws[noisy, 1] * self.config.noise).to(crops.device)
@@ -188,8 +189,7 @@ def _lowest_corners(matrices: Tensor, edge: int) -> tuple[Tensor, list[Tensor]]:
     return index.int().flatten(), weights
 
 
-def _generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
-    if device.type == "cpu":
-        return generator
+def generator_from(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator on a device, seeded with the next number of another one on the CPU."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
     return torch.Generator(device).manual_seed(seed)

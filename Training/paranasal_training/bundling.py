@@ -27,16 +27,8 @@ from ParanasalSSLLib.residual import (
     mask_evidence,
 )
 
-from .evaluate import (
-    CalibrationKind,
-    dice,
-    fit_operating,
-    labels_of,
-    load_classifier,
-    probabilities,
-    score,
-    sensitivity_table,
-)
+from .data import as_floats
+from .evaluate import CalibrationKind, dice, load_classifier, measure, probabilities
 from .modelcard import ModelCardConfig, write_model_card
 from .stages.cae import load_cae
 from .stages.residuals import residual_pairs
@@ -122,7 +114,8 @@ def make_bundle(config: BundleConfig) -> Path:
                 f"{run.folder} was trained on other crops than those in {store.folder}."
             )
     scored = read_predictions(config.classifier, store)
-    metrics = measure(scored, config.calibration)
+    _, measured = measure(scored, config.calibration)
+    metrics = measured.pop("test") | {k: v for k, v in measured.items() if k != "validation"}
     healthy = learn_healthy(cae, store, _rows(scored, "validation", 0), config)
     masks = healthy.facts | _mask_dice(cae, store, _rows(scored, "test", 1), config, healthy)
     card = BundleCard(
@@ -170,23 +163,6 @@ def read_predictions(run: Path, store: CropStore) -> pd.DataFrame:
     return table
 
 
-def measure(scored: pd.DataFrame, kind: CalibrationKind) -> dict[str, Any]:
-    """Calibration and threshold, fitted on the validation sinuses, and what they reach on the test."""
-    validation, test = (scored[scored["split"] == part] for part in ("validation", "test"))
-    operating = fit_operating(validation["margin"].to_numpy(), labels_of(validation), kind)
-    probability = probabilities(operating.calibration, test["margin"].to_numpy())
-    metrics: dict[str, Any] = {
-        **score(probability, labels_of(test), operating.threshold),
-        "threshold": operating.threshold,
-        "calibration": asdict(operating.calibration),
-        "test_crops": len(test),
-    }
-    if {"true_class", "lesion_ml"} <= set(test.columns):
-        test = test.assign(probability=probability)
-        metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(test, operating.threshold)
-    return metrics
-
-
 def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None:
     """See that the bundle scores a few test sinuses as the classifier's run did.
 
@@ -196,7 +172,7 @@ def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None
     test = scored[scored["split"] == "test"]
     some = test.iloc[:: max(1, len(test) // COMPARED)]
     network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
-    crops = torch.from_numpy(store.crops[some["row"]]).unsqueeze(1).float() / 255
+    crops = as_floats(torch.from_numpy(store.crops[some["row"]]).unsqueeze(1))
     with torch.inference_mode():
         logits = network(crops)
     found = probabilities(bundle.card.calibration, (logits[:, 1] - logits[:, 0]).numpy())

@@ -28,6 +28,7 @@ from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.networks import Classifier, channels_last
 from ParanasalSSLLib.predict import resolve_device
+from ParanasalSSLLib.resolution import CROP_VOXELS
 
 from .augment import warp
 from .data import as_floats, load_crops
@@ -36,7 +37,6 @@ from .splits import Partition
 from .store import CropStore, ResidualStore
 
 CalibrationKind = Literal["platt", "temperature"]
-EDGE_MM = 64
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
 ECE_BINS = 10
 VOLUME_EDGES_ML = (0.0, 0.5, 1.0, 2.0, 4.0, np.inf)
@@ -139,13 +139,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     partition = Partition.of(store, config.splits, config.fold)
     inputs = Inputs.open(store, network.config, config.residuals)
     network = network.to(resolve_device(config.device))
-    metrics = score_network(
+    scored, metrics = score_network(
         partition, network, inputs, config.output, config.jitter, config.calibration
     )
     metrics["classifier"] = {k: run.record[k] for k in ("config", "val_loss", "best_epoch")}
-    predictions = pd.read_csv(config.output / "predictions.csv")
     with write_whole(config.output / "curves.png") as temporary:
-        draw_curves(predictions[predictions["split"] == "test"], metrics).savefig(temporary, dpi=90)
+        draw_curves(scored[scored["split"] == "test"], metrics).savefig(temporary, dpi=90)
     write_json(config.output / "metrics.json", metrics)
     return metrics
 
@@ -162,8 +161,8 @@ def score_network(
     output: Path,
     jitter: int = 0,
     calibration: CalibrationKind = "platt",
-) -> dict[str, Any]:
-    """Score validation and test crops, write `predictions.csv`, and return the metrics.
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score validation and test crops, and write `predictions.csv`; returns what `measure` does.
 
     Args:
         partition: the crops.
@@ -182,19 +181,27 @@ def score_network(
     table = store.table.iloc[every].copy()
     table["split"] = [part for part, members in rows.items() for _ in members]
     table["margin"] = margins(network, store, every, inputs, jitter)
-    validation = table[table["split"] == "validation"]
-    operating = fit_operating(validation["margin"].to_numpy(), labels_of(validation), calibration)
-    table["probability"] = probabilities(operating.calibration, table["margin"].to_numpy())
+    scored, metrics = measure(table, calibration)
     columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
-    columns += [name for name in ("true_class", "lesion_ml") if name in table]
+    columns += [name for name in ("true_class", "lesion_ml") if name in scored]
     output.mkdir(parents=True, exist_ok=True)
     with write_whole(output / "predictions.csv") as temporary:
-        table[columns].round(5).to_csv(temporary, index=False)
-    return _metrics(table, operating)
+        scored[columns].round(5).to_csv(temporary, index=False)
+    return scored, metrics
 
 
-def _metrics(table: pd.DataFrame, operating: Operating) -> dict[str, Any]:
-    parts = {part: table[table["split"] == part] for part in ("validation", "test")}
+def measure(scored: pd.DataFrame, kind: CalibrationKind) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Calibrate margins; returns the table with probabilities, and what they reach.
+
+    Args:
+        scored: a line per validation or test sinus, with "split", "label" and "margin".
+        kind: fitted, like the threshold, on the validation sinuses.
+    """
+    validation = scored[scored["split"] == "validation"]
+    operating = fit_operating(validation["margin"].to_numpy(), labels_of(validation), kind)
+    probability = probabilities(operating.calibration, scored["margin"].to_numpy())
+    scored = scored.assign(probability=probability)
+    parts = {part: scored[scored["split"] == part] for part in ("validation", "test")}
     metrics: dict[str, Any] = {
         part: score(rows["probability"].to_numpy(), labels_of(rows), operating.threshold)
         for part, rows in parts.items()
@@ -204,11 +211,11 @@ def _metrics(table: pd.DataFrame, operating: Operating) -> dict[str, Any]:
         "calibration": asdict(operating.calibration),
         "test_crops": len(parts["test"]),
     }
-    if {"true_class", "lesion_ml"} <= set(table.columns):
+    if {"true_class", "lesion_ml"} <= set(scored.columns):
         metrics["sensitivity_by_kind_and_ml"] = sensitivity_table(
             parts["test"], operating.threshold
         )
-    return metrics
+    return scored, metrics
 
 
 def margins(
@@ -217,7 +224,7 @@ def margins(
     """float64 (n,) logit of anomalous minus logit of normal, a mean over shifted copies if asked."""
     network = channels_last(network)
     device = next(network.parameters()).device
-    shifts = jitter_shifts(jitter) * (inputs.voxels / EDGE_MM)
+    shifts = jitter_shifts(jitter) * (inputs.voxels / CROP_VOXELS)
     found = []
     with torch.inference_mode():
         for start in range(0, len(rows), 64):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from paranasal_training.augment import Augmentation, AugmentConfig
-from paranasal_training.methods import Sample
+from paranasal_training.methods import Method, Sample
 
 from ParanasalSSLLib.encoders import EncoderConfig
 
@@ -38,3 +38,21 @@ def make_sample() -> Callable[..., Sample]:
         )
 
     return make
+
+
+@pytest.fixture
+def losses_of(make_sample: Callable[..., Sample]) -> Callable[..., list[float]]:
+    """Losses of a method over some steps of Adam on the same crops."""
+
+    def train(steps: int, method: Method) -> list[float]:
+        optimizer = torch.optim.Adam(method.parameters(), 1e-2)
+        losses = []
+        for _ in range(steps):
+            loss = method.loss(make_sample(training=False))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    return train

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..augment import generator_from
 from . import Sample, ae
 from ._heads import check_between
 
@@ -37,6 +38,5 @@ class Task(ae.Task):
 
     def _noise(self, crops: Tensor, generator: torch.Generator) -> Tensor:
         """Drawn on the crops' device: on the CPU it would take longer than the network."""
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        own = torch.Generator(crops.device).manual_seed(seed)
+        own = generator_from(generator, crops.device)
         return self.options.noise * torch.randn(crops.shape, generator=own, device=crops.device)

@@ -29,10 +29,10 @@ from ParanasalSSLLib.boxes import SinusBox
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import BadStore, ParanasalError
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.localize import LocalizeConfig, localize
+from ParanasalSSLLib.localize import LocalizeConfig
 from ParanasalSSLLib.outputs import software_version
-from ParanasalSSLLib.predict import refuse_failed
-from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_hand_boxes
+from ParanasalSSLLib.predict import place_boxes, refuse_failed
+from ParanasalSSLLib.quality import THRESHOLDS
 from ParanasalSSLLib.report import ORIENTATIONS, Plane
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume, read_volume
@@ -194,7 +194,7 @@ def do_scan(job: Job) -> Outcome:
 
 def _crop_scan(job: Job) -> tuple[Outcome, ScanCrops]:
     volume = read_volume(job.path)
-    boxes, quality = _place_boxes(volume, job.boxes)
+    boxes, quality = place_boxes(volume, job.boxes)
     sides = [side for side in Side if side in boxes]
     cut = {side: cut_crop(volume, boxes[side]) for side in sides}
     pictures = np.stack([_pictures(volume, boxes[side], cut[side]) for side in sides])
@@ -219,16 +219,6 @@ def _crop_scan(job: Job) -> tuple[Outcome, ScanCrops]:
         names += [(side.value, number) for number in range(job.jitter + 1)]
     stored = np.stack([np.round(crop.data * 255).astype(np.uint8) for crop in crops])
     return replace(outcome, crops=tuple(names)), ScanCrops(stored, pictures)
-
-
-def _place_boxes(
-    volume: Volume, by_hand: Mapping[Side, SinusBox] | None
-) -> tuple[Mapping[Side, SinusBox], Quality]:
-    """As `predict.find_sinuses`, but boxes that failed are kept, to be shown."""
-    if by_hand is not None:
-        return by_hand, judge_hand_boxes(volume, by_hand)
-    found = localize(volume)
-    return found.boxes, found.quality
 
 
 def shifted_boxes(

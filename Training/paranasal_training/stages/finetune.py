@@ -105,7 +105,7 @@ def finetune(config: FinetuneConfig) -> Path:
     stage = FinetuneStage(network, config, weights, inputs)
 
     def scores() -> dict[str, Any]:
-        return score_network(partition, network, inputs, config.output)
+        return score_network(partition, network, inputs, config.output)[1]
 
     return fit(stage, store, train, validation, after=scores)
 

@@ -13,7 +13,7 @@ import yaml
 
 from ParanasalSSLLib.encoders import FULL_WIDTHS
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import tupled, write_whole
 
 HERE = Path(__file__).parent
 Settings = dict[str, Any]
@@ -100,10 +100,10 @@ class Plan:
         if not path.is_file():
             path = Path(preset)
         try:
-            sizes = Preset(**_tuples(_read_yaml(path)))
+            sizes = Preset(**tupled(_read_yaml(path)))
             rows = {name: Row(**row) for name, row in declared["rows"].items()}
             experiments = {
-                name: Experiment(**_tuples(one)) for name, one in declared["experiments"].items()
+                name: Experiment(**tupled(one)) for name, one in declared["experiments"].items()
             }
         except TypeError as error:
             raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
@@ -231,10 +231,6 @@ def merged(base: Settings, over: Settings) -> Settings:
         inner = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merged(result[key], value) if inner else value
     return result
-
-
-def _tuples(values: Settings) -> Settings:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def _read_yaml(path: Path) -> Settings:
