@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ParanasalSSLLib.errors import BadBoxes
 from ParanasalSSLLib.files import write_json
 from ParanasalSSLLib.sinuses import SINUSES, Side
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.quality import Quality
 
 EDGE_MM = 64.0
 FORMAT = "paranasal-boxes"
@@ -109,8 +112,14 @@ def _read_file(path: Path) -> list[SinusBox]:
         ) from error
 
 
-def write_boxes(boxes: Mapping[Side, SinusBox], path: str | Path) -> None:
-    """Write boxes to `.mrk.json` (Slicer markups, LPS as Slicer does) or to our `.json` (RAS)."""
+def write_boxes(
+    boxes: Mapping[Side, SinusBox], path: str | Path, quality: Quality | None = None
+) -> None:
+    """Write boxes to `.mrk.json` (Slicer markups, LPS as Slicer does) or to our `.json` (RAS).
+
+    quality: of the registration that placed those of origin "registration"; only our `.json` has a
+        place for it (`quality.read_placed_quality`).
+    """
     path = Path(path)
     ordered = [boxes[side] for side in Side if side in boxes]
     if path.name.endswith(".mrk.json"):
@@ -130,6 +139,8 @@ def write_boxes(boxes: Mapping[Side, SinusBox], path: str | Path) -> None:
             for box in ordered
         ]
         content = {"format": FORMAT, "version": FORMAT_VERSION, "boxes": entries}
+        if quality is not None:
+            content["quality"] = quality.to_json()
     write_json(path, content)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,18 @@ class Bundle:
     residual_thresholds: np.ndarray
     device: str = "cpu"
 
+    def on(self, device: str) -> Bundle:
+        """The same model on another device."""
+        if device == self.device:
+            return self
+        cae, classifier = (_ready(deepcopy(net), device) for net in (self.cae, self.classifier))
+        return Bundle(self.card, cae, classifier, self.residual_thresholds, device)
+
     def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
         """Score crops (both sinuses of a scan, say) in one pass.
 
         Raises:
-            torch.OutOfMemoryError: the device's memory is too small.
+            RuntimeError: the device's memory is too small ("out of memory" in its text).
         """
         import torch
 

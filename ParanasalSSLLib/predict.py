@@ -18,7 +18,7 @@ from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import DeviceUnavailable, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.localize import localize
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
-from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_hand_boxes
+from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_given_boxes
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume, read_volume
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.bundle import Bundle, SinusScore
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+GPU_WAS_FULL = (
+    "The memory of the GPU was full, so the CPU was used instead; the results are the same."
+)
 DEVICE_NAMES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda", "mps")
 
 
@@ -66,11 +69,16 @@ class SinusResult:
 
 @dataclass(frozen=True, eq=False)
 class ScanResult:
-    """All that is known of one scan; `sinuses` has one entry per box."""
+    """All that is known of one scan.
+
+    sinuses: one entry per box
+    notices: sentences about how it was computed that users must read
+    """
 
     volume: Volume
     quality: Quality
     sinuses: dict[Side, SinusResult]
+    notices: tuple[str, ...] = ()
 
 
 def predict_scan(
@@ -83,8 +91,8 @@ def predict_scan(
 
     boxes: hand-corrected boxes (one or both sides) in place of the registration.
     Raises `UnreadableScan` or `UnsupportedScan` (reading), `NotAHead` or `SinusOutsideImage`
-    (quality "failed"; a scan of quality "review" is scored), `DeviceUnavailable` (memory of the
-    device is full).
+    (quality "failed"; a scan of quality "review" is scored). When the memory of a GPU is full, the
+    CPU computes, and a notice says so.
     """
     return score_sinuses(find_sinuses(scan, boxes, progress), bundle, progress)
 
@@ -93,22 +101,31 @@ def find_sinuses(
     scan: str | Path | Volume,
     boxes: Mapping[Side, SinusBox] | None = None,
     progress: ProgressSink = no_progress,
+    placed: Quality | None = None,
 ) -> FoundSinuses:
-    """Read a scan and find (or take) its boxes; refuse what is not to be trusted."""
+    """Read a scan and find (or take) its boxes; refuse what is not to be trusted.
+
+    placed: quality of the registration that placed those of the `boxes` that no hand has moved.
+    """
     progress(Progress.at(Stage.READ))
     volume = scan if isinstance(scan, Volume) else read_volume(scan)
     progress(Progress.at(Stage.REGISTER))
-    placed, quality = place_boxes(volume, boxes)
+    found, quality = place_boxes(volume, boxes, placed)
     refuse_failed(quality)
-    return FoundSinuses(volume, placed, quality)
+    return FoundSinuses(volume, found, quality)
 
 
 def place_boxes(
-    volume: Volume, by_hand: Mapping[Side, SinusBox] | None = None
+    volume: Volume,
+    given: Mapping[Side, SinusBox] | None = None,
+    placed: Quality | None = None,
 ) -> tuple[Mapping[Side, SinusBox], Quality]:
-    """Boxes from the registration, or those placed by hand, and their quality, failed or not."""
-    if by_hand is not None:
-        return by_hand, judge_hand_boxes(volume, by_hand)
+    """Boxes from the registration, or those given, and their quality, failed or not.
+
+    placed: see `judge_given_boxes`.
+    """
+    if given is not None:
+        return given, judge_given_boxes(volume, given, placed)
     found = localize(volume)
     return found.boxes, found.quality
 
@@ -121,24 +138,21 @@ def score_sinuses(
     sides = [side for side in Side if side in found.boxes]
     crops = [cut_crop(found.volume, found.boxes[side], bundle.card.crop) for side in sides]
     progress(Progress.at(Stage.ANALYSE))
-    scores = _analyse(bundle, crops)
+    scores, notices = _analyse(bundle, crops)
     sinuses = {
         side: _sinus_result(found.boxes[side], crop, score)
         for side, crop, score in zip(sides, crops, scores, strict=True)
     }
-    return ScanResult(found.volume, found.quality, sinuses)
+    return ScanResult(found.volume, found.quality, sinuses, notices)
 
 
-def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> list[SinusScore]:
-    import torch
-
+def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> tuple[list[SinusScore], tuple[str, ...]]:
     try:
-        return bundle.analyse(crops)
-    except torch.OutOfMemoryError as error:
-        raise DeviceUnavailable(
-            "The memory of the GPU is full. Close other programs that use it, or run with the "
-            "device cpu."
-        ) from error
+        return bundle.analyse(crops), ()
+    except RuntimeError as error:  # torch has no class of its own for every kind of GPU
+        if bundle.device == "cpu" or "out of memory" not in str(error).lower():
+            raise
+    return bundle.on("cpu").analyse(crops), (GPU_WAS_FULL,)
 
 
 def _sinus_result(box: SinusBox, crop: SinusCrop, score: SinusScore) -> SinusResult:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume
 
@@ -88,6 +91,12 @@ class Quality:
         for key in (*figures, "tissue_share", "stretch_ratio"):
             content[key] = round(float(content[key]), 3)
         return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Quality:
+        """What `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        inside = {Side(side): float(share) for side, share in content["inside_fraction"].items()}
+        return cls(**tupled(content) | {"inside_fraction": inside})
 
 
 @dataclass(frozen=True)
@@ -189,14 +198,54 @@ def judge_hand_boxes(
     volume: Volume, boxes: Mapping[Side, SinusBox], limits: QualityThresholds = THRESHOLDS
 ) -> Quality:
     """Quality of boxes that a user has placed: only that they lie inside the image is checked."""
+    who = "boxes were" if len(boxes) > 1 else f"{next(iter(boxes))} box was"
     inside = {side: inside_fraction(box, volume) for side, box in boxes.items()}
     worst = min(inside.values())
-    reasons = ["The boxes were placed by hand."]
+    reasons = [f"The {who} placed by hand."]
     verdict: Verdict = "ok"
     if worst < limits.review_inside_fraction:
         verdict = "failed" if worst < limits.failed_inside_fraction else "review"
         reasons.append(f"Only {worst:.0%} of a box lie inside the image.")
     return Quality(verdict, 0.0, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, inside, reasons=tuple(reasons))
+
+
+def judge_given_boxes(
+    volume: Volume, boxes: Mapping[Side, SinusBox], placed: Quality | None = None
+) -> Quality:
+    """Quality of boxes of an earlier placing, some of which a user may have moved since.
+
+    Boxes of origin "hand" are judged by where they lie; the others are as good as the registration
+    that placed them.
+
+    Args:
+        placed: quality of that registration; None when it is not known: then all boxes are judged
+            by where they lie.
+    """
+    hand = {side: box for side, box in boxes.items() if box.origin == "hand"}
+    if placed is None or len(hand) == len(boxes):
+        return judge_hand_boxes(volume, boxes)
+    if not hand or placed.verdict == "failed":
+        return placed
+    moved = judge_hand_boxes(volume, hand)
+    verdicts: tuple[Verdict, ...] = ("failed", "review", "ok")
+    return replace(
+        placed,
+        verdict=next(v for v in verdicts if v in (placed.verdict, moved.verdict)),
+        inside_fraction=placed.inside_fraction | moved.inside_fraction,
+        reasons=placed.reasons + moved.reasons,
+    )
+
+
+def read_placed_quality(path: str | Path) -> Quality | None:
+    """The quality that `write_boxes` put beside boxes in a `.json`; None if the file has none.
+
+    A file of another version, which recorded other evidence, has none.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Quality.from_json(content["quality"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def inside_fraction(box: SinusBox, volume: Volume, samples: int = 17) -> float:

@@ -107,13 +107,9 @@ def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:
     text = noted(scan, "quality")
     if text is None:
         return None
-    content = json.loads(text)
-    content["inside_fraction"] = {Side(k): v for k, v in content["inside_fraction"].items()}
-    content["scale"] = tuple(content["scale"])
-    content["reasons"] = tuple(content["reasons"])
     try:
-        return Quality(**content)
-    except TypeError:  # saved by a version that recorded other evidence
+        return Quality.from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError):  # saved by a version that recorded other evidence
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 def qualityForScoring(
     volume: Volume, boxes: Mapping[Side, SinusBox], placed: Quality | None
 ) -> Quality:
-    """The quality of the boxes that are about to be scored.
-
-    A box that a user has moved is trusted as far as it lies in the image; the others are as good as
-    the registration was (`placed`).
+    """The quality of the boxes that are about to be scored; `placed`: of their registration.
 
     Raises:
         BadBoxes: there are no boxes, or left and right are swapped.
@@ -31,39 +27,21 @@ def qualityForScoring(
         SinusOutsideImage: too much of a box lies outside the image.
     """
     from ParanasalSSLLib.boxes import refuse_swapped_sides
-    from ParanasalSSLLib.quality import judge_hand_boxes
+    from ParanasalSSLLib.quality import judge_given_boxes
 
     if not boxes:
         raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))
     if len(boxes) == 2:
         refuse_swapped_sides(boxes, _("The boxes"))
-    hand = {side: box for side, box in boxes.items() if box.origin == "hand"}
-    if placed is None or len(hand) == len(boxes):
-        return _insideImage(judge_hand_boxes(volume, boxes))
-    if placed.verdict == "failed":
+    quality = judge_given_boxes(volume, boxes, placed)
+    if quality.verdict != "failed":
+        return quality
+    if quality is placed:
         raise NotAHead(failedWords(placed))
-    if not hand:
-        return placed
-    return _combined(placed, _insideImage(judge_hand_boxes(volume, hand)))
-
-
-def _insideImage(quality: Quality) -> Quality:
-    if quality.verdict == "failed":
-        raise SinusOutsideImage(
-            _("{reasons} Drag the box onto the sinus, or use a scan of the whole face.").format(
-                reasons=" ".join(quality.reasons)
-            )
+    raise SinusOutsideImage(
+        _("{reasons} Drag the box onto the sinus, or use a scan of the whole face.").format(
+            reasons=" ".join(quality.reasons)
         )
-    return quality
-
-
-def _combined(placed: Quality, hand: Quality) -> Quality:
-    verdict = "review" if "review" in (placed.verdict, hand.verdict) else "ok"
-    return replace(
-        placed,
-        verdict=verdict,
-        inside_fraction=placed.inside_fraction | hand.inside_fraction,
-        reasons=placed.reasons + hand.reasons,
     )
 
 

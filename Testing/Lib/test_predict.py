@@ -17,7 +17,7 @@ from ParanasalSSLLib.errors import (
     SinusOutsideImage,
     UnreadableScan,
 )
-from ParanasalSSLLib.predict import predict_scan, resolve_device
+from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan, resolve_device
 from ParanasalSSLLib.progress import Progress, Stage
 from ParanasalSSLLib.sinuses import Side
 
@@ -125,13 +125,33 @@ def test_missing_file_is_unreadable(toolbox: Any) -> None:
         predict_scan("nothing.nii", toolbox.bundle)
 
 
-def test_full_gpu_says_to_use_the_cpu(toolbox: Any, boxes: Any) -> None:
+def test_with_a_full_gpu_the_cpu_computes_the_same_and_says_so(toolbox: Any, boxes: Any) -> None:
     class Full(type(toolbox.bundle)):  # type: ignore[misc]
+        device = "cuda"
+
         def analyse(self, crops: Any) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(DeviceUnavailable, match="cpu"):
-        predict_scan(toolbox.head(), Full(), boxes)
+        def on(self, device: str) -> Any:
+            assert device == "cpu"
+            return toolbox.bundle
+
+    expected = predict_scan(toolbox.head(), toolbox.bundle, boxes)
+    result = predict_scan(toolbox.head(), Full(), boxes)
+    assert result.notices == (GPU_WAS_FULL,) and expected.notices == ()
+    for side, sinus in expected.sinuses.items():
+        assert result.sinuses[side].probability == sinus.probability
+
+
+def test_other_errors_of_a_device_are_not_hidden(toolbox: Any, boxes: Any) -> None:
+    class Broken(type(toolbox.bundle)):  # type: ignore[misc]
+        device = "cuda"
+
+        def analyse(self, crops: Any) -> Any:
+            raise RuntimeError("device-side assert")
+
+    with pytest.raises(RuntimeError, match="assert"):
+        predict_scan(toolbox.head(), Broken(), boxes)
 
 
 # ----------------------------------------------------------------------------------- devices

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes import SinusBox, read_boxes, write_boxes
 from ParanasalSSLLib.quality import (
     THRESHOLDS,
     Quality,
     QualityThresholds,
     inside_fraction,
     judge,
+    judge_given_boxes,
     judge_hand_boxes,
+    read_placed_quality,
 )
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume
@@ -157,3 +161,50 @@ def test_inside_fraction_follows_the_scan_s_axes() -> None:
     assert inside_fraction(SinusBox(Side.LEFT, volume.center_ras_mm), volume) == 1.0
     beyond = volume.center_ras_mm + np.array([0, 110, 0])  # on the third axis' end
     assert inside_fraction(SinusBox(Side.LEFT, beyond), volume) == pytest.approx(0.5, abs=0.04)
+
+
+# ---------------------------------------------------------------- boxes placed before, some moved
+
+
+def test_boxes_nobody_moved_keep_the_quality_of_their_registration() -> None:
+    boxes = {side: SinusBox(side, np.full(3, 50.0)) for side in Side}
+    placed = judged()
+    assert judge_given_boxes(VOLUME, boxes, placed) is placed
+
+
+def test_a_moved_box_is_judged_where_it_lies_and_the_other_as_it_was_placed() -> None:
+    boxes = {
+        Side.LEFT: hand_box(Side.LEFT, 50, 50, 20),
+        Side.RIGHT: SinusBox(Side.RIGHT, np.full(3, 50.0)),
+    }
+    placed = judged()
+    quality = judge_given_boxes(VOLUME, boxes, placed)
+    assert quality.verdict == "review"
+    assert quality.metric == placed.metric
+    assert quality.inside_fraction[Side.RIGHT] == placed.inside_fraction[Side.RIGHT]
+    assert 0.6 < quality.inside_fraction[Side.LEFT] < 0.88
+    assert quality.reasons[0] == "The left box was placed by hand."
+
+
+def test_a_failed_registration_is_mended_only_by_moving_both_boxes() -> None:
+    failed = replace(judged(), verdict="failed")
+    boxes = {
+        Side.LEFT: hand_box(Side.LEFT, 50, 50, 50),
+        Side.RIGHT: SinusBox(Side.RIGHT, np.full(3, 50.0)),
+    }
+    assert judge_given_boxes(VOLUME, boxes, failed).verdict == "failed"
+    boxes[Side.RIGHT] = hand_box(Side.RIGHT, 50, 50, 50)
+    assert judge_given_boxes(VOLUME, boxes, failed).verdict == "ok"
+
+
+def test_the_quality_of_the_registration_travels_with_the_boxes(tmp_path: Path) -> None:
+    boxes = {
+        side: SinusBox(side, np.array([x, 0, 0.0])) for side, x in zip(Side, (-25, 25), strict=True)
+    }
+    quality = Quality.from_json(judged().to_json())
+    write_boxes(boxes, tmp_path / "boxes.json", quality)
+    assert read_placed_quality(tmp_path / "boxes.json") == quality
+    assert set(read_boxes(tmp_path / "boxes.json")) == set(Side)
+    write_boxes(boxes, tmp_path / "plain.json")
+    assert read_placed_quality(tmp_path / "plain.json") is None
+    assert read_placed_quality(tmp_path / "missing.json") is None
