@@ -7,14 +7,17 @@ comes at once.
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import json
 import os
 import re
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -25,10 +28,15 @@ from ParanasalSSLLib.errors import Cancelled, ParanasalError
 from ParanasalSSLLib.progress import JsonLines, Progress, ProgressBar
 
 if TYPE_CHECKING:
+    from ParanasalSSLLib.boxes import SinusBox
     from ParanasalSSLLib.bundle import Bundle
     from ParanasalSSLLib.outputs import ScanFiles
+    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.sinuses import Side
 
 COMMANDS_GROUP = "paranasal.commands"
+STOPPED = 130  # exit status
+END_AT_LAST_S = 20
 
 Subparsers = Any  # argparse's own type for it is private
 
@@ -49,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("paranasal: stopped; what was complete is kept.", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     register_predict(subparsers)
+    register_devices(subparsers)
     missing = []
     for point in sorted(entry_points(group=COMMANDS_GROUP), key=lambda point: point.name):
         if point.name == "predict":  # registered above, so that it is there without installing
@@ -145,6 +154,14 @@ def register_predict(subparsers: Subparsers) -> None:
         action="store_true",
         help="print one JSON object per line on standard output and nothing else",
     )
+    add(
+        "--end-with-input",
+        action="store_true",
+        help=(
+            "stop when standard input ends, with nothing left half-written: for programs that run "
+            "this, so that it ends when they do"
+        ),
+    )
     add("--debug", action="store_true", help="show the place in the program where an error arose")
     parser.set_defaults(run=run_predict, parser=parser)
 
@@ -155,12 +172,27 @@ def run_predict(args: argparse.Namespace) -> int:
         args.parser.error("--boxes belongs to one scan: give one SCAN only")
     if args.out.exists() and not args.out.is_dir():
         args.parser.error(f"--out {args.out} is a file; name a folder")
+    if args.end_with_input:
+        _end_with_input()
     jobs = plan_jobs(args.scans, keep_names=args.keep_names)
     if not args.json_progress:
         return _run_jobs(jobs, args, TerminalView(len(jobs)))
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # whatever else is printed must not break the JSON lines
         return _run_jobs(jobs, args, JsonView(output))
+
+
+def _end_with_input() -> None:
+    """Do as Ctrl-C does when standard input ends: its other end was closed, or was killed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started deaf to it
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        _thread.interrupt_main()
+        time.sleep(END_AT_LAST_S)  # in case that the main thread never comes out of a library
+        os._exit(STOPPED)
+
+    threading.Thread(target=wait, daemon=True, name="input").start()
 
 
 @dataclass(frozen=True)
@@ -245,10 +277,10 @@ def _run_jobs(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
     finished: list[FinishedScan] = []
     failed: list[FailedScan] = []
     try:
-        boxes = _read_boxes(args.boxes)
+        given = _read_boxes(args.boxes)
         for job in jobs:
             view.begin(job)
-            outcome = _run_job(job, args, boxes, loader, view)
+            outcome = _run_job(job, args, given, loader, view)
             if isinstance(outcome, FinishedScan):
                 finished.append(outcome)
                 view.done(job, outcome)
@@ -267,7 +299,7 @@ def _run_jobs(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
 
 
 def _run_job(
-    job: Job, args: argparse.Namespace, boxes: Any, loader: BundleLoader, view: View
+    job: Job, args: argparse.Namespace, given: Given, loader: BundleLoader, view: View
 ) -> FinishedScan | FailedScan:
     """Score and write one scan; every error but a stop becomes a `FailedScan`."""
     from ParanasalSSLLib.outputs import read_report, write_scan
@@ -276,7 +308,7 @@ def _run_job(
     started = time.perf_counter()
     existed = (args.out / job.scan_id).exists()
     try:
-        found = find_sinuses(job.source, boxes, view.progress)
+        found = find_sinuses(job.source, given.boxes, view.progress, given.placed)
         bundle = loader.bundle()
         result = score_sinuses(found, bundle, view.progress)
         files = write_scan(result, bundle.card, args.out, job.scan_id, view.progress, args.note)
@@ -355,15 +387,52 @@ def _load_bundle(model: Path | None, device: str) -> Bundle:
     return load_bundle(model or shipped_bundle_path(), resolve_device(device))
 
 
-def _read_boxes(paths: list[Path] | None) -> Any:
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Boxes that the user gives, if any, and how well those that no hand has moved were placed."""
+
+    boxes: Mapping[Side, SinusBox] | None = None
+    placed: Quality | None = None
+
+
+def _read_boxes(paths: list[Path] | None) -> Given:
     if paths is None:
-        return None
+        return Given()
     from ParanasalSSLLib.boxes import read_boxes
+    from ParanasalSSLLib.quality import read_placed_quality
 
     try:
-        return read_boxes(*paths)
+        return Given(read_boxes(*paths), read_placed_quality(paths[0]))
     except ParanasalError as error:
         raise _CallFailedError(error) from error
+
+
+# ----------------------------------------------------------------------------------- devices
+
+
+def register_devices(subparsers: Subparsers) -> None:
+    """Add `paranasal devices`."""
+    parser = subparsers.add_parser(
+        "devices",
+        help="list where the networks can run",
+        description="Lists the devices that --device takes; `auto` takes the first.",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.set_defaults(run=run_devices)
+
+
+def run_devices(args: argparse.Namespace) -> int:
+    """Print each device with what people call it."""
+    from ParanasalSSLLib.predict import device_title, present_devices
+
+    titles = {device: device_title(device) for device in present_devices()}
+    if args.json:
+        print(json.dumps({"devices": titles}))
+    else:
+        print("\n".join(f"{device:<5} {title}" for device, title in titles.items()))
+    return 0
 
 
 # ------------------------------------------------------------------------------------- views

@@ -133,9 +133,11 @@ def write_scan(
 def write_whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` that takes its place when the block succeeds.
 
-    When the block raises (Ctrl-C too), the new folder is removed and an older one stays.
+    When the block raises (Ctrl-C too), the new folder is removed and an older one stays. What a
+    process that was killed has left behind is put right at the next call.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy_up(path)
     mark = uuid.uuid4().hex[:8]
     new = path.with_name(f".{path.name}.{mark}.new")
     old = path.with_name(f".{path.name}.{mark}.old")
@@ -152,6 +154,17 @@ def write_whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _tidy_up(path: Path) -> None:
+    """Put back an older result that was moved aside, and remove a new one that was not finished."""
+    for old in path.parent.glob(f".{path.name}.*.old"):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, path)
+    for new in path.parent.glob(f".{path.name}.*.new"):
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def write_dataset_description(out: Path) -> Path:
@@ -340,7 +353,7 @@ def scan_report(
         "note": note,
         "notice": RESEARCH_USE,
         "software": {"name": "ParanasalSSL", "version": software_version()},
-        "model": _model_facts(card),
+        "model": _model_facts(card, result.notices),
         "image": {
             "format": result.volume.provenance.format,
             "modality": result.volume.provenance.modality,
@@ -392,12 +405,12 @@ def read_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def _model_facts(card: BundleCard) -> dict[str, Any]:
+def _model_facts(card: BundleCard, notices: tuple[str, ...]) -> dict[str, Any]:
     return {
         "name": card.name,
         "version": card.version,
         "weights_sha256": card.weights_sha256,
         "simulated": card.simulated,
         "decision_threshold": round(card.decision_threshold, 4),
-        "notices": [SIMULATED_MODEL] if card.simulated else [],
+        "notices": [SIMULATED_MODEL, *notices] if card.simulated else [*notices],
     }

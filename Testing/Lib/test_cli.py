@@ -138,6 +138,33 @@ def test_ctrl_c_leaves_no_half_written_folder(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset_description.json"]
 
 
+def test_what_a_killed_process_left_is_put_right(run: Run, scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in (".sub-0001.0badcafe.new", ".sub-0001.0badcafe.old"):
+        (out / name).mkdir(parents=True)
+        (out / name / "half.txt").touch()
+    assert run(tmp_path / "missing.nii") == 1  # nothing new is written: what there is must not go
+    assert (out / ".sub-0001.0badcafe.old" / "half.txt").exists()
+    assert run(scan) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["dataset_description.json", "sub-0001"]
+    assert not (out / "sub-0001" / "half.txt").exists()
+
+
+def test_it_ends_when_its_standard_input_ends(tmp_path: Path) -> None:
+    sample = Path(cli.__file__).parent / "data" / "sample" / "simulated_head.nii.gz"
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli", "predict", str(sample)]
+    options = ["-o", str(tmp_path / "out"), "--json-progress", "--end-with-input"]
+    with subprocess.Popen(
+        command + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert json.loads(process.stdout.readline())["stage"] == "read"
+        process.stdin.close()
+        assert process.wait(timeout=60) == 130
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob(".*"))
+    assert not (tmp_path / "out" / "sub-0001").exists()
+
+
 def test_second_run_replaces_results_of_the_same_place_in_the_list(
     run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +251,18 @@ def test_boxes_by_hand_are_used_as_they_are(
     assert box["origin"] == "hand"
 
 
+def test_boxes_that_nobody_moved_keep_the_quality_of_their_registration(
+    run: Run, scan: Path, toolbox: Any, tmp_path: Path
+) -> None:
+    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
+    write_boxes(boxes, tmp_path / "placed.json", toolbox.quality("review", ("Look at them.",)))
+    assert run(scan, "--boxes", tmp_path / "placed.json") == 0
+    report = json.loads((tmp_path / "out" / "sub-0001" / "sub-0001_report.json").read_text())
+    assert report["quality"]["verdict"] == "review"
+    assert report["quality"]["reasons"] == ["Look at them."]
+    assert report["sinuses"]["left"]["box"]["origin"] == "registration"
+
+
 def test_boxes_belong_to_one_scan(run: Run, scan: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         run(scan, scan, "--boxes", tmp_path / "hand.mrk.json")
@@ -235,6 +274,16 @@ def test_unreadable_boxes_are_said_once(
 ) -> None:
     assert run(scan, "--boxes", tmp_path / "none.mrk.json") == 1
     assert "none.mrk.json" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------- devices
+
+
+def test_devices_are_listed_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices"]) == 0
+    assert "cpu   CPU, " in capsys.readouterr().out
+    assert main(["devices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"]["cpu"].startswith("CPU")
 
 
 # ------------------------------------------------------------------------------------- names
