@@ -148,6 +148,13 @@ def register_predict(subparsers: Subparsers) -> None:
         action="store_true",
         help="name results after the input files (which may hold patients' names)",
     )
+    add(
+        "--id",
+        action="append",
+        dest="ids",
+        metavar="ID",
+        help="what to call the results of a SCAN; give it once for each, in their order",
+    )
     add("--note", metavar="TEXT", help="a sentence about the scans that the reports will show")
     add(
         "--json-progress",
@@ -174,7 +181,9 @@ def run_predict(args: argparse.Namespace) -> int:
         args.parser.error(f"--out {args.out} is a file; name a folder")
     if args.end_with_input:
         _end_with_input()
-    jobs = plan_jobs(args.scans, keep_names=args.keep_names)
+    if args.ids is not None:
+        _check_ids(args)
+    jobs = plan_jobs(args.scans, args.keep_names, args.ids)
     if not args.json_progress:
         return _run_jobs(jobs, args, TerminalView(len(jobs)))
     output = sys.stdout
@@ -205,8 +214,26 @@ class Job:
     scan_id: str
 
 
-def plan_jobs(scans: Sequence[Path], keep_names: bool = False) -> list[Job]:
-    """Give every scan a neutral id by its place in the list, or on request one from its name."""
+def _check_ids(args: argparse.Namespace) -> None:
+    if len(args.ids) != len(args.scans):
+        args.parser.error("give --id once for each SCAN")
+    if len({name.casefold() for name in args.ids}) < len(args.ids):
+        args.parser.error("two scans cannot have the same --id")
+    for name in args.ids:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            args.parser.error(f"--id {name!r}: use letters, digits, - and _ only")
+
+
+def plan_jobs(
+    scans: Sequence[Path], keep_names: bool = False, ids: Sequence[str] | None = None
+) -> list[Job]:
+    """Give every scan a neutral id by its place in the list, or on request one from its name.
+
+    ids: what the scans are to be called instead, in their order.
+    """
+    if ids is not None:
+        pairs = zip(scans, ids, strict=True)
+        return [Job(number, len(scans), *pair) for number, pair in enumerate(pairs, start=1)]
     jobs: list[Job] = []
     taken: set[str] = set()
     for number, source in enumerate(scans, start=1):

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
 
 from ParanasalSSLLib.boxes import write_boxes
 from ParanasalSSLLib.crop import paste
+from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
@@ -336,6 +339,32 @@ def terminology_entry(side: Side) -> str:
             f"SCT^{SINUSES[side].snomed_code}^{SINUSES[side].snomed_side}",
         )
     )
+
+
+def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
+    """What `write_scan` has written of a scan, in the scan's own grid.
+
+    Returns:
+        residual: float32 (I, J, K), 0..1, and 0 outside the boxes.
+        labels: uint8 (I, J, K), 0 or `SEGMENT_LABELS`.
+
+    Raises:
+        UnreadableScan: a file is missing or damaged.
+    """
+    try:
+        image: Any = nib.load(files.residual_map)
+        residual = np.asarray(image.dataobj, np.float32)
+        segmentation = sitk.ReadImage(str(files.segmentation))
+        offset = segmentation.GetMetaData("Segmentation_ReferenceImageExtentOffset").split()
+        part = sitk.GetArrayViewFromImage(segmentation).transpose(2, 1, 0)
+        labels = np.zeros(residual.shape, np.uint8)
+        window = (slice(int(o), int(o) + n) for o, n in zip(offset, part.shape, strict=True))
+        labels[tuple(window)] = part
+    except (OSError, EOFError, zlib.error, ValueError, RuntimeError, ImageFileError) as error:
+        raise UnreadableScan(
+            f"The results in {files.folder} are missing or damaged. Score the scan again."
+        ) from error
+    return residual, labels
 
 
 # ------------------------------------------------------------------------------- report.json

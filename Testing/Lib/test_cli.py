@@ -307,6 +307,19 @@ def test_names_are_kept_on_request_as_valid_bids(name: str, expected: str) -> No
     assert plan_jobs([Path(name)], keep_names=True)[0].scan_id == expected
 
 
+def test_results_are_called_as_asked(run: Run, scan: Path, tmp_path: Path) -> None:
+    assert run(scan, scan, "--id", "sub-0007", "--id", "nose_2") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert names == ["nose_2", "sub-0007"]
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "A"], ["a", "../b"], ["a", ""]])
+def test_ids_that_make_no_folder_are_refused(run: Run, scan: Path, ids: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(scan, scan, *(part for name in ids for part in ("--id", name)))
+    assert stop.value.code == 2
+
+
 def test_equal_names_do_not_overwrite_each_other() -> None:
     names = ["a/head.nii", "b/Head.nii", "c/head.nii"]
     ids = [job.scan_id for job in plan_jobs([Path(name) for name in names], keep_names=True)]

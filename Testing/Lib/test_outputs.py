@@ -11,11 +11,13 @@ import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.boxes import read_boxes
+from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.outputs import (
     REPORT_SCHEMA,
     SEGMENT_LABELS,
     PastedRegion,
     ScanFiles,
+    read_maps,
     read_report,
     scan_report,
     write_residual_map,
@@ -93,6 +95,36 @@ def test_voxel_in_both_boxes_belongs_to_the_nearer_sinus(toolbox: Any) -> None:
     assert ((labels == SEGMENT_LABELS[Side.LEFT]) == (to_left < to_right))[clear].all()
     residual = region.residual[tuple(index.T)]
     np.testing.assert_allclose(residual[labels == SEGMENT_LABELS[Side.RIGHT]], 0.6, atol=1e-5)
+
+
+# ------------------------------------------------------------------------------- both maps back
+
+
+@pytest.mark.parametrize("axes", ORIENTATIONS)
+def test_maps_come_back_in_the_scans_grid(toolbox: Any, tmp_path: Path, axes: str) -> None:
+    result = toolbox.result(toolbox.head(axes, tilt=toolbox.turned(-15, 2)))
+    region = PastedRegion.of(result)
+    files = ScanFiles(tmp_path, "x")
+    write_residual_map(region, result.volume, files.residual_map)
+    write_segmentation(region, files.segmentation)
+    residual, labels = read_maps(files)
+    assert residual.shape == labels.shape == result.volume.shape
+    np.testing.assert_allclose(residual[region.window], region.residual, atol=1e-4)
+    np.testing.assert_array_equal(labels[region.window], region.labels)
+    assert labels.sum() == region.labels.sum()
+
+
+def test_missing_or_cut_off_maps_are_said_in_words(toolbox: Any, tmp_path: Path) -> None:
+    result = toolbox.result(toolbox.head())
+    region = PastedRegion.of(result)
+    files = ScanFiles(tmp_path, "x")
+    write_residual_map(region, result.volume, files.residual_map)
+    with pytest.raises(UnreadableScan, match="Score the scan again"):
+        read_maps(files)
+    write_segmentation(region, files.segmentation)
+    files.residual_map.write_bytes(files.residual_map.read_bytes()[:500])
+    with pytest.raises(UnreadableScan, match="Score the scan again"):
+        read_maps(files)
 
 
 # ------------------------------------------------------------------------------ segmentation
