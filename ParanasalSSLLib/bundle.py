@@ -232,11 +232,21 @@ def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
 
 def read_card(folder: str | Path) -> BundleCard:
     """The card of a bundle, without its weights. Raises `BadBundle`."""
-    path = Path(folder) / CARD
+    content = _read_content(Path(folder))
+    try:
+        return _card_from(content)
+    except (TypeError, ValueError, KeyError) as error:
+        path = Path(folder) / CARD
+        raise BadBundle(f"{path} is damaged ({error}). {GET_ANOTHER}") from error
+
+
+def _read_content(folder: Path) -> dict[str, Any]:
+    """`bundle.json` of this version, without the version."""
+    path = folder / CARD
     if not path.is_file():
         raise BadBundle(f"{folder} is no model bundle ({CARD} is missing). Check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format_version")
     except (ValueError, KeyError, AttributeError) as error:
         raise BadBundle(f"{path} is damaged. {GET_ANOTHER}") from error
@@ -245,10 +255,39 @@ def read_card(folder: str | Path) -> BundleCard:
             f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Update the "
             "program, or get a bundle of this version."
         )
+    return content
+
+
+@dataclass(frozen=True)
+class BundleSummary:
+    """What people want to know of a bundle before they use it. model_card: Markdown."""
+
+    name: str
+    version: str
+    simulated: bool
+    intended_use: str
+    licence: str
+    model_card: str
+
+
+def describe_bundle(folder: str | Path) -> BundleSummary:
+    """Check a bundle's weights against their SHA-256, and say what it is; loads no torch.
+
+    Raises:
+        BadBundle: missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    content = _read_content(folder)
+    _check_weights(folder, str(content.get("weights_sha256")))
+    model_card = folder / MODEL_CARD
     try:
-        return _card_from(content)
-    except (TypeError, ValueError, KeyError) as error:
-        raise BadBundle(f"{path} is damaged ({error}). {GET_ANOTHER}") from error
+        facts = {
+            name: str(content[name]) for name in ("name", "version", "intended_use", "licence")
+        }
+        text = model_card.read_text(encoding="utf-8") if model_card.is_file() else ""
+        return BundleSummary(**facts, simulated=bool(content["simulated"]), model_card=text)
+    except (KeyError, ValueError, OSError) as error:
+        raise BadBundle(f"{folder / CARD} is damaged ({error}). {GET_ANOTHER}") from error
 
 
 def _card_from(content: dict[str, Any]) -> BundleCard:
@@ -272,17 +311,22 @@ def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
-    if not path.is_file():
-        raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
-    if sha256(path) != card.weights_sha256:
-        raise BadBundle(
-            f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
-            f"{GET_ANOTHER}"
-        )
+    _check_weights(folder, card.weights_sha256)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
+
+
+def _check_weights(folder: Path, expected: str) -> None:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
+    if sha256(path) != expected:
+        raise BadBundle(
+            f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
+            f"{GET_ANOTHER}"
+        )
 
 
 def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:

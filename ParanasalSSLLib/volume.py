@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.scan_checks import checked_grid, refuse_modality, refuse_shape, refuse_values
 
 if TYPE_CHECKING:
@@ -119,6 +120,18 @@ def read_volume(path: str | Path) -> Volume:
 
         return read_dicom_folder(path)
     return _read_file(path)
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a scan as NIfTI (`.nii`, `.nii.gz`), float32 in RAS mm, whole or not at all."""
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asfortranarray(volume.data), volume.affine)
+    image.set_qform(volume.affine, code=1)
+    image.set_sform(volume.affine, code=1)
+    image.header.set_xyzt_units("mm", "sec")
+    with write_whole(path) as temporary:
+        nib.save(image, temporary)
 
 
 def _read_file(path: Path) -> Volume:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ParanasalSSLLib.bundle import (
     WEIGHTS,
     Bundle,
     BundleCard,
+    describe_bundle,
     load_bundle,
     read_card,
     save_bundle,
@@ -219,3 +222,38 @@ def test_shipped_bundle_loads_is_small_and_says_that_it_is_simulated() -> None:
     assert "simulated" in text
     assert "no diagnosis" in text
     assert bundle.card.weights_sha256 in text
+
+
+# ---------------------------------------------------------------- what it is, before it is used
+
+
+def test_a_bundle_is_described_and_checked_without_loading_it(tmp_path: Path) -> None:
+    folder = save_bundle(make_bundle(), tmp_path / "tiny", "# The card")
+    summary = describe_bundle(folder)
+    assert (summary.name, summary.version, summary.simulated) == ("tiny", "1", True)
+    assert (summary.licence, summary.model_card) == ("Apache-2.0", "# The card")
+    weights = folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadBundle, match="SHA-256"):
+        describe_bundle(folder)
+    with pytest.raises(BadBundle, match="no model bundle"):
+        describe_bundle(tmp_path / "nothing")
+
+
+def test_describing_a_bundle_loads_no_torch() -> None:
+    code = (
+        "import sys; from ParanasalSSLLib.bundle import describe_bundle, shipped_bundle_path; "
+        "describe_bundle(shipped_bundle_path()); print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
+def test_a_bundle_moves_to_another_device_and_stays_where_it_is() -> None:
+    bundle = make_bundle()
+    assert bundle.on("cpu") is bundle
+    moved = bundle.on("meta")
+    assert {p.device.type for p in moved.classifier.parameters()} == {"meta"}
+    assert {p.device.type for p in bundle.classifier.parameters()} == {"cpu"}

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.errors import ParanasalError, UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.volume import Provenance, Volume, read_volume
+from ParanasalSSLLib.volume import Provenance, Volume, read_volume, write_volume
 
 SHAPE = (22, 20, 12)
 SPACING = np.array([4.0, 5.0, 8.0])
@@ -100,6 +100,15 @@ def test_simpleitk_round_trip_keeps_everything(geometry: str) -> None:
     back = Volume.from_sitk(volume.to_sitk())
     np.testing.assert_array_equal(back.data, volume.data)
     np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize("geometry", AFFINES)
+def test_what_is_written_is_read_back_in_the_same_grid(tmp_path: Path, geometry: str) -> None:
+    volume = Volume(noise(), AFFINES[geometry])
+    write_volume(volume, tmp_path / "scan.nii")
+    back = read_volume(tmp_path / "scan.nii")
+    np.testing.assert_array_equal(back.data, volume.data)
+    np.testing.assert_allclose(back.affine, volume.affine, atol=1e-4)
 
 
 def test_centre_is_the_middle_of_the_image() -> None:
