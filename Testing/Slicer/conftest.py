@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,11 @@ import pytest
 HERE = Path(__file__).resolve().parent
 MODULE = HERE.parents[1] / "ParanasalSSL" / "ParanasalSSL.py"
 WHY_SKIPPED = "needs Slicer's libraries: pip install slicer-core (the extra `test` has it)"
+WHY_NO_QT = (
+    "Qt does not start; it needs PySide6-Essentials (the extra `test` has it), and of Debian libegl1 "
+    "libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0: "
+)
+START_QT = "from PySide6.QtWidgets import QApplication; QApplication([])"
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +28,27 @@ def installed() -> ModuleType:
     """`slicer` with stand-ins for the application."""
     pytest.importorskip("vtk", reason=WHY_SKIPPED)
     pytest.importorskip("slicer", reason=WHY_SKIPPED)
+    skip_without_qt()
     if str(HERE) not in sys.path:
         sys.path.insert(0, str(HERE))
     import headless
 
     return headless.install()
+
+
+def skip_without_qt() -> None:
+    """Tried in a process of its own: where a system library is missing, Qt may end its process."""
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    started = subprocess.run(
+        [sys.executable, "-c", START_QT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if started.returncode != 0:
+        lines = started.stderr.strip().splitlines() or [f"exit code {started.returncode}"]
+        pytest.skip(WHY_NO_QT + lines[-1])
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +60,22 @@ def module(installed: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
-def slicer(installed: ModuleType, module: ModuleType) -> Iterator[ModuleType]:
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """Errors in slots and observers, of which Qt and VTK only tell `sys.excepthook`.
+
+    A test fails with those that it does not take out of the list.
+    """
+    found: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: found.append(error))
+    yield found
+    for error in found:
+        raise error
+
+
+@pytest.fixture
+def slicer(
+    installed: ModuleType, module: ModuleType, faults: list[BaseException]
+) -> Iterator[ModuleType]:
     """`slicer` with an empty scene."""
     installed.mrmlScene.Clear()
     yield installed
@@ -69,6 +107,27 @@ def makeLogic(module: ModuleType) -> Callable[[Any], Any]:
 @pytest.fixture
 def logic(makeLogic: Callable[[Any], Any], standIn: Any) -> Any:
     return makeLogic(standIn)
+
+
+@pytest.fixture
+def openPanel(
+    slicer: Any, module: ModuleType, makeLogic: Callable[[Any], Any]
+) -> Iterator[Callable[[Any], Any]]:
+    """Opens the panel on a given computation, as Slicer does when a user enters the module."""
+    import headless
+
+    opened = []
+
+    def open_panel(computation: Any) -> Any:
+        panel = headless.open_module(module)
+        panel.logic = makeLogic(computation)
+        opened.append(panel)
+        return panel
+
+    yield open_panel
+    for panel in opened:
+        panel.cleanup()
+        assert headless.unknown_attributes(panel.ui) == []
 
 
 @pytest.fixture

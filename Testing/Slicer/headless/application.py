@@ -5,22 +5,23 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
-from headless import panel, scripting
+from PySide6.QtCore import QSettings, Signal
+from PySide6.QtWidgets import QApplication
+
+from headless import pythonqt
 
 SLICE_VIEWS = ("Red", "Green", "Yellow")
 
 
 def install() -> ModuleType:
     """Make `import slicer`, `import qt` and `import ctk` work for module code; return slicer."""
-    sys.modules["qt"] = panel.make_qt()
-    sys.modules["ctk"] = panel.make_ctk()
     import slicer
 
+    sys.modules["qt"] = pythonqt.make_qt()
     core = Core(slicer)
     slicer.app = Application(core)
     slicer.mrmlScene = core.scene
@@ -30,13 +31,24 @@ def install() -> ModuleType:
         setattr(slicer, name, module)
     for name, logic in core.logics.items():
         setattr(slicer.modules, name.lower(), SimpleNamespace(logic=lambda logic=logic: logic))
-    scripting.install(slicer)
+    _install_written_for_pythonqt(slicer)
     import slicer.util
 
-    slicer.util.loadUI = panel.load_ui
-    slicer.util.childWidgetVariables = panel.child_widget_variables
-    slicer.qMRMLWidget = panel.Widget
     return slicer
+
+
+def _install_written_for_pythonqt(slicer: ModuleType) -> None:
+    """What itself imports `qt` and `ctk`."""
+    from headless import ctk_widgets
+
+    sys.modules["ctk"] = ctk_widgets.make_ctk()
+    from headless import mrml_widgets
+
+    mrml_widgets.install()
+    pythonqt.QUiLoader.register((*ctk_widgets.WIDGETS, *mrml_widgets.WIDGETS))
+    from headless import scripting
+
+    scripting.install(slicer)
 
 
 def load_module(path: Path) -> ModuleType:
@@ -56,6 +68,19 @@ def load_module(path: Path) -> ModuleType:
     parent.instance = getattr(module, path.stem)(parent)
     setattr(slicer.modules, path.stem.lower(), parent)
     return module
+
+
+def open_module(module: ModuleType) -> Any:
+    """The module's panel, made and shown as when a user goes to the module; `cleanup()` ends it."""
+    import slicer
+
+    parent = slicer.qSlicerScriptedLoadableModuleWidget()
+    widget = getattr(module, f"{module.__name__}Widget")(parent)
+    widget.setup()
+    parent.show()
+    parent.isEntered = True
+    widget.enter()
+    return widget
 
 
 class Core:
@@ -154,16 +179,19 @@ class FileAccess:
         return node.GetClassName()
 
 
-class Application:
+class Application(QApplication):
     """`slicer.app`, in testing mode, so that `slicer.util`'s message boxes only write a log."""
 
-    applicationName = "Slicer"
     majorVersion, minorVersion = 5, 13
+    startupCompleted = Signal()
 
     def __init__(self, core: Core) -> None:
+        super().__init__(["Slicer"])
+        self.setApplicationName("Slicer")
+        self.setOrganizationName("NA-MIC")
+        pythonqt.prepare(self)
         self._core = core
         self._file_access = FileAccess(core)
-        self._slots: dict[str, list[Callable[..., None]]] = {}
         self.temporaryPath = tempfile.mkdtemp()
 
     def mrmlScene(self) -> Any:
@@ -177,34 +205,19 @@ class Application:
 
     ioManager = coreIOManager
 
-    def connect(self, signal: str, slot: Callable[..., None]) -> None:
-        self._slots.setdefault(signal, []).append(slot)
-
-    def disconnect(self, signal: str, slot: Callable[..., None]) -> None:
-        self._slots[signal].remove(slot)
-
     def moduleManager(self) -> Application:
         return self
 
     def layoutManager(self) -> None:
         return None
 
-    def userSettings(self) -> dict[str, Any]:
-        return {}
+    def userSettings(self) -> QSettings:
+        return QSettings()
 
     settings = userSettings
 
     def testingEnabled(self) -> bool:
         return True
-
-    def processEvents(self, flags: Any = None) -> None:
-        pass
-
-    def setOverrideCursor(self, cursor: Any) -> None:
-        pass
-
-    def restoreOverrideCursor(self) -> None:
-        pass
 
     def pauseRender(self) -> None:
         pass

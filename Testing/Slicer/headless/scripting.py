@@ -1,21 +1,18 @@
 """Stand-ins for the Python packages of the application: base classes of scripted modules,
-`slicer.i18n`, `slicer.packaging`, `slicer.parameterNodeWrapper`.
+`slicer.i18n`, `slicer.packaging`, and `slicer.parameterNodeWrapper` (`parameters.py`).
 
-They keep the names and the behaviour that module code relies on, in the fewest lines; parameter
-nodes store as Slicer's do (parameters and node references of a vtkMRMLScriptedModuleNode).
+They keep the names and the behaviour that module code relies on, in the fewest lines.
 """
 
 from __future__ import annotations
 
 import sys
-import typing
 import unittest
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import vtk
+from headless import parameters
 
 
 def install(slicer: ModuleType) -> None:
@@ -35,8 +32,8 @@ def install(slicer: ModuleType) -> None:
     _register(
         slicer,
         "parameterNodeWrapper",
-        parameterNodeWrapper=parameterNodeWrapper,
-        WithinRange=WithinRange,
+        parameterNodeWrapper=parameters.parameterNodeWrapper,
+        **{kind.__name__: kind for kind in parameters.EXPORTED},
     )
 
 
@@ -113,92 +110,3 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 def load_requirements(path: str) -> list[str]:
     lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith(("#", "-"))]
-
-
-# -------------------------------------------------------------------- slicer.parameterNodeWrapper
-
-
-@dataclass(frozen=True)
-class WithinRange:
-    minimum: float
-    maximum: float
-
-
-def parameterNodeWrapper(wrapped: type) -> type:
-    """Turn annotated members into properties that live in the parameter node."""
-    import slicer
-
-    for name, hint in typing.get_type_hints(wrapped, include_extras=True).items():
-        kind, *annotations = typing.get_args(hint) or (hint,)
-        limits = next((a for a in annotations if isinstance(a, WithinRange)), None)
-        is_node = issubclass(kind, slicer.vtkMRMLNode)
-        default = getattr(wrapped, name, None if is_node else kind())
-        make = _node_property if is_node else _value_property
-        setattr(wrapped, name, make(name, kind, default, limits))
-    wrapped.__init__ = _initialise  # type: ignore[misc]
-    for method in (connectGui, disconnectGui, AddObserver, RemoveObserver):
-        setattr(wrapped, method.__name__, method)
-    return wrapped
-
-
-def _node_property(name: str, kind: type, default: Any, limits: WithinRange | None) -> property:
-    def read(self: Any) -> Any:
-        return self.parameterNode.GetNodeReference(name)
-
-    def write(self: Any, value: Any) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise TypeError(f"{name} takes a {kind.__name__}")
-        self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
-
-    return property(read, write)
-
-
-def _value_property(name: str, kind: type, default: Any, limits: WithinRange | None) -> property:
-    def read(self: Any) -> Any:
-        text = self.parameterNode.GetParameter(name)
-        return kind(text) if text else default
-
-    def write(self: Any, value: Any) -> None:
-        if not isinstance(value, (int, kind) if kind is float else kind):
-            raise TypeError(f"{name} takes a {kind.__name__}")
-        if limits and not limits.minimum <= value <= limits.maximum:
-            raise ValueError(f"{name} is outside {limits}")
-        self.parameterNode.SetParameter(name, str(value))
-
-    return property(read, write)
-
-
-def _initialise(self: Any, parameterNode: Any) -> None:
-    self.parameterNode = parameterNode
-    self._connected = {}
-
-
-def connectGui(self: Any, gui: Any) -> int:
-    """Keep each widget with a `SlicerParameterName` and its parameter the same, both ways."""
-    names = {w.property("SlicerParameterName"): w for w in vars(gui).values()}
-    widgets = {name: widget for name, widget in names.items() if name}
-
-    def to_gui(*_: Any) -> None:
-        for name, widget in widgets.items():
-            widget.show_parameter(getattr(self, name))
-
-    to_gui()
-    for name, widget in widgets.items():
-        widget.on_parameter_change(lambda value, name=name: setattr(self, name, value))
-    tag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, to_gui)
-    self._connected[tag] = list(widgets.values())
-    return tag
-
-
-def disconnectGui(self: Any, tag: int) -> None:
-    self.RemoveObserver(tag)
-    for widget in self._connected.pop(tag):
-        widget.on_parameter_change(None)
-
-
-def AddObserver(self: Any, event: Any, callback: Any, priority: float = 0.0) -> int:
-    return self.parameterNode.AddObserver(event, callback, priority)
-
-
-def RemoveObserver(self: Any, tag: int) -> None:
-    self.parameterNode.RemoveObserver(tag)
