@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
@@ -54,11 +55,19 @@ def _without_filter(ask: Callable[..., Any]) -> Callable[..., Any]:
 def prepare(application: QtWidgets.QApplication) -> None:
     """The same look on every machine, and settings that leave the user's own alone."""
     application.setStyle("Fusion")
+    _keep_matplotlib_off_qt()
     number = QtGui.QFontDatabase.addApplicationFont(str(_font()))
     application.setFont(QtGui.QFont(QtGui.QFontDatabase.applicationFontFamilies(number)[0], 9))
     ini = QtCore.QSettings.IniFormat
     QtCore.QSettings.setDefaultFormat(ini)
     QtCore.QSettings.setPath(ini, QtCore.QSettings.UserScope, tempfile.mkdtemp())
+
+
+def _keep_matplotlib_off_qt() -> None:
+    """It would draw in any Qt application that it finds, and does not know PythonQt's habits."""
+    os.environ["MPLBACKEND"] = "Agg"
+    if "matplotlib" in sys.modules:
+        sys.modules["matplotlib"].use("Agg")
 
 
 def _font() -> Path:
