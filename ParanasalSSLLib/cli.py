@@ -30,7 +30,9 @@ from ParanasalSSLLib.progress import JsonLines, Progress, ProgressBar
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
     from ParanasalSSLLib.bundle import Bundle
+    from ParanasalSSLLib.dicom import SourceSeries
     from ParanasalSSLLib.outputs import ScanFiles
+    from ParanasalSSLLib.predict import FoundSinuses
     from ParanasalSSLLib.quality import Quality
     from ParanasalSSLLib.sinuses import Side
 
@@ -157,6 +159,15 @@ def register_predict(subparsers: Subparsers) -> None:
     )
     add("--note", metavar="TEXT", help="a sentence about the scans that the reports will show")
     add(
+        "--dicom-out",
+        action="store_true",
+        help=(
+            "for scans that are DICOM series also write a DICOM segmentation and a DICOM "
+            "structured report; unlike all other results they carry the patient's and the study's "
+            "identity (needs highdicom)"
+        ),
+    )
+    add(
         "--json-progress",
         action="store_true",
         help="print one JSON object per line on standard output and nothing else",
@@ -185,7 +196,7 @@ def run_predict(args: argparse.Namespace) -> int:
         _check_ids(args)
     jobs = plan_jobs(args.scans, args.keep_names, args.ids)
     if not args.json_progress:
-        return _run_jobs(jobs, args, TerminalView(len(jobs)))
+        return _run_jobs(jobs, args, TerminalView(len(jobs), args.dicom_out))
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # whatever else is printed must not break the JSON lines
         return _run_jobs(jobs, args, JsonView(output))
@@ -288,6 +299,15 @@ class FinishedScan:
     replaced: bool
     seconds: float
 
+    @property
+    def lacking_dicom(self) -> str | None:
+        """Why a DICOM file that was asked for is not there."""
+        if "dicom_sr" not in self.report["files"]:
+            return "no DICOM files, because this scan is no DICOM series."
+        if "dicom_seg" not in self.report["files"]:
+            return "no DICOM segmentation, because no voxel is marked; the DICOM report is there."
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class FailedScan:
@@ -305,6 +325,8 @@ def _run_jobs(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
     failed: list[FailedScan] = []
     try:
         given = _read_boxes(args.boxes)
+        if args.dicom_out:
+            _require_dicom()
         for job in jobs:
             view.begin(job)
             outcome = _run_job(job, args, given, loader, view)
@@ -336,9 +358,13 @@ def _run_job(
     existed = (args.out / job.scan_id).exists()
     try:
         found = find_sinuses(job.source, given.boxes, view.progress, given.placed)
+        # Before scoring: a series that no DICOM file can refer to is refused early.
+        series = _source_series(job.source, found) if args.dicom_out else None
         bundle = loader.bundle()
         result = score_sinuses(found, bundle, view.progress)
-        files = write_scan(result, bundle.card, args.out, job.scan_id, view.progress, args.note)
+        files = write_scan(
+            result, bundle.card, args.out, job.scan_id, view.progress, args.note, series
+        )
         return FinishedScan(
             job, files, read_report(files.report_json), existed, time.perf_counter() - started
         )
@@ -434,6 +460,24 @@ def _read_boxes(paths: list[Path] | None) -> Given:
         raise _CallFailedError(error) from error
 
 
+def _require_dicom() -> None:
+    from ParanasalSSLLib.dicom_objects import require_highdicom
+
+    try:
+        require_highdicom()
+    except ParanasalError as error:
+        raise _CallFailedError(error) from error
+
+
+def _source_series(source: Path, found: FoundSinuses) -> SourceSeries | None:
+    """What the DICOM files of a scan refer to; None for a scan that is no DICOM series."""
+    if found.volume.provenance.format != "DICOM":
+        return None
+    from ParanasalSSLLib.dicom import read_source_series
+
+    return read_source_series(source)
+
+
 # ----------------------------------------------------------------------------------- devices
 
 
@@ -517,6 +561,7 @@ class TerminalView:
     """A bar while it runs, then a table per scan and a summary."""
 
     scans: int
+    dicom_wanted: bool = False
     _bar: ProgressBar = field(init=False)
 
     def __post_init__(self) -> None:
@@ -545,6 +590,9 @@ class TerminalView:
     def summary(self, out: Path, finished: list[FinishedScan], failed: list[FailedScan]) -> None:
         self._bar.close()
         print(f"\n{len(finished)} of {self.scans} {_plural(self.scans, 'scan')} scored.")
+        for done in finished if self.dicom_wanted else []:
+            if done.lacking_dicom:
+                print(f"{done.job.scan_id}: {done.lacking_dicom}")
         if finished:
             _print_how_to_open(finished[-1])
         if failed:

@@ -4,15 +4,22 @@ Slices are grouped by SeriesInstanceUID, ordered by their position along the sli
 refused when they are doubled, unevenly spaced or of different orientation: a volume with a wrong
 gap would put the sinuses in the wrong place without a warning. Single missing slices are filled
 from both neighbours and counted in the provenance.
+
+A `Volume` knows nothing of the patient. What has to refer to the files that it came from reads
+their headers again, as `SourceSeries`.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +79,9 @@ _PIXEL_TAGS = [
     "PixelData",
 ]
 _PIXEL_DATA = 0x7FE0_0010
+# What identifies an image and its place in the world for anything that refers to it.
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+_SHARED_IDENTITY = ("StudyInstanceUID", "FrameOfReferenceUID")  # the same in a whole series
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +135,25 @@ class Stack:
         return columns, rows, int(self.places[-1]) + 1
 
 
+@dataclass(frozen=True, eq=False)
+class SourceSeries:
+    """The headers of the files that a volume came from. They hold the patient's identity.
+
+    Attributes:
+        headers: pydicom datasets without pixels, along the slice normal; texts are decoded.
+        places: (len(headers),) place of each along the grid's last axis; a missing slice's is
+            left out.
+        shape: columns, rows, places.
+        affine: (4, 4) column, row, place -> RAS mm, the same as the affine of the volume that
+            `read_volume` makes of the series.
+    """
+
+    headers: list[Dataset]
+    places: np.ndarray
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
 def read_zip(path: Path) -> Volume:
     """Read the one scan in a zip archive: a DICOM series, or one NIfTI, NRRD or MetaImage file.
 
@@ -132,13 +161,20 @@ def read_zip(path: Path) -> Volume:
         UnreadableScan: a damaged archive, or no scan in it.
         UnsupportedScan: too large an archive, or several files.
     """
+    with _unpacked(path) as folder:
+        return _read_unpacked(folder, path)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """A temporary folder with the files of an archive."""
     try:
         with (
             zipfile.ZipFile(path) as archive,
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         ):
             _unpack(archive, Path(folder), path)
-            return _read_unpacked(Path(folder), path)
+            yield Path(folder)
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
         *(RuntimeError, NotImplementedError),  # a password, a compression that Python lacks
@@ -171,7 +207,7 @@ def _read_unpacked(folder: Path, archive: Path) -> Volume:
     images = sorted(p for p in folder.iterdir() if p.suffix)
     if not images:
         return _read_as(archive, folder)
-    if len(images) > 1 or _headers(folder, archive):
+    if len(images) > 1 or _headers(_files(folder), archive):
         raise UnsupportedScan(
             f"{archive} holds {len(images)} image file(s)"
             f"{' beside other scans' if len(images) == 1 else ''}, and it is not clear which is "
@@ -204,27 +240,111 @@ def read_dicom_folder(folder: Path) -> Volume:
         SeveralSeries: more than one series that could be the scan.
         UnsupportedScan: CT, colour, multi-frame, missing or unevenly spaced slices.
     """
-    headers = _headers(folder, folder)
+    headers = _headers(_files(folder), folder)
     if not headers:
         images = any(p.name.lower().endswith(_IMAGE_SUFFIXES) for p in folder.iterdir())
         advice = "one of the image files in it" if images else "the folder of one series"
         raise UnreadableScan(f"{folder} holds no DICOM image. Give {advice}.")
+    stack = _stack_of_series(headers, folder)
+    missing = stack.shape[2] - len(stack.headers)
+    # Before loading: what cannot be a head costs no time.
+    affine = checked_grid(stack.shape, stack.affine, folder)
+    kind = Provenance("DICOM", stack.headers[0].modality, interpolated_slices=missing)
+    return checked_volume(_voxels(stack, folder), affine, kind, folder)
+
+
+def read_source_series(source: str | Path | Sequence[Path]) -> SourceSeries:
+    """Read the headers of the series that `read_volume` reads from the same place.
+
+    Args:
+        source: the folder or zip of one series, or its files.
+
+    Raises:
+        UnreadableScan: no DICOM image there, or a damaged one.
+        UnsupportedScan: no series that is read here (see `read_dicom_folder`), or images that do
+            not say to which study and frame of reference they belong.
+    """
+    if not isinstance(source, str | Path):
+        return _source_series(source, Path(source[0]).parent if source else Path("the series"))
+    path = Path(source)
+    if path.is_dir():
+        return _source_series(_files(path), path)
+    if not zipfile.is_zipfile(path):
+        raise UnreadableScan(f"{path} is no DICOM series. Give the folder or zip of one series.")
+    with _unpacked(path) as folder:
+        return _source_series(_files(folder), path)
+
+
+@contextmanager
+def nothing_said() -> Iterator[None]:
+    """Keep pydicom and highdicom from printing: their warnings show values, a patient's name too."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
+    import pydicom
+
+    found = _headers(files, named)
+    if not found:
+        raise UnreadableScan(f"{named} holds no DICOM image. Give the folder of one series.")
+    stack = _stack_of_series(found, named)
+    affine = checked_grid(stack.shape, stack.affine, named)
+    headers: list[Dataset] = []
+    with nothing_said():
+        for header in stack.headers:
+            try:
+                data = pydicom.dcmread(header.path, stop_before_pixels=True)
+                data.remove_private_tags()
+                data.decode()
+            except Exception as error:  # pydicom lets almost anything out of a damaged file
+                raise UnreadableScan(
+                    f"{named} holds a DICOM image whose header is damaged ({type(error).__name__}). "
+                    "Export the series again, or do without DICOM output."
+                ) from error
+            headers.append(data)
+        _refuse_without_identity(headers, named)
+    return SourceSeries(headers, stack.places, stack.shape, affine)
+
+
+def _refuse_without_identity(headers: list[Dataset], named: Path) -> None:
+    missing = [tag for tag in _IDENTITY if not all(header.get(tag) for header in headers)]
+    if missing:
+        raise UnsupportedScan(
+            f"{named} has slices without {' and '.join(missing)}, so no DICOM file can refer to "
+            "them. Export the series again, or do without DICOM output."
+        )
+    for tag in _SHARED_IDENTITY:
+        if len({header[tag].value for header in headers}) > 1:
+            raise UnsupportedScan(
+                f"{named} has slices that differ in {tag}, so no DICOM file can refer to them as "
+                "one series. Export the series again, or do without DICOM output."
+            )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _stack_of_series(headers: list[SliceHeader], folder: Path) -> Stack:
+    """The slices of the one grey MR series among the headers, in their order."""
     series = _the_series(headers, folder)
     refuse_modality(series[0].modality, folder)
     if not all(header.grey for header in series):
         raise UnsupportedScan(f"{folder} holds colour pictures. Give the grey MR series.")
-    stack = _stacked(series, folder)
-    missing = stack.shape[2] - len(stack.headers)
-    # Before loading: what cannot be a head costs no time.
-    affine = checked_grid(stack.shape, stack.affine, folder)
-    kind = Provenance("DICOM", series[0].modality, interpolated_slices=missing)
-    return checked_volume(_voxels(stack, folder), affine, kind, folder)
+    return _stacked(series, folder)
 
 
-def _headers(folder: Path, named: Path) -> list[SliceHeader]:
-    """Headers of all DICOM images in a folder, each instance once."""
+def _headers(files: Iterable[Path], named: Path) -> list[SliceHeader]:
+    """Headers of all DICOM images among the files, each instance once."""
     headers: dict[str, SliceHeader] = {}
-    files = (p for p in folder.rglob("*") if p.is_file())
     for count, path in enumerate(files, 1):
         if count > MOST_FILES:
             raise UnsupportedScan(

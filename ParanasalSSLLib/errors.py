@@ -43,6 +43,10 @@ class DeviceUnavailable(ParanasalError):
     """The asked-for compute device is not present."""
 
 
+class MissingPackage(ParanasalError):
+    """An optional package that is needed for what was asked is not installed."""
+
+
 class BadStore(ParanasalError):
     """A crop store is missing, damaged, incomplete or of another version."""
 

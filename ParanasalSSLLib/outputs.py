@@ -7,8 +7,14 @@
     OUT/sub-0001/sub-0001_report.json                   all numbers (data/report.schema.json)
     OUT/sub-0001/sub-0001_report.html                   pictures and words, one file
 
-No file holds a path, a file name or any other identity of the input; a scan is known by its
-neutral id alone. (Pictures and boxes do show the head itself.)
+and, where it is asked for and the scan is a DICOM series,
+
+    OUT/sub-0001/sub-0001_desc-residual_seg.dcm         DICOM segmentation
+    OUT/sub-0001/sub-0001_desc-scores_sr.dcm            DICOM structured report
+
+No file but these two holds a path, a file name or any other identity of the input; a scan is known
+by its neutral id alone. (Pictures and boxes do show the head itself.) The DICOM files belong to the
+patient and study of their source, as DICOM demands.
 
 Where the two boxes overlap, near the midline, a voxel belongs to the sinus whose box centre is
 nearer: so one layer holds both sinuses, in the map and in the segmentation.
@@ -21,7 +27,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -39,11 +45,18 @@ from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
-from ParanasalSSLLib.sinuses import MAXILLARY_SINUS_SNOMED, SINUSES, Side
+from ParanasalSSLLib.sinuses import (
+    MAXILLARY_SINUS_SNOMED,
+    RESIDUAL_CATEGORY,
+    RESIDUAL_TYPE,
+    SINUSES,
+    Side,
+)
 from ParanasalSSLLib.volume import Volume
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.bundle import BundleCard
+    from ParanasalSSLLib.dicom import SourceSeries
 
 RESEARCH_USE = (
     "Research use only. This is no medical device and gives no diagnosis; every finding needs a "
@@ -87,6 +100,14 @@ class ScanFiles:
     def report_html(self) -> Path:
         return self._named("report.html")
 
+    @property
+    def dicom_segmentation(self) -> Path:
+        return self._named("desc-residual_seg.dcm")
+
+    @property
+    def dicom_report(self) -> Path:
+        return self._named("desc-scores_sr.dcm")
+
     def _named(self, rest: str) -> Path:
         return self.folder / f"{self.scan_id}_{rest}"
 
@@ -109,10 +130,12 @@ def write_scan(
     scan_id: str,
     progress: ProgressSink = no_progress,
     note: str | None = None,
+    series: SourceSeries | None = None,
 ) -> ScanFiles:
     """Write all files of one scan to `out`/`scan_id`, replacing an older result as a whole.
 
     note: a sentence about the scan for the reports ("Simulated head, no patient.").
+    series: what the scan was read from, where DICOM files are wanted too (`dicom_objects.py`).
     """
     from ParanasalSSLLib.report import write_html_report
 
@@ -125,11 +148,20 @@ def write_scan(
         write_residual_map(region, result.volume, files.residual_map)
         write_segmentation(region, files.segmentation)
         write_boxes({side: sinus.box for side, sinus in result.sinuses.items()}, files.boxes)
-        report = scan_report(result, card, scan_id, note)
+        dicom = [] if series is None else _write_dicom(result, card, series, files)
+        report = scan_report(result, card, scan_id, note, dicom)
         write_json(report, files.report_json)
         write_html_report(result, report, files.report_html)
     progress(Progress.at(Stage.DONE))
     return ScanFiles(out / scan_id, scan_id)
+
+
+def _write_dicom(
+    result: ScanResult, card: BundleCard, series: SourceSeries, files: ScanFiles
+) -> list[Path]:
+    from ParanasalSSLLib.dicom_objects import write_dicom
+
+    return write_dicom(result, card, series, files)
 
 
 @contextmanager
@@ -331,14 +363,18 @@ def terminology_entry(side: Side) -> str:
     return "~".join(
         (
             "Segmentation category and type - 3D Slicer General Anatomy list",
-            "SCT^49755003^Morphologically Altered Structure",
-            "SCT^52988006^Lesion",
+            _sct(*RESIDUAL_CATEGORY),
+            _sct(*RESIDUAL_TYPE),
             "^^",
             "Anatomic codes - DICOM master list",
-            f"SCT^{MAXILLARY_SINUS_SNOMED}^Maxillary sinus",
-            f"SCT^{SINUSES[side].snomed_code}^{SINUSES[side].snomed_side}",
+            _sct(*MAXILLARY_SINUS_SNOMED),
+            _sct(SINUSES[side].snomed_code, SINUSES[side].snomed_side),
         )
     )
+
+
+def _sct(value: str, meaning: str) -> str:
+    return f"SCT^{value}^{meaning}"
 
 
 def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
@@ -371,10 +407,19 @@ def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scan_report(
-    result: ScanResult, card: BundleCard, scan_id: str, note: str | None = None
+    result: ScanResult,
+    card: BundleCard,
+    scan_id: str,
+    note: str | None = None,
+    dicom: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """The content of `report.json`; described field by field in data/report.schema.json."""
+    """The content of `report.json`; described field by field in data/report.schema.json.
+
+    dicom: the DICOM files that were written.
+    """
     files = ScanFiles(Path(), scan_id)
+    names = {path.name for path in dicom}
+    optional = {"dicom_seg": files.dicom_segmentation.name, "dicom_sr": files.dicom_report.name}
     return {
         "format": REPORT_FORMAT,
         "format_version": REPORT_VERSION,
@@ -398,6 +443,7 @@ def scan_report(
             "segmentation": files.segmentation.name,
             "boxes": files.boxes.name,
             "html": files.report_html.name,
+            **{key: name for key, name in optional.items() if name in names},
         },
     }
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Side(StrEnum):
@@ -13,6 +14,13 @@ class Side(StrEnum):
 
     LEFT = "left"
     RIGHT = "right"
+
+
+class SnomedCode(NamedTuple):
+    """A concept of SNOMED CT."""
+
+    value: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class SinusFacts:
     residual_color: tuple[float, float, float]
 
 
-def _load() -> tuple[dict[Side, SinusFacts], str]:
+def _load() -> tuple[dict[Side, SinusFacts], dict[str, SnomedCode]]:
     text = (Path(__file__).parent / "data" / "sinuses.json").read_text(encoding="utf-8")
     content = json.loads(text)
     facts = {}
@@ -40,7 +48,10 @@ def _load() -> tuple[dict[Side, SinusFacts], str]:
         entry["color"] = tuple(entry["color"])
         entry["residual_color"] = tuple(entry["residual_color"])
         facts[side] = SinusFacts(**entry)
-    return facts, content["anatomy"]["snomed_code"]
+    concepts = ("anatomy", "residual_category", "residual_type")
+    return facts, {concept: SnomedCode(**content[concept]) for concept in concepts}
 
 
-SINUSES, MAXILLARY_SINUS_SNOMED = _load()
+SINUSES, _CONCEPTS = _load()
+MAXILLARY_SINUS_SNOMED = _CONCEPTS["anatomy"]
+RESIDUAL_CATEGORY, RESIDUAL_TYPE = _CONCEPTS["residual_category"], _CONCEPTS["residual_type"]
