@@ -7,6 +7,7 @@ This file only wires: the panel (`ParanasalSSLWidget`) to the logic, the logic t
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,17 +42,23 @@ def _findLibrary() -> None:
 
 _findLibrary()
 
-from ParanasalSSLPanel import results  # noqa: E402
+from ParanasalSSLPanel import results, scans  # noqa: E402
 from ParanasalSSLPanel.boxes import boxesOf, boxNode, qualityOf, showBoxes  # noqa: E402
 from ParanasalSSLPanel.compute import (  # noqa: E402
     Computation,
     Findings,
-    InProcess,
-    ProgressSink,
+    SeparateProcess,
+    Settings,
+    Watcher,
+    Work,
 )
-from ParanasalSSLPanel.packages import ensurePackages  # noqa: E402
-from ParanasalSSLPanel.scans import volumeFromNode  # noqa: E402
-from ParanasalSSLPanel.trust import qualityForScoring, qualityWords  # noqa: E402
+from ParanasalSSLPanel.packages import ensurePackages, installFromFolder  # noqa: E402
+from ParanasalSSLPanel.sectionBoxes import BoxesSection  # noqa: E402
+from ParanasalSSLPanel.sectionExport import ExportSection  # noqa: E402
+from ParanasalSSLPanel.sectionResults import ResultsSection  # noqa: E402
+from ParanasalSSLPanel.sectionRun import RunSection  # noqa: E402
+from ParanasalSSLPanel.sectionWorklist import WorklistSection  # noqa: E402
+from ParanasalSSLPanel.trust import qualityForScoring  # noqa: E402
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan  # noqa: E402
 from ParanasalSSLLib.sinuses import Side  # noqa: E402
@@ -77,6 +84,32 @@ class ParanasalSSL(ScriptedLoadableModule):
             "The method follows Bhattacharya et al., Self-supervised learning for classifying "
             "paranasal anomalies in the maxillary sinus (2024)."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """The simulated head that the library brings, as an entry of the module Sample Data."""
+    import SampleData
+
+    from ParanasalSSLLib.files import sha256
+
+    here = Path(__file__).resolve().parent
+    head = _libraryFile("data", "sample", "simulated_head.nii.gz")
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="ParanasalSSL",
+        sampleName="Simulated head, cyst on the left",
+        thumbnailFileName=str(here / "Resources" / "Icons" / "ParanasalSSL.png"),
+        uris=head.as_uri(),
+        fileNames=head.name,
+        checksums=f"SHA256:{sha256(head)}",
+        nodeNames="Simulated head",
+    )
+
+
+def _libraryFile(*parts: str) -> Path:
+    import ParanasalSSLLib
+
+    return Path(ParanasalSSLLib.__file__).resolve().parent.joinpath(*parts)
 
 
 @parameterNodeWrapper
@@ -108,7 +141,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         ensure: Callable[[str], None] = ensurePackages,
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._computation: Computation = computation or InProcess()
+        self._computation: Computation = computation or SeparateProcess()
         self._ensure = ensure
 
     def getParameterNode(self) -> ParanasalSSLParameterNode:
@@ -116,36 +149,74 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
 
     def prepare(self) -> None:
         """Install missing Python packages, asking first; raises `PackagesMissing`."""
-        requirements = Path(__file__).resolve().parent / "Resources" / "requirements.txt"
-        self._ensure(str(requirements))
+        self._ensure(_requirements())
+
+    def installFrom(self, folder: Path) -> None:
+        """Install the Python packages from a folder of wheels; raises `PackagesMissing`."""
+        installFromFolder(_requirements(), folder)
 
     def placeBoxes(self, scan: vtkMRMLScalarVolumeNode) -> Any:
         """Place the two boxes by registration; returns its `Quality`, which may say "failed".
 
         Results of an earlier run are removed. Raises `ParanasalError`s.
         """
-        volume = volumeFromNode(_checked(scan))
+        volume = scans.volumeFromNode(_checked(scan))
         found = self._computation.localize(volume)
         results.removeFindings(scan)
         showBoxes(scan, found.boxes, found.quality)
         return found.quality
 
-    def run(
-        self, scan: vtkMRMLScalarVolumeNode, progress: ProgressSink = lambda _progress: None
-    ) -> Findings:
-        """Score the sinuses in the boxes as they stand in the scene; raises `ParanasalError`s."""
-        volume = volumeFromNode(_checked(scan))
+    def start(
+        self,
+        scan: vtkMRMLScalarVolumeNode,
+        settings: Settings,
+        watcher: Watcher,
+        begun: Callable[[Work], None] = lambda work: None,
+    ) -> None:
+        """Begin to score the sinuses in the boxes as they stand in the scene.
+
+        When all is well, the findings are put beside the scan before `watcher.done` is called; a run
+        that fails or is cancelled leaves the scene as it was. `begun` gets the run, to cancel it.
+
+        Raises `ParanasalError`s for a scan or boxes that cannot be scored.
+        """
+        volume = scans.volumeFromNode(_checked(scan))
         boxes = boxesOf(scan)
         quality = qualityForScoring(volume, boxes, qualityOf(scan))
-        findings = self._computation.score(volume, boxes, quality, progress)
-        results.showFindings(scan, boxes, quality, findings)
-        return findings
+        gone = _("The scan was removed while it was being scored.")
+
+        def done(findings: Findings) -> None:
+            if slicer.mrmlScene.IsNodePresent(scan):
+                results.showFindings(scan, boxes, quality, findings)
+                watcher.done(findings)
+            else:
+                watcher.failed(gone)
+
+        begun(
+            self._computation.start(volume, boxes, quality, settings, replace(watcher, done=done))
+        )
+
+    def run(self, scan: vtkMRMLScalarVolumeNode, settings: Settings | None = None) -> Findings:
+        """As `start`, but for scripts: waits for the end. Raises `ParanasalError`s."""
+        found: list[Findings] = []
+        failures: list[str] = []
+        runs: list[Work] = []
+        watcher = Watcher(found.append, failures.append)
+        self.start(scan, settings or Settings(), watcher, runs.append)
+        runs[0].wait()
+        if not found:
+            raise ParanasalError(failures[0] if failures else _("Cancelled."))
+        return found[0]
+
+
+def _requirements() -> str:
+    return str(Path(__file__).resolve().parent / "Resources" / "requirements.txt")
 
 
 def _checked(scan: vtkMRMLScalarVolumeNode | None) -> vtkMRMLScalarVolumeNode:
     if scan is None:
         raise UnsupportedScan(_("Choose a scan first."))
-    if results.isResidual(scan):
+    if not scans.isScan(scan):
         raise UnsupportedScan(
             _("{name} is a result of this module. Choose the scan itself.").format(
                 name=scan.GetName()
@@ -155,15 +226,17 @@ def _checked(scan: vtkMRMLScalarVolumeNode | None) -> vtkMRMLScalarVolumeNode:
 
 
 class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
-    """The panel: wiring only."""
+    """The panel: wiring only; what its sections do is in `ParanasalSSLPanel/section*.py`."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         slicer.util.VTKObservationMixin.__init__(self)
         self.logic: ParanasalSSLLogic | None = None
-        self._parameters: ParanasalSSLParameterNode | None = None
+        self.parameters: ParanasalSSLParameterNode | None = None
         self._guiTag: int | None = None
         self._shown: tuple[Any, ...] | None = None
+        self._blocked = False
+        self._stamp = 0
 
     # ------------------------------------------------------------------------- life of the panel
 
@@ -174,28 +247,33 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ParanasalSSLLogic()
+        self._boxes, self._run = BoxesSection(self), RunSection(self)
+        self._results, self._export = ResultsSection(self), ExportSection(self)
+        self._worklist = WorklistSection(self)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneChanged)
         self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
-        self.ui.placeBoxesButton.connect("clicked(bool)", self.onPlaceBoxes)
-        self.ui.runButton.connect("clicked(bool)", self.onRun)
-        self.ui.progressBar.visible = False
         self._connectParameters()
 
     def cleanup(self) -> None:
+        for section in (self._run, self._export, self._worklist):
+            section.stop()
         self._disconnectParameters()
         self.removeObservers()
 
     def enter(self) -> None:
         self._connectParameters()
+        self._run.listDevices()
 
     def exit(self) -> None:
         self._disconnectParameters()
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
+        self._run.stop()
+        self._export.stop()
         self._disconnectParameters()
 
     def _onSceneChanged(self, caller: Any, event: Any) -> None:
@@ -205,115 +283,147 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     def _connectParameters(self) -> None:
         """Show the parameters of the present scene; a loaded scene brings its own."""
         self._disconnectParameters()
-        self._parameters = self.logic.getParameterNode()
-        if self._parameters.scan is None:
-            self._parameters.scan = _firstScan()
-        self._guiTag = self._parameters.connectGui(self.ui)
-        self.addObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        self.parameters = self.logic.getParameterNode()
+        if self.parameters.scan is None:
+            self.parameters.scan = next(iter(scans.scansInScene()), None)
+        self._guiTag = self.parameters.connectGui(self.ui)
+        self.addObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
         self._onParameters()
 
     def _disconnectParameters(self) -> None:
-        self._observeBoxes(None)
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        self._parameters = None
+        self._observe(None)
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        self.parameters = None
         self._shown = None
 
     # ------------------------------------------------------------------------------ what is shown
 
+    @property
+    def scan(self) -> vtkMRMLScalarVolumeNode | None:
+        """The chosen scan."""
+        return self.parameters.scan if self.parameters is not None else None
+
+    @property
+    def settings(self) -> Settings:
+        """Device and model as chosen."""
+        return self._run.settings
+
+    @property
+    def _busy(self) -> bool:
+        return self._blocked or self._run.isRunning or self._export.isRunning
+
+    def log(self, line: str) -> None:
+        """Into the foldable log."""
+        self._run.log(line)
+
+    def say(self, words: str, isError: bool = False) -> None:
+        """One line or two below the Run button."""
+        self.ui.messageLabel.text = words
+        self.ui.messageLabel.styleSheet = f"color: {ERROR_COLOR}" if isError else ""
+
+    def refresh(self, newResults: bool = False) -> None:
+        """Show all that is known of the present scan."""
+        scan, busy = self.scan, self._busy
+        self._observe(scan)
+        self.ui.scanSelector.enabled = not busy
+        self._boxes.update(scan, busy)
+        self._run.update(scan, busy)
+        self._results.update(scan)
+        self._export.update(scan, busy)
+        self._sayIfOutdated()
+        if newResults and scan is not None:
+            parameters = self.parameters
+            results.showOverlay(scan, parameters.residualThreshold, parameters.overlayOpacity)
+
     def _onNodeAdded(self, caller: Any, event: Any) -> None:
         """The first scan may have been loaded."""
-        if self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
+        if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
-        if self._parameters.scan is None:
-            self._parameters.scan = _firstScan()
+        if self.parameters.scan is None:
+            self.parameters.scan = next(iter(scans.scansInScene()), None)
 
     def _onNodeRemoved(self, caller: Any, event: Any) -> None:
         """The scan, a box or a result may have been deleted in another module."""
-        if self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
+        if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         self._onParameters()
-        self._showScan()
+        self.refresh()
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
         """Another scan, or another look of the overlay."""
-        wanted = (
-            self._parameters.scan,
-            self._parameters.residualThreshold,
-            self._parameters.overlayOpacity,
-        )
+        parameters = self.parameters
+        wanted = (parameters.scan, parameters.residualThreshold, parameters.overlayOpacity)
         if wanted == self._shown:
             return
         scanChanged = self._shown is None or self._shown[0] is not wanted[0]
         self._shown = wanted
         if scanChanged:
             self._showScan()
+            self.refresh()
         if wanted[0] is not None:
             results.showOverlay(*wanted)
 
-    def _showScan(self) -> None:
-        """All that the panel says about the present scan."""
-        scan = self._parameters.scan
-        self._observeBoxes(scan)
-        self.ui.placeBoxesButton.enabled = scan is not None
-        self.ui.runButton.enabled = scan is not None
-        self.ui.tableView.setMRMLTableNode(results.tableOf(scan) if scan else None)
-        self.ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if scan else ""
-        quality = qualityOf(scan) if scan else None
-        self.ui.qualityLabel.text = qualityWords(quality) if quality else _("No boxes yet.")
-        self._say("")
-        self._onBoxMoved()
-
-    def _observeBoxes(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
+    def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
         self.removeObservers(self._onBoxMoved)
+        self.removeObservers(self._onScanChanged)
+        if scan is not None:
+            for event in (scan.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent):
+                self.addObserver(scan, event, self._onScanChanged)
         for node in (boxNode(scan, side) for side in Side) if scan else ():
             if node is not None:
                 self.addObserver(node, node.PointModifiedEvent, self._onBoxMoved)
 
-    def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
-        """Numbers must not stand beside boxes to which they do not belong without a word."""
-        scan = self._parameters.scan
-        if scan is None or results.tableOf(scan) is None:
-            return
-        try:
-            outdated = results.areOutdated(scan, boxesOf(scan))
-        except ParanasalError as error:
-            self._say(str(error), isError=True)
-            return
-        self._say(
-            _("The results below belong to where the boxes were. Press Run to score them anew.")
-            if outdated
-            else ""
-        )
+    def _onScanChanged(self, caller: Any, event: Any) -> None:
+        """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""
+        if self._stamp != scans.stampOf(self.scan):
+            self._showScan()
 
-    def _say(self, words: str, isError: bool = False) -> None:
-        self.ui.messageLabel.text = words
-        self.ui.messageLabel.styleSheet = f"color: {ERROR_COLOR}" if isError else ""
+    def _showScan(self) -> None:
+        self._stamp = scans.stampOf(self.scan) if self.scan is not None else 0
+        self._boxes.showScan(self.scan)
+
+    def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
+        self._boxes.update(self.scan, self._busy)
+        self._sayIfOutdated()
+
+    def _sayIfOutdated(self) -> None:
+        """Numbers must not stand beside boxes to which they do not belong without a word."""
+        scan = self.scan
+        words = ""
+        if scan is not None and results.tableOf(scan) is not None:
+            try:
+                if results.areOutdated(scan, boxesOf(scan)):
+                    words = _(
+                        "The results below belong to where the boxes were. Press Run to score them "
+                        "anew."
+                    )
+            except ParanasalError as error:
+                self.say(str(error), isError=True)
+                return
+        self.say(words)
 
     # ------------------------------------------------------------------------------- what is done
 
-    def onPlaceBoxes(self, checked: bool = False) -> None:
-        with self._working(_("Finding the maxillary sinuses")):
-            self.logic.prepare()
-            self.logic.placeBoxes(self._parameters.scan)
-
-    def onRun(self, checked: bool = False) -> None:
-        with self._working(_("Scoring the sinuses")):
-            self.logic.prepare()
-            self.logic.run(self._parameters.scan, self._onProgress)
-
-    def _onProgress(self, progress: Any) -> None:
-        self.ui.progressBar.value = round(100 * progress.fraction)
-        self.ui.progressBar.format = _(progress.stage.words)
-        _repaint()
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """The user's errors are told in the panel, others by Slicer."""
+        with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed.")):
+            try:
+                yield
+            except ParanasalError as error:
+                self.ui.progressBar.visible = False
+                self.say(str(error), isError=True)
 
     @contextmanager
-    def _working(self, words: str) -> Iterator[None]:
-        """Do work that takes seconds; the user's errors are told in the panel, others by Slicer."""
-        self._setBusy(True)
+    def working(self, words: str) -> Iterator[None]:
+        """Do work that takes seconds inside Slicer; errors as in `telling`."""
+        self._blocked = True
+        self.refresh()
+        self.ui.progressBar.visible = True
         self.ui.progressBar.value = 0
-        self.ui.progressBar.format = words
+        self.ui.progressBar.setFormat(words)
         _repaint()
         failure = ""
         try:
@@ -323,29 +433,16 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
                 except ParanasalError as error:
                     failure = str(error)
         finally:
-            self._setBusy(False)
-            self._shown = None
-            self._onParameters()
+            self._blocked = False
+            self.ui.progressBar.visible = False
+            self.refresh(newResults=True)
             if failure:
-                self._say(failure, isError=True)
-
-    def _setBusy(self, busy: bool) -> None:
-        self.ui.progressBar.visible = busy
-        self.ui.placeBoxesButton.enabled = not busy
-        self.ui.runButton.enabled = not busy
-        self.ui.scanSelector.enabled = not busy
+                self.say(failure, isError=True)
 
 
 def _repaint() -> None:
     """Draw the panel, but take no clicks: the scene must not change during a run."""
     slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
-
-
-def _firstScan() -> vtkMRMLScalarVolumeNode | None:
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not results.isResidual(node):
-            return node
-    return None
 
 
 class ParanasalSSLTest(ScriptedLoadableModuleTest):

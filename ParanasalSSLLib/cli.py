@@ -207,7 +207,9 @@ def _end_with_input() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started deaf to it
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock a waiting thread would still hold at the normal end.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
         _thread.interrupt_main()
         time.sleep(END_AT_LAST_S)  # in case that the main thread never comes out of a library
         os._exit(STOPPED)

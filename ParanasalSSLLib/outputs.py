@@ -41,7 +41,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from ParanasalSSLLib.boxes import write_boxes
 from ParanasalSSLLib.crop import paste
-from ParanasalSSLLib.errors import UnreadableScan
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
@@ -375,6 +375,23 @@ def terminology_entry(side: Side) -> str:
 
 def _sct(value: str, meaning: str) -> str:
     return f"SCT^{value}^{meaning}"
+
+
+def read_residual_map(path: Path) -> Volume:
+    """A residual map that `write_residual_map` wrote, 0..1, in the scan's own grid.
+
+    Raises:
+        UnreadableScan: it is missing or damaged.
+        UnsupportedScan: it is an image, but its values are no residuals.
+    """
+    try:
+        image: Any = nib.load(path)
+        volume = Volume(np.asarray(image.dataobj, np.float32), image.affine)
+    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as error:
+        raise UnreadableScan(f"{path.name} cannot be read as a NIfTI image.") from error
+    if volume.data.ndim != 3 or not (volume.data.min() >= 0 and 0 < volume.data.max() <= 1):
+        raise UnsupportedScan(f"{path.name} is no residual map: its values are not 0 to 1.")
+    return volume
 
 
 def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:

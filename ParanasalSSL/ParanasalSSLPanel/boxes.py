@@ -40,17 +40,19 @@ def showBoxes(
     nodes = {side: _showBox(scan, box) for side, box in boxes.items()}
     note(scan, "quality", json.dumps(quality.to_json()))
     note(scan, "placed on", json.dumps(worldAffine(scan).tolist()))
+    lockBoxes(scan, False)
     return nodes
 
 
 def _showBox(scan: vtkMRMLScalarVolumeNode, box: SinusBox) -> vtkMRMLMarkupsROINode:
     name = _("{sinus} box").format(sinus=_(SINUSES[box.side].name))
     node = obtainBelonging(scan, f"{box.side.value} box", "vtkMRMLMarkupsROINode", name)
-    node.SetAndObserveTransformNodeID(None)
     node.SetROIType(node.ROITypeBox)
     node.SetSize(box.edge_mm, box.edge_mm, box.edge_mm)
-    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(box.box_to_ras))
-    note(node, "placed at", json.dumps(box.box_to_ras.tolist()))
+    _moveBox(node, box.box_to_ras)
+    # A box of a worklist that was placed by hand has no place of the registration's.
+    placed = json.dumps(box.box_to_ras.tolist()) if box.origin == "registration" else None
+    note(node, "placed at", placed)
     _styleBox(node, box.side)
     return node
 
@@ -67,6 +69,80 @@ def _styleBox(node: vtkMRMLMarkupsROINode, side: Side) -> None:
     display.SetTranslationHandleVisibility(True)
     display.SetRotationHandleVisibility(True)
     display.SetScaleHandleVisibility(False)
+
+
+# ----------------------------------------------------------------------- corrections by hand
+
+
+def isMoved(scan: vtkMRMLScalarVolumeNode, side: Side) -> bool | None:
+    """Whether a user has moved or turned that box; None if there is none."""
+    node = boxNode(scan, side)
+    return None if node is None else not _isUntouched(node)
+
+
+def resetBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
+    """Put one box back to where the registration put it. Raises `BadBoxes` if that is not known."""
+    _moveBox(_present(scan, side), _placedAt(scan, side))
+
+
+def mirrorBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
+    """Put the box of `side` to where the other one, as it stands now, lies mirrored.
+
+    The mirror is the head's middle plane as the registration found it: half-way between the two
+    boxes that it placed, across their left-right axes.
+
+    Raises `BadBoxes` if there are no two boxes, or none by registration.
+    """
+    other = Side.LEFT if side is Side.RIGHT else Side.RIGHT
+    target, source = _present(scan, side), _present(scan, other)
+    left, right = _placedAt(scan, Side.LEFT), _placedAt(scan, Side.RIGHT)
+    normal = left[:3, 0] + right[:3, 0]
+    normal /= np.linalg.norm(normal)
+    mirror = np.eye(4)
+    mirror[:3, :3] -= 2 * np.outer(normal, normal)
+    mirror[:3, 3] = normal * (normal @ (left[:3, 3] + right[:3, 3]))
+    # The first axis is turned around once more, so that it points to the head's right again.
+    matrix = mirror @ boxFromNode(other, source).box_to_ras @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    _moveBox(target, matrix)
+
+
+def lockBoxes(scan: vtkMRMLScalarVolumeNode, locked: bool) -> None:
+    """Let boxes be dragged and turned, or keep them as they are."""
+    note(scan, "locked", "yes" if locked else None)
+    for node in (boxNode(scan, side) for side in Side):
+        if node is not None:
+            node.SetLocked(locked)
+            node.GetDisplayNode().SetHandlesInteractive(not locked)
+
+
+def areLocked(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether `lockBoxes` has locked them."""
+    return noted(scan, "locked") is not None
+
+
+def _present(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode:
+    node = boxNode(scan, side)
+    if node is None:
+        raise BadBoxes(
+            _("There is no {side} box. Press Place boxes first.").format(side=_(side.value))
+        )
+    return node
+
+
+def _placedAt(scan: vtkMRMLScalarVolumeNode, side: Side) -> np.ndarray:
+    placed = json.loads(noted(_present(scan, side), "placed at") or "null")
+    if placed is None:
+        raise BadBoxes(_("The boxes were not placed by this module. Press Place boxes first."))
+    return np.array(placed)
+
+
+def _moveBox(node: vtkMRMLMarkupsROINode, boxToWorld: np.ndarray) -> None:
+    """To a place in world coordinates, whatever transform the ROI has been put under."""
+    node.SetAndObserveTransformNodeID(None)
+    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(boxToWorld))
+
+
+# ------------------------------------------------------------------------------ into the library
 
 
 def boxesOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, SinusBox]:
@@ -92,12 +168,15 @@ def boxFromNode(side: Side, node: vtkMRMLMarkupsROINode) -> SinusBox:
     if any(abs(length - EDGE_MM) > UNTOUCHED for length in node.GetSize()):
         node.SetSize(EDGE_MM, EDGE_MM, EDGE_MM)
     matrix = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
-    placed = json.loads(noted(node, "placed at") or "null")
-    untouched = placed is not None and np.allclose(matrix, placed, rtol=0, atol=UNTOUCHED)
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    return SinusBox(
-        side, matrix[:3, 3], axes, EDGE_MM, origin="registration" if untouched else "hand"
-    )
+    origin = "registration" if _isUntouched(node) else "hand"
+    return SinusBox(side, matrix[:3, 3], axes, EDGE_MM, origin)
+
+
+def _isUntouched(node: vtkMRMLMarkupsROINode) -> bool:
+    placed = json.loads(noted(node, "placed at") or "null")
+    matrix = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
+    return placed is not None and np.allclose(matrix, placed, rtol=0, atol=UNTOUCHED)
 
 
 def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:

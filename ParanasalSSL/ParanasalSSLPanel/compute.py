@@ -1,39 +1,52 @@
 """The library behind the one interface that the panel's logic knows.
 
-`InProcess` computes inside Slicer. Whatever takes its place (a separate process, a fake in a test)
-offers the same two methods.
+`SeparateProcess` registers inside Slicer (some seconds, no model) and scores in a process beside it.
+Whatever takes its place (a fake in a test) offers the same methods.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import slicer
+from slicer.i18n import tr as _
 
+from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.bundle import Bundle
     from ParanasalSSLLib.localize import Localization
-    from ParanasalSSLLib.predict import ScanResult
     from ParanasalSSLLib.progress import Progress
     from ParanasalSSLLib.quality import Quality
     from ParanasalSSLLib.volume import Volume
 
-ProgressSink = Callable[["Progress"], None]
+SCAN_ID = "scan"
 
 
 @dataclass(frozen=True)
 class SinusFinding:
-    """The numbers of one sinus: calibrated probability 0..1, decision, marked volume."""
+    """The numbers of one sinus.
+
+    probability: calibrated, 0..1
+    anomalous: the decision, probability >= threshold
+    anomalyMl: marked volume
+    shareOfCube: of the box that is marked, 0..1
+    threshold: the model's decision threshold
+    """
 
     probability: float
     anomalous: bool
     anomalyMl: float
+    shareOfCube: float = 0.0
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,88 +58,174 @@ class Findings:
         masks: per side, bool (I, J, K): residual above what healthy sinuses show.
         sinuses: per side, the numbers.
         notices: sentences that must stand beside the numbers.
+        model: name and version of the model.
     """
 
     residual: np.ndarray
     masks: Mapping[Side, np.ndarray]
     sinuses: Mapping[Side, SinusFinding]
     notices: tuple[str, ...]
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a scan is scored.
+
+    device: "auto", or one of `paranasal devices`.
+    model: folder of a bundle; None is the shipped one.
+    """
+
+    device: str = "auto"
+    model: Path | None = None
+
+    def arguments(self) -> list[str]:
+        """As options of `paranasal predict`."""
+        model = ["--model", str(self.model)] if self.model else []
+        return ["--device", self.device, *model]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whom a run tells how it goes; of the last three exactly one is called, once.
+
+    progress: at the start of every stage. log: a line of text.
+    done: with what was found. failed: with a sentence for the user. cancelled: nothing was changed.
+    """
+
+    done: Callable[[Findings], None]
+    failed: Callable[[str], None]
+    cancelled: Callable[[], None] = lambda: None
+    progress: Callable[[Progress], None] = lambda progress: None
+    log: Callable[[str], None] = lambda line: None
+
+
+class Work(Protocol):
+    """A run under way."""
+
+    def cancel(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> None: ...
 
 
 class Computation(Protocol):
-    """What the panel needs computed. Both methods raise `ParanasalError`s."""
+    """What the panel needs computed."""
 
     def localize(self, volume: Volume) -> Localization:
-        """Boxes by registration, with their quality."""
+        """Boxes by registration, with their quality. Raises `ParanasalError`s."""
         ...
 
-    def score(
+    def start(
         self,
         volume: Volume,
         boxes: Mapping[Side, SinusBox],
         quality: Quality,
-        progress: ProgressSink,
-    ) -> Findings:
-        """Score the sinuses in `boxes` (one or both sides)."""
+        settings: Settings,
+        watcher: Watcher,
+    ) -> Work:
+        """Begin to score the sinuses in `boxes` (one or both sides)."""
         ...
 
 
-class InProcess:
-    """Computes inside Slicer; the model stays loaded between runs."""
-
-    def __init__(self, bundleFolder: Path | None = None, device: str = "auto") -> None:
-        self._bundleFolder = bundleFolder
-        self._device = device
-        self._bundle: Bundle | None = None
+class SeparateProcess:
+    """Computes with `paranasal predict` in a process of its own."""
 
     def localize(self, volume: Volume) -> Localization:
         from ParanasalSSLLib.localize import localize
 
         return localize(volume)
 
-    def score(
+    def start(
         self,
         volume: Volume,
         boxes: Mapping[Side, SinusBox],
         quality: Quality,
-        progress: ProgressSink,
-    ) -> Findings:
-        from ParanasalSSLLib.predict import FoundSinuses, score_sinuses
+        settings: Settings,
+        watcher: Watcher,
+    ) -> Work:
+        from ParanasalSSLLib.boxes import write_boxes
+        from ParanasalSSLLib.volume import write_volume
 
-        bundle = self._loadedBundle()
-        result = score_sinuses(FoundSinuses(volume, boxes, quality), bundle, progress)
-        return findingsOf(result, simulatedModel=bundle.card.simulated)
+        folder = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
+        try:
+            write_volume(volume, folder / "scan.nii")
+            write_boxes(boxes, folder / "boxes.json", quality)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ParanasalError(
+                _("The folder for temporary files cannot be written ({reason}).").format(
+                    reason=error.strerror or error
+                )
+            ) from error
+        return _Run(folder, watcher).started(settings)
 
-    def _loadedBundle(self) -> Bundle:
-        if self._bundle is None:
-            from ParanasalSSLLib.bundle import load_bundle, shipped_bundle_path
-            from ParanasalSSLLib.predict import resolve_device
 
-            folder = self._bundleFolder or shipped_bundle_path()
-            self._bundle = load_bundle(folder, resolve_device(self._device))
-        return self._bundle
+@dataclass(eq=False)
+class _Run:
+    """One scan in a process; its folder is gone at the end, whatever the end was."""
+
+    folder: Path
+    watcher: Watcher
+    report: dict[str, Any] | None = None
+    failure: str = ""
+    process: LibraryProcess = field(init=False)
+
+    def started(self, settings: Settings) -> LibraryProcess:
+        self.process = LibraryProcess(Listener(self.onEvent, self.watcher.log, self.onEnd))
+        files = [str(self.folder / "scan.nii"), "--boxes", str(self.folder / "boxes.json")]
+        out = ["--out", str(self.folder / "out"), "--id", SCAN_ID]
+        how = ["--json-progress", "--end-with-input", *settings.arguments()]
+        self.process.start(["predict", *files, *out, *how])
+        return self.process
+
+    def onEvent(self, event: dict[str, Any]) -> None:
+        from ParanasalSSLLib.progress import Progress, Stage
+
+        kind = event["event"]
+        if kind == "stage":
+            self.watcher.progress(Progress(Stage(event["stage"]), float(event["fraction"])))
+        elif kind == "scan_done":
+            self.report = event["report"]
+        elif kind in ("scan_failed", "failed"):
+            self.failure = str(event["message"])
+
+    def onEnd(self, ending: Ending, words: str) -> None:
+        try:
+            if ending is Ending.CANCELLED:
+                self.watcher.cancelled()
+            elif ending is Ending.FINISHED and self.report is not None:
+                self.watcher.done(readFindings(self.folder / "out", SCAN_ID, self.report))
+            else:
+                without_result = _("The computation ended without a result. The log says more.")
+                self.watcher.failed(self.failure or words or without_result)
+        except ParanasalError as error:
+            self.watcher.failed(str(error))
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def findingsOf(result: ScanResult, simulatedModel: bool) -> Findings:
-    """The library's result, laid out in the scan's grid as its files are."""
-    from ParanasalSSLLib.outputs import (
-        RESEARCH_USE,
-        SEGMENT_LABELS,
-        SIMULATED_MODEL,
-        PastedRegion,
-    )
+def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
+    """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
+    from ParanasalSSLLib.outputs import SEGMENT_LABELS, ScanFiles, read_maps
 
-    region = PastedRegion.of(result)
-    residual = np.zeros(result.volume.shape, np.float32)
-    labels = np.zeros(result.volume.shape, np.uint8)
-    residual[region.window] = region.residual
-    labels[region.window] = region.labels
+    residual, labels = read_maps(ScanFiles(out / scanId, scanId))
+    model = report["model"]
+    sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
     return Findings(
         residual=residual,
-        masks={side: labels == SEGMENT_LABELS[side] for side in result.sinuses},
-        sinuses={
-            side: SinusFinding(sinus.probability, sinus.anomalous, sinus.anomaly_ml)
-            for side, sinus in result.sinuses.items()
-        },
-        notices=(RESEARCH_USE, SIMULATED_MODEL) if simulatedModel else (RESEARCH_USE,),
+        masks={side: labels == SEGMENT_LABELS[side] for side in sinuses},
+        sinuses={side: sinusFinding(entry) for side, entry in sinuses.items()},
+        notices=(report["notice"], *model["notices"]),
+        model=f"{model['name']} {model['version']}",
+    )
+
+
+def sinusFinding(entry: Mapping[str, Any]) -> SinusFinding:
+    """The numbers of one sinus of a `report.json`."""
+    return SinusFinding(
+        entry["probability"],
+        entry["decision"] == "anomaly",
+        entry["anomaly_ml"],
+        entry["share_of_cube"],
+        entry["threshold"],
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import subprocess
+import sys
+from pathlib import Path
 
+import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError
@@ -31,8 +34,34 @@ def ensurePackages(requirementsPath: str) -> None:
     _ensureRequirements(requirementsPath)
 
 
+def isTorchInstalled() -> bool:
+    """Whether PyTorch is there; it is not loaded for that."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def installFromFolder(requirementsPath: str, folder: Path) -> None:
+    """Install PyTorch and the packages of the requirements file from wheels, without network.
+
+    Raises:
+        PackagesMissing: a wheel is not there, or does not fit this Slicer; the log says which.
+    """
+    lines = Path(requirementsPath).read_text(encoding="utf-8").splitlines()
+    wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    where = ["--no-index", "--find-links", str(folder)]
+    try:
+        slicer.util.pip_install([*where, f"torch>={MINIMUM_TORCH}", *wanted])
+    except subprocess.CalledProcessError as error:
+        raise PackagesMissing(
+            _(
+                "The packages could not be installed from {folder}: a wheel is missing there, or is "
+                "not for Slicer's Python {version} on this system. The log (View > Error Log) says "
+                "which."
+            ).format(folder=folder, version=".".join(map(str, sys.version_info[:2])))
+        ) from error
+
+
 def _ensureTorch() -> None:
-    if importlib.util.find_spec("torch") is None:
+    if not isTorchInstalled():
         _installTorch()
     _refuseOldTorch()
 
@@ -91,7 +120,6 @@ def _ensureRequirements(path: str) -> None:
         raise PackagesMissing(
             _(
                 "Installing the Python packages failed (see the log, View > Error Log). Without "
-                "network access, install the packages listed in {path} from wheels with "
-                "PythonSlicer -m pip install --no-index --find-links FOLDER."
-            ).format(path=path)
+                "network access, use Packages > Install from a folder in the panel."
+            )
         ) from error

@@ -15,10 +15,12 @@ from slicer import (
     vtkMRMLTableNode,
 )
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.belongings import belonging, note, noted, obtainBelonging, removeBelonging
+from ParanasalSSLPanel.scans import worldAffine
+from ParanasalSSLPanel.segments import Layer, levelsOf, markedLayers, masksOf, showLayers
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
@@ -29,7 +31,7 @@ COLORS = "vtkMRMLColorTableNodeIron"
 WINDOW = (0.0, 0.5)  # residuals from the darkest to the brightest colour, as in the HTML report
 LARGEST_RESIDUAL = 1.0
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
-ROLES = ("residual", "segmentation", "table")
+ROLES = ("residual", "segmentation", "levels", "table")
 
 
 def showFindings(
@@ -42,16 +44,17 @@ def showFindings(
     _showResidual(scan, findings.residual)
     _showSegments(scan, findings.masks)
     _showTable(scan, quality, findings)
-    note(scan, "notices", json.dumps(findings.notices))
+    note(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     note(scan, "scored in", _matrices(boxes))
+    note(scan, "peaks", json.dumps(_peaks(scan, boxes, findings)))
 
 
 def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take a scan's findings out of the scene, so that none stand beside boxes they don't fit."""
     for role in ROLES:
         removeBelonging(scan, role)
-    note(scan, "notices", None)
-    note(scan, "scored in", None)
+    for key in ("notices", "scored in", "peaks"):
+        note(scan, key, None)
 
 
 # ------------------------------------------------------------------------------ the residual map
@@ -62,19 +65,18 @@ def residualOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLScalarVolumeNode | None:
     return belonging(scan, "residual")
 
 
-def isResidual(node: vtkMRMLScalarVolumeNode) -> bool:
-    """Whether a volume is a result of this module and no scan."""
-    return noted(node, "role") == "residual"
-
-
 def _showResidual(scan: vtkMRMLScalarVolumeNode, residual: np.ndarray) -> None:
     """residual: float32 (I, J, K) in the scan's grid, 0..1."""
     name = _("{scan} sinus residual").format(scan=scan.GetName())
     node = obtainBelonging(scan, "residual", "vtkMRMLScalarVolumeNode", name)
-    note(node, "role", "residual")
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(residual.transpose(2, 1, 0)))
     node.CopyOrientation(scan)
     node.SetAndObserveTransformNodeID(scan.GetTransformNodeID())
+    _styleResidual(node)
+
+
+def _styleResidual(node: vtkMRMLScalarVolumeNode) -> None:
+    note(node, "role", "residual")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(COLORS)
@@ -113,52 +115,30 @@ def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | N
 def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray]) -> None:
     """masks: per side, bool (I, J, K) in the scan's grid."""
     name = _("{scan} sinus residual, marked").format(scan=scan.GetName())
-    node = obtainBelonging(scan, "segmentation", "vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    node.SetAndObserveTransformNodeID(scan.GetTransformNodeID())
-    node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
-    node.GetSegmentation().RemoveAllSegments()
-    for side in Side:
-        if side in masks:
-            _addSegment(node, scan, side, masks[side])
-    display = node.GetDisplayNode()
-    display.SetOpacity2DFill(0.0)  # the colours of the residual stay visible inside the outline
-    display.SetOpacity2DOutline(1.0)
+    showLayers(scan, "segmentation", name, markedLayers(masks))
 
 
-def _addSegment(
-    node: vtkMRMLSegmentationNode, scan: vtkMRMLScalarVolumeNode, side: Side, mask: np.ndarray
-) -> None:
-    from ParanasalSSLLib.outputs import terminology_entry
+def showResidualFile(node: vtkMRMLScalarVolumeNode, layers: list[Layer]) -> None:
+    """A residual map from a file, coloured, with its marks as segments."""
+    _styleResidual(node)
+    name = _("{scan}, marked").format(scan=node.GetName())
+    showLayers(node, "segmentation", name, layers)
+    slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.6)
 
-    facts = SINUSES[side]
-    identifier = node.GetSegmentation().AddEmptySegment(
-        f"{side.value}_maxillary_sinus_residual", facts.residual_name, facts.residual_color
+
+def showLevels(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
+    """Levels of the residual inside what is marked (a user's edits included), as segments of their own.
+
+    Raises `UnsupportedScan` when the scan has not been scored.
+    """
+    residual, marked = residualOf(scan), segmentationOf(scan)
+    if residual is None or marked is None:
+        raise UnsupportedScan(_("There is no residual yet. Press Run first."))
+    layers = levelsOf(
+        slicer.util.arrayFromVolume(residual).transpose(2, 1, 0), masksOf(marked, scan)
     )
-    segment = node.GetSegmentation().GetSegment(identifier)
-    segment.SetNameAutoGenerated(False)
-    segment.SetColorAutoGenerated(False)
-    segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(side))
-    if mask.any():
-        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-            _labelmap(scan, mask), node, identifier
-        )
-
-
-def _labelmap(scan: vtkMRMLScalarVolumeNode, mask: np.ndarray) -> slicer.vtkOrientedImageData:
-    """The mask in the scan's grid, as large as what is marked; the grid's indices stay."""
-    inhabited = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    ends = [(int(indices[0]), int(indices[-1])) for indices in inhabited]
-    part = mask[tuple(slice(first, last + 1) for first, last in ends)]
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent(*(end for pair in ends for end in pair))
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-    voxels[:] = part.ravel(order="F")
-    ijkToRas = vtk.vtkMatrix4x4()
-    scan.GetIJKToRASMatrix(ijkToRas)
-    image.SetGeometryFromImageToWorldMatrix(ijkToRas)
-    return image
+    name = _("{scan} sinus residual, levels").format(scan=scan.GetName())
+    return showLayers(scan, "levels", name, layers)
 
 
 # -------------------------------------------------------------------------------------- the table
@@ -173,14 +153,37 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     name = _("{scan} sinus scores").format(scan=scan.GetName())
     node = obtainBelonging(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
-    words = {True: _("anomaly"), False: _("clear")}
+    decisions = {True: _("anomaly"), False: _("clear")}
     node.RemoveAllColumns()
     _addColumn(node, _("Side"), [side.value for side, _sinus in scored])
     _addColumn(node, _("Probability"), [round(sinus.probability, 3) for _side, sinus in scored])
-    _addColumn(node, _("Decision"), [words[sinus.anomalous] for _side, sinus in scored])
+    _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
+    _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
     _addColumn(node, _("Anomaly (ml)"), [round(sinus.anomalyMl, 2) for _side, sinus in scored])
+    shares = [round(100 * sinus.shareOfCube, 2) for _side, sinus in scored]
+    _addColumn(node, _("Of the cube (%)"), shares)
     _addColumn(node, _("Box quality"), [quality.verdict] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
+
+
+def inWords(probability: float) -> str:
+    """How a calibrated probability of an anomaly is said."""
+    for limit, words in (
+        (0.1, _("very unlikely")),
+        (1 / 3, _("unlikely")),
+        (2 / 3, _("uncertain")),
+        (0.9, _("likely")),
+    ):
+        if probability < limit:
+            return words
+    return _("very likely")
+
+
+def _ruleOf(findings: Findings) -> str:
+    thresholds = {sinus.threshold for sinus in findings.sinuses.values()}
+    return _(
+        "Model {model}: a sinus is called anomalous from a probability of {threshold}."
+    ).format(model=findings.model, threshold=" / ".join(f"{value:.2f}" for value in thresholds))
 
 
 def _addColumn(node: vtkMRMLTableNode, name: str, values: list[str] | list[float]) -> None:
@@ -192,6 +195,39 @@ def _addColumn(node: vtkMRMLTableNode, name: str, values: list[str] | list[float
     node.AddColumn(column)
     # Written to a file with the table, so that a reloaded scene has numbers as numbers.
     node.SetColumnType(name, vtk.VTK_STRING if isText else vtk.VTK_DOUBLE)
+
+
+# ------------------------------------------------------------------- where the residual is largest
+
+
+def peaksOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
+    """Per scored side, where its residual is largest: (3,) world RAS mm."""
+    node = residualOf(scan)
+    if node is None:
+        return {}
+    affine = worldAffine(node)
+    peaks = json.loads(noted(scan, "peaks") or "{}")
+    return {Side(side): (affine @ [*index, 1.0])[:3] for side, index in peaks.items()}
+
+
+def _peaks(
+    scan: vtkMRMLScalarVolumeNode, boxes: Mapping[Side, SinusBox], findings: Findings
+) -> dict[str, list[int]]:
+    """Voxel index (i, j, k) of the largest residual of each side, of what is marked if anything is."""
+    index = np.argwhere(findings.residual > 0)
+    values = findings.residual[tuple(index.T)]
+    affine = worldAffine(scan)
+    ras = index @ affine[:3, :3].T + affine[:3, 3]
+    sides = list(findings.sinuses)
+    distances = [np.linalg.norm(ras - boxes[side].center_ras_mm, axis=1) for side in sides]
+    peaks = {}
+    for number, side in enumerate(sides):
+        own = findings.masks[side][tuple(index.T)]
+        if not own.any():
+            own = np.argmin(distances, axis=0) == number
+        if own.any():
+            peaks[side.value] = index[own][values[own].argmax()].tolist()
+    return peaks
 
 
 # ------------------------------------------------------------------------- what belongs to numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ import vtk
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
+from ParanasalSSLPanel.belongings import noted
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.volume import Volume
@@ -26,11 +28,12 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
     """
     from ParanasalSSLLib.volume import Provenance, checked_volume
 
-    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
         raise UnsupportedScan(
             _("{name} holds no image. Load the scan again.").format(name=node.GetName())
         )
-    if node.GetImageData().GetNumberOfScalarComponents() != 1:
+    if image.GetNumberOfScalarComponents() != 1:
         raise UnsupportedScan(
             _("{name} has several values a voxel. Choose the grey MR series.").format(
                 name=node.GetName()
@@ -47,6 +50,60 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
     data = np.ascontiguousarray(voxels.transpose(2, 1, 0), dtype=np.float32)  # k, j, i -> i, j, k
     provenance = Provenance("memory", _dicomModality(node))
     return checked_volume(data, worldAffine(node), provenance, Path(node.GetName()))
+
+
+def troubleWith(node: vtkMRMLScalarVolumeNode) -> str:
+    """Why a volume cannot be scored, in words; "" if nothing speaks against it so far."""
+    try:
+        volumeFromNode(node)
+    except ParanasalError as error:
+        return str(error)
+    return ""
+
+
+def stampOf(node: vtkMRMLScalarVolumeNode) -> int:
+    """Changes whenever the voxels do; 0 for a volume without voxels."""
+    image = node.GetImageData()
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    return max(image.GetMTime(), scalars.GetMTime()) if scalars is not None else 0
+
+
+def isScan(node: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a volume may be a scan: no label map or vectors, and no result of this module."""
+    return (
+        node.GetClassName() == "vtkMRMLScalarVolumeNode"
+        and not node.GetHideFromEditors()
+        and noted(node, "role") is None
+    )
+
+
+def scansInScene() -> list[vtkMRMLScalarVolumeNode]:
+    """All volumes of the scene that may be scans."""
+    return [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if isScan(n)]
+
+
+def fileOf(node: vtkMRMLScalarVolumeNode, folder: Path) -> Path:
+    """The file that a volume was loaded from; one without a file of its own is written.
+
+    A series of DICOM files, a changed or moved volume have none: they go to `folder`/scans.
+
+    Raises `ParanasalError`s.
+    """
+    from ParanasalSSLLib.volume import write_volume
+
+    storage = node.GetStorageNode()
+    path = Path(storage.GetFileName() or "") if storage is not None else Path()
+    several = storage is not None and storage.GetNumberOfFileNames() > 1
+    unchanged = not node.GetModifiedSinceRead() and node.GetParentTransformNode() is None
+    if path.is_file() and unchanged and not several:
+        return path
+    volume = volumeFromNode(node)
+    content = volume.data.tobytes() + volume.affine.tobytes()
+    name = hashlib.sha256(content).hexdigest()[:12]  # the same scan is written once
+    target = folder / "scans" / f"loaded-{name}.nii.gz"
+    if not target.is_file():
+        write_volume(volume, target)
+    return target
 
 
 def _isFrame(node: vtkMRMLScalarVolumeNode) -> bool:

@@ -12,7 +12,7 @@ import slicer
 from slicer import vtkMRMLScalarVolumeNode
 
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel.compute import Findings, ProgressSink, SinusFinding
+from ParanasalSSLPanel.compute import Findings, Settings, SinusFinding, Watcher
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
@@ -78,17 +78,28 @@ class StandIn:
         )
         return Localization(boxes, quality, np.eye(4))
 
-    def score(
+    def start(
         self,
         volume: Volume,
         boxes: Mapping[Side, SinusBox],
         quality: Quality,
-        progress: ProgressSink,
-    ) -> Findings:
+        settings: Settings,
+        watcher: Watcher,
+    ) -> StandIn:
         from ParanasalSSLLib.progress import Progress, Stage
 
-        progress(Progress.at(Stage.ANALYSE))
+        watcher.progress(Progress.at(Stage.ANALYSE))
         self.scored = dict(boxes)
+        self.settings = settings
+        watcher.done(self._findings(volume, boxes))
+        return self
+
+    def cancel(self) -> None:
+        """Too late: it is done."""
+
+    kill = wait = cancel
+
+    def _findings(self, volume: Volume, boxes: Mapping[Side, SinusBox]) -> Findings:
         masks = {side: _ball(volume, box) for side, box in boxes.items()}
         residual = np.zeros(volume.shape, np.float32)
         for mask in masks.values():
@@ -98,7 +109,7 @@ class StandIn:
             side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * ml)
             for side, mask in masks.items()
         }
-        return Findings(residual, masks, sinuses, ("Stand-in, no model.",))
+        return Findings(residual, masks, sinuses, ("Stand-in, no model.",), "stand-in 0")
 
 
 def _ball(volume: Volume, box: SinusBox) -> np.ndarray:

@@ -165,6 +165,18 @@ def test_it_ends_when_its_standard_input_ends(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "sub-0001").exists()
 
 
+def test_an_open_standard_input_does_not_disturb_the_normal_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli", "predict", str(tmp_path / "none.nii")]
+    options = ["-o", str(tmp_path / "out"), "--json-progress", "--end-with-input"]
+    with subprocess.Popen(
+        command + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.wait(timeout=120) == 1
+        assert process.stdout is not None and process.stderr is not None
+        assert b"Fatal" not in process.stderr.read()
+        assert b'"scan_failed"' in process.stdout.read()
+
+
 def test_second_run_replaces_results_of_the_same_place_in_the_list(
     run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

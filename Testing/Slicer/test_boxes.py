@@ -199,3 +199,75 @@ def test_the_library_reads_the_boxes_that_slicer_writes(
         box = read_boxes(path)[side]
         assert np.allclose(box.box_to_ras, geometry.objectToWorld(node), atol=1e-3)
         assert box.edge_mm == pytest.approx(64)
+
+
+# --------------------------------------------------------------------------- corrections by hand
+
+
+@pytest.fixture
+def placed(logic: Any, scan: Any) -> Any:
+    logic.placeBoxes(scan)
+    return scan
+
+
+def test_one_box_is_put_back_and_the_other_stays(placed: Any, geometry: Any) -> None:
+    from ParanasalSSLPanel.boxes import boxesOf, boxNode, isMoved, resetBox
+
+    before = boxesOf(placed)
+    for side in Side:
+        geometry.move(boxNode(placed, side), (3, -2, 1))
+        assert isMoved(placed, side)
+    resetBox(placed, Side.LEFT)
+    after = boxesOf(placed)
+    assert not isMoved(placed, Side.LEFT) and isMoved(placed, Side.RIGHT)
+    np.testing.assert_allclose(after[Side.LEFT].box_to_ras, before[Side.LEFT].box_to_ras)
+    shift = after[Side.RIGHT].center_ras_mm - before[Side.RIGHT].center_ras_mm
+    np.testing.assert_allclose(shift, (3, -2, 1))
+
+
+def test_a_box_is_mirrored_from_the_other_side_of_the_head(placed: Any, geometry: Any) -> None:
+    """In the frame of the head, which the stand-in turns by 10 degrees."""
+    from ParanasalSSLPanel.boxes import boxesOf, boxNode, mirrorBox
+
+    before = boxesOf(placed)
+    axes = before[Side.LEFT].rotation
+    middle = (before[Side.LEFT].center_ras_mm + before[Side.RIGHT].center_ras_mm) / 2
+    geometry.move(boxNode(placed, Side.RIGHT), tuple(axes @ (2.0, -3.0, 4.0)))
+    mirrorBox(placed, Side.LEFT)
+    after = boxesOf(placed)
+    left, right = (axes.T @ (after[side].center_ras_mm - middle) for side in Side)
+    np.testing.assert_allclose(left, right * (-1, 1, 1), atol=1e-6)
+    assert after[Side.LEFT].origin == "hand"
+    # Not turned against the head, so neither is its mirror image.
+    np.testing.assert_allclose(after[Side.LEFT].rotation, axes, atol=1e-6)
+
+
+def test_locked_boxes_cannot_be_dragged(placed: Any) -> None:
+    from ParanasalSSLPanel.boxes import areLocked, boxNode, lockBoxes
+
+    lockBoxes(placed, True)
+    assert areLocked(placed)
+    assert all(boxNode(placed, side).GetLocked() for side in Side)
+    assert not any(boxNode(placed, s).GetDisplayNode().GetHandlesInteractive() for s in Side)
+    lockBoxes(placed, False)
+    assert not areLocked(placed)
+    assert not any(boxNode(placed, side).GetLocked() for side in Side)
+
+
+def test_boxes_that_are_not_there_are_said_in_words(scan: Any) -> None:
+    from ParanasalSSLPanel.boxes import mirrorBox, resetBox
+
+    for change in (resetBox, mirrorBox):
+        with pytest.raises(BadBoxes, match="Press Place boxes first"):
+            change(scan, Side.LEFT)
+
+
+def test_unmoved_sides_score_the_same_after_the_other_box_was_moved(
+    logic: Any, placed: Any, geometry: Any
+) -> None:
+    from ParanasalSSLPanel.boxes import boxNode
+
+    first = logic.run(placed).sinuses
+    geometry.move(boxNode(placed, Side.LEFT), (3, 0, 0))
+    second = logic.run(placed).sinuses
+    assert second[Side.RIGHT] == first[Side.RIGHT]

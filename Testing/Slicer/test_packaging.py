@@ -9,7 +9,6 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -113,29 +112,3 @@ def test_a_built_extension_uses_the_library_beside_the_module(
     shutil.copytree(LIBRARY, folder / "ParanasalSSLLib", ignore=ignore)
     library, _ = load_in_a_fresh_python(folder / "ParanasalSSL.py", tmp_path)
     assert Path(library) == folder / "ParanasalSSLLib"
-
-
-def test_the_findings_of_the_library_lie_in_the_scans_grid(module: ModuleType) -> None:
-    import numpy as np
-    from ParanasalSSLPanel.compute import findingsOf
-
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.crop import cut_crop
-    from ParanasalSSLLib.predict import ScanResult, SinusResult
-    from ParanasalSSLLib.sinuses import Side
-    from ParanasalSSLLib.volume import Volume
-
-    affine = np.diag([2.0, 2.0, 2.0, 1.0])
-    affine[:3, 3] = -80
-    volume = Volume(np.random.default_rng(0).normal(9, 2, (80, 80, 80)), affine)
-    box = SinusBox(Side.RIGHT, np.array([10.0, 4.0, -6.0]))
-    crop = cut_crop(volume, box)
-    mask = np.zeros(crop.data.shape, bool)
-    mask[28:36, 28:36, 28:36] = True
-    quality: Any = None
-    sinus = SinusResult(Side.RIGHT, box, crop, 0.7, True, 0.5 * mask, mask, 0.512)
-    findings = findingsOf(ScanResult(volume, quality, {Side.RIGHT: sinus}), simulatedModel=True)
-    assert findings.residual.shape == volume.shape
-    center = np.argwhere(findings.masks[Side.RIGHT]).mean(axis=0)
-    assert np.allclose(affine[:3, :3] @ center + affine[:3, 3], box.center_ras_mm, atol=1.1)
-    assert any("simulated" in notice for notice in findings.notices)

@@ -42,7 +42,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     panel.ui.opacitySlider.setValue(0.35)
     panel.ui.thresholdSlider.setValue(0.25)
 
-    scanNode = panel._parameters.scan
+    scanNode = panel.parameters.scan
     before = {
         "residual": slicer.util.arrayFromVolume(results.residualOf(scanNode)).copy(),
         "table": geometry.tableRows(results.tableOf(scanNode)),
@@ -56,9 +56,9 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert panel.ui.tableView.mrmlTableNode() is None
     slicer.util.loadScene(str(scene))
 
-    scanNode = panel._parameters.scan
+    scanNode = panel.parameters.scan
     assert scanNode is not None and scanNode.GetName() == "scan"
-    assert panel._parameters.overlayOpacity == pytest.approx(0.35)
+    assert panel.parameters.overlayOpacity == pytest.approx(0.35)
     assert panel.ui.thresholdSlider.value == pytest.approx(0.25)
     residual = results.residualOf(scanNode)
     assert np.allclose(slicer.util.arrayFromVolume(residual), before["residual"], atol=1e-6)
@@ -78,7 +78,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert results.noticesOf(scanNode) == before["notices"]
     assert qualityOf(scanNode).verdict == "ok"
     assert panel.ui.tableView.mrmlTableNode() is results.tableOf(scanNode)
-    assert panel.ui.noticesLabel.text == "Stand-in, no model."
+    assert panel.ui.noticesLabel.text.endswith("Stand-in, no model.")
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {c.GetForegroundVolumeID() for c in composites} == {residual.GetID()}
 
@@ -105,7 +105,7 @@ def test_the_first_loaded_scan_is_chosen_and_no_result_of_ours(
 
     assert not panel.ui.runButton.enabled
     scan = addMadeUpScan()
-    assert panel._parameters.scan is scan
+    assert panel.parameters.scan is scan
     assert panel.ui.runButton.enabled
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
@@ -252,15 +252,15 @@ def test_a_programs_fault_is_not_hidden(
 def test_a_defaced_scan_is_refused_in_words(
     slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, shared_data: Path
 ) -> None:
-    from ParanasalSSLPanel.compute import InProcess
+    from ParanasalSSLPanel.compute import SeparateProcess
     from ParanasalSSLPanel.results import tableOf
 
-    panel = openPanel(InProcess(Path("no bundle is needed")))
+    panel = openPanel(SeparateProcess())
     slicer.util.loadVolume(str(shared_data / "heads" / "flair_2d_3mm_defaced.nii.gz"))
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
     assert "were not found" in message(panel)
-    assert tableOf(panel._parameters.scan) is None
+    assert tableOf(panel.parameters.scan) is None
 
 
 @pytest.fixture
@@ -281,41 +281,123 @@ def untrainedBundle(tmp_path: Path) -> Path:
     return save_bundle(bundle, tmp_path / "bundle", "For tests.")
 
 
-def test_a_bundle_is_loaded_and_scores_the_boxes_in_the_scene(
-    slicer: Any,
-    openPanel: Callable[[Any], Any],
-    standIn: Any,
-    scan: Any,
-    untrainedBundle: Path,
-    geometry: Any,
-) -> None:
-    from ParanasalSSLPanel import results
-    from ParanasalSSLPanel.compute import InProcess
+@pytest.fixture
+def realPanel(openPanel: Callable[[Any], Any], standIn: Any) -> Any:
+    """A panel that scores in a real process; the registration is the stand-in's."""
+    from ParanasalSSLPanel.compute import SeparateProcess
 
-    computation = InProcess(untrainedBundle, "cpu")
+    computation = SeparateProcess()
     computation.localize = standIn.localize  # type: ignore[method-assign]
-    panel = openPanel(computation)
+    return openPanel(computation)
+
+
+def wait_for_run(panel: Any, timeout_s: float = 120) -> None:
+    import headless
+
+    headless.wait_until(lambda: not panel._run.isRunning, timeout_s)
+
+
+def temporary_folders(slicer: Any) -> list[Path]:
+    return list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))
+
+
+def test_an_added_bundle_scores_the_boxes_in_the_scene(
+    slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path, geometry: Any
+) -> None:
+    from ParanasalSSLPanel import models, results
+
+    panel = realPanel
+    models.addModel(str(untrainedBundle))
+    panel._run.listModels(str(untrainedBundle))
+    assert panel.ui.modelComboBox.currentText == "untrained 0 (bundle)"
+    panel.ui.modelCardButton.click()
+    assert panel.ui.logText.toPlainText() == "For tests."
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
+    assert not panel.ui.runButton.enabled and panel.ui.cancelButton.enabled
+    wait_for_run(panel)
     assert message(panel) == ""
     residual = slicer.util.arrayFromVolume(results.residualOf(scan))
     assert 0 < residual.max() <= 1
     probabilities = [float(row[1]) for row in geometry.tableRows(results.tableOf(scan))]
     assert len(probabilities) == 2 and all(0 < p < 1 for p in probabilities)
+    assert "Model untrained 0" in panel.ui.noticesLabel.text
     assert "simulated data" in panel.ui.noticesLabel.text
+    assert temporary_folders(slicer) == []
+    assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
 
-def test_a_missing_bundle_is_told_in_words(
-    openPanel: Callable[[Any], Any], module: ModuleType, standIn: Any, scan: Any, tmp_path: Path
+def test_a_damaged_bundle_is_refused_when_it_is_added(
+    slicer: Any, panel: Any, untrainedBundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ParanasalSSLPanel.compute import InProcess
+    import qt
 
-    computation = InProcess(tmp_path / "nothing", "cpu")
-    computation.localize = standIn.localize  # type: ignore[method-assign]
-    panel = openPanel(computation)
+    weights = untrainedBundle / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    chosen = staticmethod(lambda *_: str(untrainedBundle))
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", chosen)
+    before = panel.ui.modelComboBox.count
+    panel.ui.addModelButton.click()
+    assert "SHA-256" in message(panel)
+    assert panel.ui.modelComboBox.count == before
+
+
+def test_a_bundle_that_has_gone_is_told_in_words(
+    realPanel: Any, scan: Any, untrainedBundle: Path
+) -> None:
+    import shutil
+
+    from ParanasalSSLPanel import models
+
+    models.addModel(str(untrainedBundle))
+    realPanel._run.listModels(str(untrainedBundle))
+    shutil.rmtree(untrainedBundle)
+    realPanel.ui.placeBoxesButton.click()
+    realPanel.ui.runButton.click()
+    wait_for_run(realPanel)
+    assert "is no model bundle" in message(realPanel)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["read", "analyse", "write"])
+def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
+    slicer: Any, realPanel: Any, scan: Any, stage: str
+) -> None:
+    import headless
+
+    panel = realPanel
     panel.ui.placeBoxesButton.click()
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    seen: list[str] = []
+    progress = panel._run._onProgress
+
+    def watch(report: Any) -> None:
+        progress(report)
+        seen.append(report.stage.value)
+
+    panel._run._onProgress = watch
     panel.ui.runButton.click()
-    assert "is no model bundle" in message(panel)
+    headless.wait_until(lambda: stage in seen, 60)
+    panel.ui.cancelButton.click()
+    wait_for_run(panel)
+    # The process may have been faster than the click: then all is there, else nothing is.
+    if message(panel) == "Cancelled. Nothing was changed.":
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+        assert panel.ui.tableView.mrmlTableNode() is None
+    else:
+        assert panel.ui.tableView.mrmlTableNode() is not None
+    assert temporary_folders(slicer) == []
+    assert panel.ui.runButton.enabled and not panel.ui.progressBar.visible
+
+
+def test_closing_the_scene_ends_a_run(slicer: Any, realPanel: Any, scan: Any) -> None:
+    realPanel.ui.placeBoxesButton.click()
+    realPanel.ui.runButton.click()
+    assert realPanel._run.isRunning
+    slicer.mrmlScene.Clear()
+    assert not realPanel._run.isRunning
+    assert temporary_folders(slicer) == []
+    assert not slicer.util.getNodesByClass("vtkMRMLTableNode")
 
 
 @pytest.mark.slow
@@ -324,13 +406,14 @@ def test_a_real_head_is_scored_with_the_shipped_model(
     slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, shared_data: Path
 ) -> None:
     from ParanasalSSLPanel import results
-    from ParanasalSSLPanel.compute import InProcess
+    from ParanasalSSLPanel.compute import SeparateProcess
 
-    panel = openPanel(InProcess(device="cpu"))
+    panel = openPanel(SeparateProcess())
     scan = slicer.util.loadVolume(str(shared_data / "donors" / "flair_3d_1mm.nii.gz"))
     panel.ui.placeBoxesButton.click()
     assert "not found" not in panel.ui.qualityLabel.text
     panel.ui.runButton.click()
+    wait_for_run(panel)
     assert message(panel) == ""
     assert results.tableOf(scan).GetNumberOfRows() == 2
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0

@@ -1,0 +1,72 @@
+"""A scan and what `paranasal predict` has written about it, as nodes of the scene."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import slicer
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import UnreadableScan
+from ParanasalSSLPanel import results, views
+from ParanasalSSLPanel.belongings import note, noted
+from ParanasalSSLPanel.boxes import showBoxes
+from ParanasalSSLPanel.compute import readFindings
+
+
+def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNode:
+    """Show a scan with the boxes and findings in `out`/`identifier`; returns its volume node.
+
+    A scan that was opened before is shown as it is now, a user's corrections included.
+
+    Raises:
+        ParanasalError: the scan or its results cannot be read.
+    """
+    from ParanasalSSLLib.boxes import read_boxes
+    from ParanasalSSLLib.outputs import ScanFiles
+    from ParanasalSSLLib.quality import Quality
+
+    # Scrambled: a saved scene is not to hold paths of this computer.
+    key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if noted(node, "opened from") == key:
+            views.jumpToBoxes(node)
+            return node
+    files = ScanFiles(out / identifier, identifier)
+    try:
+        report = json.loads(files.report_json.read_text(encoding="utf-8"))
+        quality = Quality.from_json(report["quality"])
+        findings = readFindings(out, identifier, report)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableScan(
+            _("The results of {name} are missing or damaged. Score the scan again.").format(
+                name=path.name
+            )
+        ) from error
+    boxes = read_boxes(files.boxes)
+    scan = _load(path, findings.residual.shape)
+    note(scan, "opened from", key)
+    showBoxes(scan, boxes, quality)
+    results.showFindings(scan, boxes, quality, findings)
+    views.jumpToBoxes(scan)
+    return scan
+
+
+def _load(path: Path, shape: tuple[int, ...]) -> vtkMRMLScalarVolumeNode:
+    """Read by the library, so that its grid is the one in which the scan was scored."""
+    from ParanasalSSLLib.volume import read_volume
+
+    volume = read_volume(path)
+    if volume.shape != shape:
+        raise UnreadableScan(
+            _("{name} has changed since it was scored. Score it again.").format(name=path.name)
+        )
+    return slicer.util.addVolumeFromArray(
+        volume.data.transpose(2, 1, 0).copy(),
+        volume.affine,
+        path.name.split(".")[0],
+        "vtkMRMLScalarVolumeNode",
+    )

@@ -1,0 +1,68 @@
+"""The panel's section "Export"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ParanasalSSLPanel.export import Export
+
+
+class ExportSection:
+    """Wires the section's widgets; `panel` is the module's widget."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel, self._ui = panel, panel.ui
+        self._export: Export | None = None
+        self._ui.exportButton.connect("clicked(bool)", self.onExport)
+
+    @property
+    def isRunning(self) -> bool:
+        return self._export is not None
+
+    def update(self, scan: Any, busy: bool) -> None:
+        self._ui.exportButton.enabled = scan is not None and not busy
+
+    def onExport(self, checked: bool = False) -> None:
+        folder = self._ui.exportFolderEdit.currentPath
+        if not folder:
+            self._ui.exportLabel.text = _("Choose a folder first.")
+            return
+        with self._panel.telling():
+            self._panel.logic.prepare()
+            export = Export(
+                self._panel.scan,
+                Path(folder),
+                self._panel.settings,
+                self._onDone,
+                self._onFailed,
+                self._panel.log,
+            )
+            self._export = export
+            self._ui.exportLabel.text = _("Writing the files...")
+            try:
+                export.start()
+            except BaseException:
+                self._export = None
+                self._ui.exportLabel.text = ""
+                raise
+            self._panel.refresh()
+
+    def stop(self) -> None:
+        """Before the panel goes, or its scene."""
+        if self._export is not None:
+            self._export.cancel()
+            self._export.wait()
+
+    def _onDone(self, folder: Path) -> None:
+        self._ended(_("Written to {folder}").format(folder=folder))
+
+    def _onFailed(self, words: str) -> None:
+        self._ended(words)
+
+    def _ended(self, words: str) -> None:
+        self._export = None
+        self._ui.exportLabel.text = words
+        self._panel.refresh()

@@ -1,0 +1,72 @@
+"""The panel's section "Results": table, overlay, from finding to finding, segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.sinuses import SINUSES
+from ParanasalSSLPanel import results, segments, views
+
+
+class ResultsSection:
+    """Wires the section's widgets; `panel` is the module's widget."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel, self._ui = panel, panel.ui
+        self._tour = views.FindingTour()
+        self._ui.previousFindingButton.connect("clicked(bool)", self._onPrevious)
+        self._ui.nextFindingButton.connect("clicked(bool)", self._onNext)
+        self._ui.sinusLayoutButton.connect("clicked(bool)", self._onLayout)
+        self._ui.levelsButton.connect("clicked(bool)", self._onLevels)
+        self._ui.residualFileButton.connect("clicked(bool)", self._onResidualFile)
+
+    def update(self, scan: Any) -> None:
+        """Show what is known of the scan."""
+        table = results.tableOf(scan) if scan is not None else None
+        self._ui.tableView.setMRMLTableNode(table)
+        self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
+        for button in (
+            self._ui.previousFindingButton,
+            self._ui.nextFindingButton,
+            self._ui.levelsButton,
+        ):
+            button.enabled = table is not None
+        self._ui.sinusLayoutButton.enabled = scan is not None
+
+    def _onPrevious(self, checked: bool = False) -> None:
+        self._go(-1)
+
+    def _onNext(self, checked: bool = False) -> None:
+        self._go(1)
+
+    def _go(self, step: int) -> None:
+        side = self._tour.go(self._panel.scan, step)
+        if side is not None:
+            self._panel.say(_("{sinus}: its largest residual").format(sinus=_(SINUSES[side].name)))
+
+    def _onLayout(self, checked: bool = False) -> None:
+        views.showSinusLayout()
+        views.jumpToBoxes(self._panel.scan)
+
+    def _onLevels(self, checked: bool = False) -> None:
+        with self._panel.telling():
+            results.showLevels(self._panel.scan)
+
+    def _onResidualFile(self, checked: bool = False) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Open residual map"), "", _("NIfTI (*.nii *.nii.gz)")
+        )
+        if path:
+            self.openResidualFile(Path(path))
+
+    def openResidualFile(self, path: Path) -> None:
+        """Load a residual map, with its marks as segments."""
+        with self._panel.telling():
+            threshold = self._panel.parameters.residualThreshold
+            node, layers = segments.loadResidualFile(path, threshold)
+            results.showResidualFile(node, layers)

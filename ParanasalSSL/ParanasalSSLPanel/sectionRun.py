@@ -1,0 +1,177 @@
+"""The panel's section "Run": device, model, progress, cancel, log, packages without network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ParanasalSSLPanel import models, packages
+from ParanasalSSLPanel.compute import Findings, Settings, Watcher, Work
+from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+
+AUTOMATIC = "auto"
+
+
+class RunSection:
+    """Wires the section's widgets; `panel` is the module's widget."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel, self._ui = panel, panel.ui
+        self._work: Work | None = None
+        self._isOver = True
+        self._devices: LibraryProcess | None = None
+        self._answer = ""
+        self._ui.runButton.connect("clicked(bool)", self.onRun)
+        self._ui.cancelButton.connect("clicked(bool)", self.onCancel)
+        self._ui.addModelButton.connect("clicked(bool)", self._onAddModel)
+        self._ui.modelCardButton.connect("clicked(bool)", self._onModelCard)
+        self._ui.wheelFolderButton.connect("clicked(bool)", self._onWheelFolder)
+        self._ui.progressBar.visible = False
+        self._ui.deviceComboBox.addItem(_("Automatic"), AUTOMATIC)
+        self._ui.deviceComboBox.addItem(_("CPU"), "cpu")
+        self.listModels()
+
+    # ------------------------------------------------------------------------------ choices
+
+    @property
+    def settings(self) -> Settings:
+        """As the user has chosen."""
+        device, model = self._ui.deviceComboBox, self._ui.modelComboBox
+        return Settings(
+            device.itemData(device.currentIndex),
+            models.folderOf(model.itemData(model.currentIndex)),
+        )
+
+    def listModels(self, chosen: str = models.SHIPPED) -> None:
+        """Fill the list of models."""
+        combo = self._ui.modelComboBox
+        combo.clear()
+        for folder in (models.SHIPPED, *models.addedModels()):
+            combo.addItem(models.titleOf(folder), folder)
+        combo.setCurrentIndex(max(combo.findData(chosen), 0))
+
+    def listDevices(self) -> None:
+        """Ask in the background which devices there are, if torch is there to be asked."""
+        if self._devices is not None or not packages.isTorchInstalled():
+            return
+        listener = Listener(lambda event: None, self._onDeviceLine, self._onDevices)
+        self._devices = LibraryProcess(listener)
+        self._devices.start(["devices", "--json"])
+
+    def _onDeviceLine(self, line: str) -> None:
+        if line.startswith('{"devices"'):
+            self._answer = line
+
+    def _onDevices(self, ending: Ending, words: str) -> None:
+        if ending is not Ending.FINISHED or not self._answer:
+            return
+        combo = self._ui.deviceComboBox
+        chosen = combo.itemData(combo.currentIndex)
+        titles: dict[str, str] = json.loads(self._answer)["devices"]
+        best = next(iter(titles.values()))
+        combo.clear()
+        combo.addItem(_("Automatic ({device})").format(device=best), AUTOMATIC)
+        for device, title in titles.items():
+            combo.addItem(title, device)
+        combo.setCurrentIndex(max(combo.findData(chosen), 0))
+
+    def _onAddModel(self, checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Choose a model bundle")
+        )
+        if folder:
+            with self._panel.telling():
+                models.addModel(folder)
+                self.listModels(folder)
+                self._onModelCard()
+
+    def _onModelCard(self, checked: bool = False) -> None:
+        with self._panel.telling():
+            combo = self._ui.modelComboBox
+            self._ui.logCollapsibleButton.collapsed = False
+            self._ui.logText.setPlainText(models.cardOf(combo.itemData(combo.currentIndex)))
+
+    def _onWheelFolder(self, checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Choose the folder of wheels")
+        )
+        if folder:
+            with self._panel.working(_("Installing packages")):
+                self._panel.logic.installFrom(Path(folder))
+
+    # -------------------------------------------------------------------------------- a run
+
+    @property
+    def isRunning(self) -> bool:
+        return self._work is not None
+
+    def update(self, scan: Any, busy: bool) -> None:
+        """What can be pressed now."""
+        self._ui.runButton.enabled = scan is not None and not busy
+        self._ui.cancelButton.enabled = self.isRunning
+        for widget in (self._ui.deviceComboBox, self._ui.modelComboBox, self._ui.addModelButton):
+            widget.enabled = not busy
+
+    def onRun(self, checked: bool = False) -> None:
+        with self._panel.telling():
+            self._panel.logic.prepare()
+            self._isOver = False
+            self._ui.logText.clear()
+            self._show(0, _("Starting"))
+            watcher = Watcher(
+                self._onDone, self._onFailed, self._onCancelled, self._onProgress, self.log
+            )
+            self._panel.logic.start(self._panel.scan, self.settings, watcher, self._begun)
+
+    def _begun(self, work: Work) -> None:
+        if not self._isOver:  # a computation inside Slicer is over before it is said to have begun
+            self._work = work
+            self._panel.refresh()
+
+    def onCancel(self, checked: bool = False) -> None:
+        if self._work is not None:
+            self._ui.cancelButton.enabled = False
+            self._show(self._ui.progressBar.value, _("Stopping"))
+            self._work.cancel()
+
+    def stop(self) -> None:
+        """Before the panel goes, or its scene: nothing may arrive any more."""
+        if self._work is not None:
+            self._work.kill()
+            self._work.wait()
+        if self._devices is not None:
+            self._devices.kill()
+            self._devices.wait()
+
+    def log(self, line: str) -> None:
+        self._ui.logText.appendPlainText(line)
+
+    def _onProgress(self, progress: Any) -> None:
+        self._show(round(100 * progress.fraction), _(progress.stage.words))
+
+    def _show(self, percent: int, words: str) -> None:
+        self._ui.progressBar.visible = True
+        self._ui.progressBar.value = percent
+        self._ui.progressBar.setFormat(words)
+
+    def _onDone(self, findings: Findings) -> None:
+        self._ended("")
+
+    def _onFailed(self, words: str) -> None:
+        self._ended(words, isError=True)
+
+    def _onCancelled(self) -> None:
+        self._ended(_("Cancelled. Nothing was changed."))
+
+    def _ended(self, words: str, isError: bool = False) -> None:
+        self._work = None
+        self._isOver = True
+        self._ui.progressBar.visible = False
+        self._panel.refresh(newResults=True)
+        if words:
+            self._panel.say(words, isError)

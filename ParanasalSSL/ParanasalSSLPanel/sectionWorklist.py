@@ -1,0 +1,151 @@
+"""The panel's section "Worklist"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ParanasalSSLPanel import scans
+from ParanasalSSLPanel.openResult import openResult
+from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn
+
+SETTING = "ParanasalSSL/worklistFolder"
+HEADERS = ("Scan", "Left", "Right", "Quality", "State")
+
+
+class WorklistSection:
+    """Wires the section's widgets; `panel` is the module's widget."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel, self._ui = panel, panel.ui
+        self._worklist: Worklist | None = None
+        self._run: WorklistRun | None = None
+        self._table = self._ui.worklistTable
+        self._table.setColumnCount(len(HEADERS))
+        self._table.setHorizontalHeaderLabels([_(header) for header in HEADERS])
+        self._ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
+        self._ui.addFolderButton.connect("clicked(bool)", self._onAddFolder)
+        self._ui.addLoadedButton.connect("clicked(bool)", self.onAddLoaded)
+        self._ui.runWorklistButton.connect("clicked(bool)", self.onRun)
+        self._ui.cancelWorklistButton.connect("clicked(bool)", self._onCancel)
+        self._ui.csvButton.connect("clicked(bool)", self._onCsv)
+        self._table.connect("cellClicked(int,int)", self._onRow)
+        remembered = qt.QSettings().value(SETTING)
+        if remembered and Path(remembered).is_dir():
+            self._ui.worklistFolderEdit.currentPath = remembered
+        self.update()
+
+    # ------------------------------------------------------------------------------ the list
+
+    def update(self) -> None:
+        """The table and what can be pressed."""
+        rows = self._worklist.rows() if self._worklist is not None else []
+        self._fill(rows)
+        running = self._run is not None
+        waiting = sum(row.entry.state == "waiting" for row in rows)
+        chosen = self._worklist is not None
+        for button in (self._ui.addFolderButton, self._ui.addLoadedButton):
+            button.enabled = chosen
+        self._ui.runWorklistButton.enabled = waiting > 0 and not running
+        self._ui.cancelWorklistButton.enabled = running
+        self._ui.csvButton.enabled = bool(rows)
+        self._ui.worklistFolderEdit.enabled = not running
+
+    def _fill(self, rows: list[Row]) -> None:
+        self._table.setSortingEnabled(False)  # else rows move while they are being filled
+        self._table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            cells = [row.entry.name, row.left, row.right, row.quality, _(row.entry.state)]
+            for column, content in enumerate(cells):
+                self._table.setItem(number, column, _item(content, row))
+        self._table.setSortingEnabled(True)
+
+    def _onFolder(self, folder: str) -> None:
+        self._worklist = None
+        if folder:
+            with self._panel.telling():
+                self._worklist = Worklist(Path(folder))
+                qt.QSettings().setValue(SETTING, folder)
+        self.update()
+
+    def _onAddFolder(self, checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Choose a folder of scans")
+        )
+        if folder:
+            self.addFolder(Path(folder))
+
+    def addFolder(self, folder: Path) -> None:
+        """Add all scans below a folder."""
+        with self._panel.telling():
+            number = self._worklist.add(scansIn(folder))
+            self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
+        self.update()
+
+    def onAddLoaded(self, checked: bool = False) -> None:
+        """Add the scans of the scene; those that have no file are written beside the results."""
+        with self._panel.telling():
+            paths = [scans.fileOf(node, self._worklist.folder) for node in scans.scansInScene()]
+            number = self._worklist.add(paths)
+            self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
+        self.update()
+
+    def _onCsv(self, checked: bool = False) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Export CSV"), "worklist.csv", "CSV (*.csv)"
+        )
+        if path:
+            with self._panel.telling():
+                self._worklist.exportCsv(Path(path), bool(self._ui.csvNamesCheckBox.checked))
+
+    # ------------------------------------------------------------------------------- running
+
+    def onRun(self, checked: bool = False) -> None:
+        with self._panel.telling():
+            self._panel.logic.prepare()
+            self._run = WorklistRun(
+                self._worklist, self._panel.settings, self.update, self._panel.log, self._onEnded
+            )
+            self._ui.worklistLabel.text = _("Scoring in the background.")
+            self._run.start()
+            self.update()
+
+    def _onCancel(self, checked: bool = False) -> None:
+        if self._run is not None:
+            self._run.cancel()
+
+    def stop(self) -> None:
+        """Before the panel goes: what is not finished waits for the next time."""
+        if self._run is not None:
+            self._run.cancel()
+            self._run.wait()
+
+    def _onEnded(self, words: str) -> None:
+        self._run = None
+        failed = sum(row.entry.state == "failed" for row in self._worklist.rows())
+        unscored = _("{number} scans could not be scored; point at their state to see why.")
+        self._ui.worklistLabel.text = words or (unscored.format(number=failed) if failed else "")
+        self.update()
+
+    def _onRow(self, row: int, column: int) -> None:
+        identifier = self._table.item(row, 0).data(qt.Qt.UserRole)
+        entry = self._worklist.entries[identifier]
+        if entry.state != "done":
+            return
+        with self._panel.working(_("Opening the scan")):
+            scan = openResult(Path(entry.path), self._worklist.folder, identifier)
+            self._panel.parameters.scan = scan
+
+
+def _item(content: str | float | None, row: Row) -> Any:
+    item = qt.QTableWidgetItem()
+    # As a number it is sorted as a number.
+    item.setData(qt.Qt.DisplayRole, "" if content is None else content)
+    item.setData(qt.Qt.UserRole, row.entry.identifier)
+    reasons = row.report["quality"]["reasons"] if row.report else []
+    item.setToolTip(row.entry.message or " ".join(reasons))
+    return item

@@ -1,0 +1,275 @@
+"""Many scans, scored one after another in the background; their list is a file beside the results.
+
+FOLDER/worklist.json                 which scans, and how far they are (this file has their paths)
+FOLDER/sub-0001/sub-0001_report.json ... the results, free of names, as `paranasal predict` writes them
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+
+State = Literal["waiting", "running", "done", "failed"]
+LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
+AT_ONCE = 20  # scans of one process: a command line must not get too long
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
+OWN_FILES = re.compile(r"_desc-(residual|boxes)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan of the list. message: why it failed."""
+
+    identifier: str
+    path: str
+    state: State = "waiting"
+    message: str = ""
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table shows of an entry. Probabilities 0..1, None where there is none."""
+
+    entry: Entry
+    left: float | None = None
+    right: float | None = None
+    quality: str = ""
+    report: dict[str, Any] | None = None
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """Sorts what a person must look at to the top: to review, then the highest probabilities."""
+        order = {"review": 0, "ok": 1}.get(self.quality, 2)
+        return order, -max(self.left or 0.0, self.right or 0.0)
+
+
+class Worklist:
+    """The list of one folder; every change is written at once. A damaged list raises `BadConfig`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[str, Entry] = {}
+        if (folder / LIST).is_file():
+            self._read()
+
+    def _read(self) -> None:
+        path = self.folder / LIST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT or content["version"] != VERSION:
+                raise ValueError("another format")
+            entries = [Entry(**entry) for entry in content["scans"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadConfig(
+                _("{path} is damaged. Choose another folder, or remove this file.").format(
+                    path=path
+                )
+            ) from error
+        # What was running when Slicer was closed has to run again.
+        self.entries = {
+            e.identifier: replace(e, state="waiting") if e.state == "running" else e
+            for e in entries
+        }
+
+    def _write(self) -> None:
+        scans = [asdict(entry) for entry in self.entries.values()]
+        content = {"format": FORMAT, "version": VERSION, "scans": scans}
+        try:
+            write_json(self.folder / LIST, content)
+        except OSError as error:
+            raise BadConfig(
+                _("{folder} cannot be written ({reason}). Choose another folder.").format(
+                    folder=self.folder, reason=error.strerror or error
+                )
+            ) from error
+
+    def add(self, paths: Iterable[Path]) -> int:
+        """Add scans that are not in the list yet; returns how many were new."""
+        known = {entry.path for entry in self.entries.values()}
+        new = [path for path in map(str, paths) if path not in known]
+        for path in new:
+            identifier = self.nextIdentifier()
+            self.entries[identifier] = Entry(identifier, path)
+        if new:
+            self._write()
+        return len(new)
+
+    def nextIdentifier(self) -> str:
+        """A neutral id that neither the list nor the folder has."""
+        number = 1
+        while (name := f"sub-{number:04d}") in self.entries or (self.folder / name).exists():
+            number += 1
+        return name
+
+    def change(self, identifier: str, state: State, message: str = "") -> None:
+        """Note how far a scan is."""
+        self.entries[identifier] = replace(self.entries[identifier], state=state, message=message)
+        self._write()
+
+    def waiting(self) -> list[Entry]:
+        return [entry for entry in self.entries.values() if entry.state == "waiting"]
+
+    def rows(self) -> list[Row]:
+        """All scans with their results, the most urgent first."""
+        return sorted(
+            (self._row(entry) for entry in self.entries.values()), key=lambda r: r.urgency
+        )
+
+    def _row(self, entry: Entry) -> Row:
+        if entry.state != "done":
+            return Row(entry)
+        try:
+            path = self.folder / entry.identifier / f"{entry.identifier}_report.json"
+            report = json.loads(path.read_text(encoding="utf-8"))
+            sides = {s: report["sinuses"].get(s.value, {}).get("probability") for s in Side}
+            verdict = report["quality"]["verdict"]
+        except (OSError, ValueError, KeyError, AttributeError):
+            lost = _("The results are missing or damaged. Score the scan again.")
+            return Row(replace(entry, state="failed", message=lost))
+        return Row(entry, sides[Side.LEFT], sides[Side.RIGHT], verdict, report)
+
+    def exportCsv(self, path: Path, withNames: bool = False) -> None:
+        """All numbers as a table; the scans' file names, which may hold patients', only on request."""
+        names = ["scan"] if withNames else []
+        figures = ["probability", "decision", "anomaly_ml", "share_of_cube"]
+        sides = [f"{side.value}_{figure}" for side in Side for figure in figures]
+        with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
+            table = csv.writer(f)
+            table.writerow(["id", *names, "state", "quality", *sides, "model", "message"])
+            for row in self.rows():
+                table.writerow(_csvRow(row, figures, withNames))
+
+
+def _csvRow(row: Row, figures: list[str], withNames: bool) -> list[object]:
+    report = row.report or {"sinuses": {}, "model": {"name": "", "version": ""}}
+    numbers = [
+        report["sinuses"].get(side.value, {}).get(figure, "") for side in Side for figure in figures
+    ]
+    model = f"{report['model']['name']} {report['model']['version']}".strip()
+    names = [row.entry.name] if withNames else []
+    message = row.entry.message if withNames else ""  # it may name the file
+    return [row.entry.identifier, *names, row.entry.state, row.quality, *numbers, model, message]
+
+
+def scansIn(folder: Path) -> list[Path]:
+    """Files that may be scans, and folders of DICOM files, below a folder; none of our own results."""
+    return sorted(_scansIn(folder))
+
+
+def _scansIn(folder: Path) -> Iterator[Path]:
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:
+        return
+    if _holdsResults(folder):
+        return
+    dicom = False
+    for path in children:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _scansIn(path)
+        elif path.name.lower().endswith(SUFFIXES):
+            yield path
+        elif path.suffix.lower() in ("", ".dcm", ".ima"):
+            dicom = dicom or _isDicom(path)
+    if dicom:
+        yield folder
+
+
+def _holdsResults(folder: Path) -> bool:
+    if (folder / LIST).is_file():
+        return True
+    described = (folder / "dataset_description.json").is_file()
+    return described and any(OWN_FILES.search(path.name) for path in folder.glob("*/*"))
+
+
+def _isDicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+@dataclass(eq=False)
+class WorklistRun:
+    """Scores what is waiting, in as few processes as can be.
+
+    changed: called whenever an entry has changed. ended: once, with a sentence if it broke, else "".
+    """
+
+    worklist: Worklist
+    settings: Settings
+    changed: Callable[[], None]
+    log: Callable[[str], None]
+    ended: Callable[[str], None]
+    _process: LibraryProcess | None = field(default=None, init=False)
+    _failure: str = field(default="", init=False)
+    _moved: bool = field(default=False, init=False)  # whether this process has done anything
+
+    def start(self) -> None:
+        """Begin with the first scans that wait; `ended` follows at once if there are none."""
+        entries = self.worklist.waiting()[:AT_ONCE]
+        if not entries:
+            self.ended("")
+            return
+        names = [part for entry in entries for part in ("--id", entry.identifier)]
+        files = [entry.path for entry in entries]
+        how = ["--json-progress", "--end-with-input", *self.settings.arguments()]
+        self._moved = False
+        self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
+        self._process.start(["predict", *files, "--out", str(self.worklist.folder), *names, *how])
+
+    def cancel(self) -> None:
+        """Stop; the scan at hand waits again, finished ones stay finished."""
+        if self._process is not None:
+            self._process.cancel()
+
+    def wait(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+
+    def _onEvent(self, event: dict[str, Any]) -> None:
+        states: dict[str, State] = {
+            "stage": "running",
+            "scan_done": "done",
+            "scan_failed": "failed",
+        }
+        if event["event"] == "failed":
+            self._failure = str(event["message"])
+        state = states.get(event["event"])
+        entry = self.worklist.entries.get(event.get("id", ""))
+        if state is None or entry is None or entry.state == state:
+            return
+        self._moved = True
+        self.worklist.change(entry.identifier, state, str(event.get("message", "")))
+        self.changed()
+
+    def _onEnd(self, ending: Ending, words: str) -> None:
+        for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
+            # A scan on which the process broke is not tried again without being asked.
+            broke = ending is Ending.BROKEN
+            self.worklist.change(entry.identifier, "failed" if broke else "waiting", words)
+        self.changed()
+        if self._moved and not self._failure and ending is not Ending.CANCELLED:
+            self.start()  # with those that are left
+        else:
+            self.ended(self._failure or words)

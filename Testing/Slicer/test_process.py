@@ -1,0 +1,182 @@
+"""The process beside Slicer: what it says is understood, and its end is always noticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SAMPLE = Path("data") / "sample" / "simulated_head.nii.gz"
+
+
+class Heard:
+    """Notes what a process tells."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.log: list[str] = []
+        self.end: tuple[Any, str] | None = None
+
+    def listener(self) -> Any:
+        from ParanasalSSLPanel.process import Listener
+
+        return Listener(self.events.append, self.log.append, self._ended)
+
+    def _ended(self, ending: Any, words: str) -> None:
+        assert self.end is None, "told twice"
+        self.end = ending, words
+
+
+@pytest.fixture
+def runFake(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Heard, Any]]:
+    """Starts a process in which a few lines of Python stand for the library's command line."""
+    from ParanasalSSLPanel import process
+
+    def run(code: str) -> tuple[Heard, Any]:
+        folder = tmp_path / "Lïb with spaces"
+        (folder / "ParanasalSSLLib").mkdir(parents=True)
+        (folder / "ParanasalSSLLib" / "__init__.py").touch()
+        text = "import os, sys, time\n" + textwrap.dedent(code)
+        (folder / "ParanasalSSLLib" / "cli.py").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(process, "libraryFolder", lambda: folder)
+        heard = Heard()
+        work = process.LibraryProcess(heard.listener())
+        work.start(["predict", "Ä ö ü.nii"])
+        return heard, work
+
+    return run
+
+
+def wait_for_end(heard: Heard, timeout_s: float = 30) -> tuple[str, str]:
+    import headless
+
+    headless.wait_until(lambda: heard.end is not None, timeout_s)
+    assert heard.end is not None
+    ending, words = heard.end
+    return ending.value, words
+
+
+def test_events_are_told_apart_from_whatever_else_is_printed(runFake: Any) -> None:
+    heard, _ = runFake(
+        """
+        print('{"event": "stage", "stage": "read"}', flush=True)
+        print("a library's chatter")
+        print('{"no event": 1}')
+        print('[1, 2]')
+        sys.stdout.buffer.write(b"\\xff\\xfe garbage\\n")
+        sys.stdout.buffer.write(b'{"event": "su')
+        sys.stdout.flush()
+        time.sleep(0.2)
+        sys.stdout.buffer.write(b'mmary", "argument": "')
+        sys.stdout.buffer.write(sys.argv[2].encode() + b'"}\\n')
+        sys.stderr.write("10 %\\r20 %\\r30 %\\n")
+        """
+    )
+    assert wait_for_end(heard) == ("finished", "")
+    assert [event["event"] for event in heard.events] == ["stage", "summary"]
+    assert heard.events[1]["argument"] == "Ä ö ü.nii"
+    assert "a library's chatter" in heard.log and "30 %" in heard.log
+    assert any("garbage" in line for line in heard.log)
+
+
+@pytest.mark.parametrize("code", ["sys.exit(3)", "raise ValueError", "os.kill(os.getpid(), 11)"])
+def test_a_crash_is_told_in_words(runFake: Any, code: str) -> None:
+    heard, _ = runFake("import warnings\n" + code)
+    ending, words = wait_for_end(heard)
+    # Python's own exit status for an error is that of "a scan failed", but no event says so.
+    assert ending == ("finished" if code.startswith("raise") else "broken")
+    assert ("unexpectedly" in words) == (ending == "broken")
+
+
+def test_cancelling_lets_the_process_end_by_itself(runFake: Any, tmp_path: Path) -> None:
+    heard, work = runFake(
+        f"""
+        print('{{"event": "stage"}}', flush=True)
+        sys.stdin.read()
+        open({str(tmp_path / "tidied")!r}, "w").close()
+        sys.exit(130)
+        """
+    )
+    import headless
+
+    headless.wait_until(lambda: heard.events)
+    work.cancel()
+    assert wait_for_end(heard)[0] == "cancelled"
+    assert (tmp_path / "tidied").exists()
+
+
+def test_a_process_that_does_not_end_is_killed(
+    runFake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headless
+    from ParanasalSSLPanel import process
+
+    monkeypatch.setattr(process, "KILL_AFTER_MS", 200)
+    heard, work = runFake('print(\'{"event": "stage"}\', flush=True)\ntime.sleep(600)')
+    headless.wait_until(lambda: heard.events)
+    work.cancel()
+    assert wait_for_end(heard, 5)[0] == "cancelled"
+
+
+def test_a_missing_python_is_told_in_words(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ParanasalSSLPanel import process
+
+    monkeypatch.setattr(process, "pythonExecutable", lambda: "/nowhere/PythonSlicer")
+    heard = Heard()
+    process.LibraryProcess(heard.listener()).start(["predict"])
+    ending, words = wait_for_end(heard, 5)
+    assert ending == "broken" and "/nowhere/PythonSlicer" in words
+
+
+def test_no_process_is_left_when_slicer_is_killed(module: ModuleType, tmp_path: Path) -> None:
+    """A stand-in for Slicer starts `paranasal predict` and is killed."""
+    import ParanasalSSLLib
+
+    scan = Path(ParanasalSSLLib.__file__).parent / SAMPLE
+    code = f"""
+    import subprocess, sys, time
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli", "predict", {str(scan)!r}]
+    options = ["-o", {str(tmp_path / "out")!r}, "--json-progress", "--end-with-input"]
+    child = subprocess.Popen(command + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    print(child.pid, flush=True)
+    time.sleep(600)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while is_running(child):
+        assert time.monotonic() < deadline, "the process went on"
+        time.sleep(0.1)
+    assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "sub-0001").exists()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return not Path("/proc").is_dir()

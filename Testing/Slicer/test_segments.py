@@ -1,0 +1,172 @@
+"""Residuals as segments: marks, levels, residual files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.outputs import terminology_entry
+from ParanasalSSLLib.sinuses import SINUSES, Side
+
+
+@pytest.fixture
+def graded(slicer: Any, logic: Any, standIn: Any, scan: Any) -> Any:
+    """A scored scan whose residual grows from 0.2 to 0.6 along the left mark."""
+    logic.placeBoxes(scan)
+    findings = standIn._findings
+    logic.residual = None
+
+    def with_slope(volume: Any, boxes: Any) -> Any:
+        found = findings(volume, boxes)
+        i = np.argwhere(found.masks[Side.LEFT]) @ (1.0, 0.31, 0.13)
+        slope = 0.2 + 0.4 * ((i - i.min()) / (i.max() - i.min())) ** 1.3
+        found.residual[found.masks[Side.LEFT]] = slope
+        logic.residual = found.residual
+        return found
+
+    standIn._findings = with_slope
+    logic.run(scan)
+    return scan
+
+
+def voxels(slicer: Any, node: Any, name: str, scan: Any) -> np.ndarray:
+    identifier = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+    assert identifier, name
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, scan)
+    return array.transpose(2, 1, 0) > 0
+
+
+def test_levels_are_nested_parts_of_what_is_marked(slicer: Any, logic: Any, graded: Any) -> None:
+    from ParanasalSSLPanel.results import segmentationOf, showLevels
+
+    node = showLevels(graded)
+    name = SINUSES[Side.LEFT].residual_name
+    marked = voxels(slicer, segmentationOf(graded), name, graded)
+    half, most, top = (
+        voxels(slicer, node, f"{name} {p} %".replace(" %", "%"), graded) for p in (50, 75, 95)
+    )
+    assert np.array_equal(half, marked & (logic.residual >= 0.4 - 1e-6))
+    assert np.array_equal(most, marked & (logic.residual >= 0.5 - 1e-6))
+    assert top.sum() < most.sum() < half.sum() < marked.sum()
+    assert not (most & ~half).any() and not (top & ~most).any()
+
+
+def test_levels_have_terms_colours_and_their_place_beside_the_scan(
+    slicer: Any, graded: Any
+) -> None:
+    from ParanasalSSLPanel.results import showLevels
+
+    node = showLevels(graded)
+    segmentation = node.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 6
+    colors = set()
+    for index in range(6):
+        segment = segmentation.GetNthSegment(index)
+        side = Side.LEFT if "eft" in segment.GetName() else Side.RIGHT
+        assert terminology(segment) == terminology_entry(side)
+        colors.add(tuple(np.round(segment.GetColor(), 3)))
+    assert len(colors) == 6
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    items = [hierarchy.GetItemByDataNode(each) for each in (graded, node)]
+    assert hierarchy.GetItemParent(items[0]) == hierarchy.GetItemParent(items[1])
+
+
+def terminology(segment: Any) -> str:
+    import vtk
+
+    entry = vtk.reference("")
+    segment.GetTag(segment.GetTerminologyEntryTagName(), entry)
+    return str(entry)
+
+
+def test_levels_follow_what_a_user_has_erased(slicer: Any, logic: Any, graded: Any) -> None:
+    from ParanasalSSLPanel.results import segmentationOf, showLevels
+
+    node = segmentationOf(graded)
+    name = SINUSES[Side.LEFT].residual_name
+    identifier = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, graded).copy()
+    upper = array.transpose(2, 1, 0) * (logic.residual < 0.45)
+    edited = np.ascontiguousarray(upper.transpose(2, 1, 0))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(edited, node, identifier, graded)
+    levels = showLevels(graded)
+    top = voxels(slicer, levels, f"{name} 95%", graded)
+    assert top.any() and logic.residual[top].max() < 0.45
+
+
+def test_levels_of_a_scan_that_was_not_scored_are_refused(slicer: Any, scan: Any) -> None:
+    from ParanasalSSLPanel.results import showLevels
+
+    with pytest.raises(UnsupportedScan, match="Press Run first"):
+        showLevels(scan)
+
+
+# ------------------------------------------------------------------------------ residual files
+
+
+@pytest.fixture
+def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """A residual map and a segmentation as `paranasal predict` writes them, and its labels."""
+    from ParanasalSSLLib.outputs import (
+        PastedRegion,
+        ScanFiles,
+        write_residual_map,
+        write_segmentation,
+    )
+    from ParanasalSSLLib.volume import Volume
+
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (60, -60, -60)
+    volume = Volume(np.zeros((60, 60, 60), np.float32), affine)
+    residual, labels = np.zeros(volume.shape, np.float32), np.zeros(volume.shape, np.uint8)
+    for label, start in ((1, 38), (2, 10)):  # x grows towards the left: 38 is left
+        residual[start : start + 12, 20:40, 20:40] = 0.2
+        residual[start + 2 : start + 8, 21:30, 20:27] = 0.7
+        labels[start + 2 : start + 8, 21:30, 20:27] = label
+    region = PastedRegion(np.zeros(3, int), volume, residual, labels, tuple(Side))
+    files = ScanFiles(tmp_path, "sub-0001")
+    write_residual_map(region, volume, files.residual_map)
+    write_segmentation(region, files.segmentation)
+    return files.residual_map, labels
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_residual_file_becomes_segments_of_its_sides(
+    slicer: Any, written: tuple[Path, np.ndarray], alone: bool, tmp_path: Path, geometry: Any
+) -> None:
+    from ParanasalSSLPanel.results import segmentationOf, showResidualFile
+    from ParanasalSSLPanel.segments import loadResidualFile
+
+    path, labels = written
+    if alone:
+        path = path.rename(tmp_path / "somewhere.nii.gz")
+    node, layers = loadResidualFile(path, threshold=0.5)
+    showResidualFile(node, layers)
+    segmentation = segmentationOf(node)
+    for side, label in ((Side.LEFT, 1), (Side.RIGHT, 2)):
+        found = voxels(slicer, segmentation, SINUSES[side].residual_name, node)
+        assert np.array_equal(found, labels == label)
+        # In the head, whatever the order of voxels in memory: x of the patient's left is negative.
+        center = np.argwhere(found).mean(axis=0)
+        world = (geometry.ijkToRas(node) @ [*center, 1])[:3]
+        assert np.allclose(world, [-25 if side is Side.LEFT else 31, -10, -14], atol=0.01)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {c.GetForegroundVolumeID() for c in composites} == {node.GetID()}
+
+
+def test_files_that_hold_no_residual_are_refused(slicer: Any, scan: Any, tmp_path: Path) -> None:
+    from ParanasalSSLPanel.segments import loadResidualFile
+
+    slicer.util.saveNode(scan, str(tmp_path / "scan.nii.gz"))
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    with pytest.raises(UnsupportedScan, match="no residual map"):
+        loadResidualFile(tmp_path / "scan.nii.gz", 0.5)
+    with pytest.raises(UnsupportedScan, match="no residual map"):
+        loadResidualFile(tmp_path / "scan.nii.gz", 0.5)
+    with pytest.raises(UnreadableScan, match="cannot be read"):
+        loadResidualFile(tmp_path / "missing.nii.gz", 0.5)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before

@@ -1,0 +1,191 @@
+"""Many scans in the background: the list survives, a bad scan stops nothing, a click opens a result."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.sinuses import Side
+
+
+@pytest.fixture
+def sample() -> Path:
+    import ParanasalSSLLib
+
+    library = Path(ParanasalSSLLib.__file__).parent
+    return library / "data" / "sample" / "simulated_head.nii.gz"
+
+
+def report_of(left: float, right: float, verdict: str = "ok") -> dict[str, Any]:
+    def sinus(probability: float) -> dict[str, Any]:
+        decision = "anomaly" if probability > 0.5 else "clear"
+        return {
+            "probability": probability,
+            "decision": decision,
+            "anomaly_ml": 1.5,
+            "share_of_cube": 0.01,
+        }
+
+    return {
+        "quality": {"verdict": verdict, "reasons": []},
+        "sinuses": {"left": sinus(left), "right": sinus(right)},
+        "model": {"name": "tiny", "version": "1"},
+    }
+
+
+@pytest.fixture
+def filled(module: Any, tmp_path: Path) -> Any:
+    """A list of four scans: two scored, one to review, one failed."""
+    from ParanasalSSLPanel.worklist import Worklist
+
+    worklist = Worklist(tmp_path / "results")
+    worklist.add(tmp_path / f"Mustermann_{n}.nii.gz" for n in range(4))
+    reports = {
+        "sub-0001": report_of(0.2, 0.1),
+        "sub-0002": report_of(0.3, 0.9),
+        "sub-0003": report_of(0.1, 0.1, "review"),
+    }
+    for identifier, report in reports.items():
+        folder = worklist.folder / identifier
+        folder.mkdir()
+        (folder / f"{identifier}_report.json").write_text(json.dumps(report))
+        worklist.change(identifier, "done")
+    worklist.change("sub-0004", "failed", "Mustermann_3.nii.gz is damaged.")
+    return worklist
+
+
+def test_what_needs_a_person_comes_first(filled: Any) -> None:
+    rows = filled.rows()
+    assert [row.entry.identifier for row in rows] == [f"sub-000{n}" for n in (3, 2, 1, 4)]
+    assert (rows[1].left, rows[1].right, rows[1].quality) == (0.3, 0.9, "ok")
+
+
+def test_the_list_survives_and_what_was_running_waits_again(filled: Any) -> None:
+    from ParanasalSSLPanel.worklist import Worklist
+
+    filled.change("sub-0001", "running")
+    again = Worklist(filled.folder)
+    states = {name: entry.state for name, entry in again.entries.items()}
+    assert states["sub-0001"] == "waiting"
+    assert states["sub-0002"] == "done" and states["sub-0004"] == "failed"
+    assert again.add([Path(filled.entries["sub-0002"].path)]) == 0
+    assert again.add([filled.folder / "new.nii"]) == 1
+    assert again.entries["sub-0005"].state == "waiting"
+
+
+def test_a_damaged_list_or_result_is_told_in_words(filled: Any) -> None:
+    from ParanasalSSLPanel.worklist import LIST, Worklist
+
+    (filled.folder / "sub-0002" / "sub-0002_report.json").write_text("{")
+    row = next(row for row in filled.rows() if row.entry.identifier == "sub-0002")
+    assert row.entry.state == "failed" and "Score the scan again" in row.entry.message
+    (filled.folder / LIST).write_text("[]")
+    with pytest.raises(BadConfig, match="damaged"):
+        Worklist(filled.folder)
+
+
+def test_numbers_are_exported_without_names_unless_asked(filled: Any, tmp_path: Path) -> None:
+    filled.exportCsv(tmp_path / "plain.csv")
+    text = (tmp_path / "plain.csv").read_text()
+    assert "Mustermann" not in text
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["id"] for row in rows] == ["sub-0003", "sub-0002", "sub-0001", "sub-0004"]
+    assert float(rows[1]["right_probability"]) == 0.9 and rows[1]["right_decision"] == "anomaly"
+    assert rows[3]["left_probability"] == "" and rows[3]["state"] == "failed"
+    filled.exportCsv(tmp_path / "named.csv", withNames=True)
+    assert "Mustermann_3.nii.gz" in (tmp_path / "named.csv").read_text()
+
+
+def test_a_folder_is_searched_for_scans_but_not_for_results(
+    filled: Any, tmp_path: Path, sample: Path
+) -> None:
+    from ParanasalSSLPanel.worklist import scansIn
+
+    folder = tmp_path / "scans"
+    (folder / "a").mkdir(parents=True)
+    shutil.copy(sample, folder / "a" / "head.nii.gz")
+    (folder / "note.txt").touch()
+    series = folder / "series"
+    series.mkdir()
+    (series / "IM001").write_bytes(b"\0" * 128 + b"DICM")
+    (series / "README").write_text("no image")
+    shutil.copytree(filled.folder, folder / "results")
+    assert scansIn(folder) == [folder / "a" / "head.nii.gz", series]
+    assert scansIn(folder / "nothing") == []
+
+
+# ------------------------------------------------------------------------------------ for real
+
+
+@pytest.mark.slow
+def test_five_scans_one_of_them_broken(
+    slicer: Any, openPanel: Any, standIn: Any, sample: Path, tmp_path: Path
+) -> None:
+    """The real command line with the shipped model, from the panel."""
+    import headless
+
+    folder = tmp_path / "Schäns with spaces"
+    folder.mkdir()
+    for number in range(5):
+        shutil.copy(sample, folder / f"scan {number}.nii.gz")
+    broken = folder / "scan 2.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    panel = openPanel(standIn)
+    ui = panel.ui
+    ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
+    panel._worklist.addFolder(folder)
+    assert ui.worklistTable.rowCount == 5
+    ui.runWorklistButton.click()
+    assert not ui.runWorklistButton.enabled and ui.cancelWorklistButton.enabled
+    headless.wait_until(lambda: "could not be scored" in ui.worklistLabel.text, 240)
+    table = [[ui.worklistTable.item(r, c).text() for c in range(5)] for r in range(5)]
+    states = {row[0]: row[4] for row in table}
+    assert states.pop("scan 2.nii.gz") == "failed"
+    assert set(states.values()) == {"done"}
+    assert len({(row[1], row[2]) for row in table if row[4] == "done"}) == 1
+    assert not list((tmp_path / "results").glob(".*"))
+
+    row = next(n for n, cells in enumerate(table) if cells[0] == "scan 3.nii.gz")
+    ui.worklistTable.cellClicked.emit(row, 0)
+    from ParanasalSSLPanel import results
+    from ParanasalSSLPanel.boxes import boxesOf
+
+    scan = panel.parameters.scan
+    assert scan.GetName() == "scan 3"
+    assert set(boxesOf(scan)) == set(Side)
+    assert {box.origin for box in boxesOf(scan).values()} == {"registration"}
+    assert results.tableOf(scan).GetNumberOfRows() == 2
+    residual = slicer.util.arrayFromVolume(results.residualOf(scan))
+    assert residual.shape == slicer.util.arrayFromVolume(scan).shape and residual.max() > 0
+    ui.worklistTable.cellClicked.emit(row, 0)
+    assert panel.parameters.scan is scan, "opened twice"
+
+    # A new panel, as after a restart, shows the same list.
+    again = openPanel(standIn)
+    again.ui.worklistFolderEdit.currentPath = ""
+    again.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
+    assert again.ui.worklistTable.rowCount == 5
+    assert not again.ui.runWorklistButton.enabled
+
+
+def test_loaded_scans_without_a_file_are_written_once(
+    slicer: Any, scan: Any, tmp_path: Path
+) -> None:
+    from ParanasalSSLPanel.scans import fileOf
+
+    from ParanasalSSLLib.volume import read_volume
+
+    path = fileOf(scan, tmp_path)
+    assert path == fileOf(scan, tmp_path)
+    volume = read_volume(path)
+    voxels = slicer.util.arrayFromVolume(scan).transpose(2, 1, 0)
+    np.testing.assert_allclose(volume.data, voxels)
+    assert slicer.util.saveNode(scan, str(tmp_path / "own.nii.gz"))
+    assert fileOf(scan, tmp_path) == tmp_path / "own.nii.gz"
