@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +89,20 @@ def test_bundle_with_other_residuals_than_the_classifier_saw_is_refused(
     with pytest.raises(BadConfig, match="residual options"):
         make_bundle(replace(config, residual=other, output=tmp_path / "bundle"))
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_crops_of_the_autoencoder_may_be_others_if_they_are_named(
+    config: BundleConfig, tmp_path: Path
+) -> None:
+    cae = shutil.copytree(config.cae, tmp_path / "cae")
+    record = json.loads((cae / "run.json").read_text())
+    (cae / "run.json").write_text(json.dumps(record | {"store": "of another cohort"}))
+    with pytest.raises(BadConfig, match="trained on other crops"):
+        make_bundle(replace(config, cae=cae, output=tmp_path / "bundle"))
+    named = replace(config, cae_store=config.store, output=tmp_path / "bundle")
+    card = load_bundle(make_bundle(named)).card
+    assert card.training["cohort of the autoencoder"] == card.training["cohort"]
 
 
 @pytest.mark.slow

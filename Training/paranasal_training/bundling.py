@@ -69,12 +69,17 @@ class ThresholdConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig:
-    """`paranasal bundle`."""
+    """`paranasal bundle`.
+
+    cae_store: crops that the autoencoder was trained on, when they are others; their patients must
+        be others than those of `store`, too.
+    """
 
     store: Path  # crop store
     cae: Path  # folder of a finished `train` run
     classifier: Path  # folder of a finished `finetune` run
     output: Path  # folder of the bundle
+    cae_store: Path | None = None
     name: str = "compact"
     version: str = "1"
     licence: str = "Apache-2.0"
@@ -108,10 +113,11 @@ def make_bundle(config: BundleConfig) -> Path:
     store = CropStore.open(config.store)
     cae, cae_run = load_cae(config.cae)
     classifier, classifier_run = load_classifier(config.classifier)
-    for run in (cae_run, classifier_run):
-        if run.record["store"] != store.checksum:
+    cae_store = store if config.cae_store is None else CropStore.open(config.cae_store)
+    for run, crops in ((cae_run, cae_store), (classifier_run, store)):
+        if run.record["store"] != crops.checksum:
             raise BadConfig(
-                f"{run.folder} was trained on other crops than those in {store.folder}."
+                f"{run.folder} was trained on other crops than those in {crops.folder}."
             )
     scored = read_predictions(config.classifier, store)
     _, measured = measure(scored, config.calibration)
@@ -133,8 +139,10 @@ def make_bundle(config: BundleConfig) -> Path:
         licence=config.licence,
         training={
             "cohort": store.info,
+            **({} if cae_store is store else {"cohort of the autoencoder": cae_store.info}),
             "cae": _run_facts(cae_run.record),
             "classifier": _run_facts(classifier_run.record),
+            "anomalous_share": round(float(scored["label"].mean()), 3),
             "metrics": metrics,
             "masks": masks,
         },

@@ -67,10 +67,11 @@ def _origin(card: BundleCard, cohort: dict[str, Any]) -> str:
     donors = cohort.get("donors") or []
     heads = sorted({name.rsplit(":", 1)[0] for name in donors})
     real = f", part of them on the anatomy of {len(heads)} healthy real heads ({', '.join(heads)})"
+    share = card.training["anomalous_share"]
     return (
         f"Trained on simulated sinuses{real if heads else ''}. Its probabilities are those of the "
-        "simulated cohort, in which 41 % of the sinuses are anomalous. No patient's image of the paper "
-        "was used."
+        f"simulated cohort, in which {share:.0%} of the sinuses are anomalous. No patient's image of "
+        "the paper was used."
     )
 
 
@@ -123,5 +124,6 @@ def _real_check(card: BundleCard, folder: Path) -> str:
 
 
 def _provenance(training: Mapping[str, Any]) -> str:
-    shown = {key: training[key] for key in ("cohort", "cae", "classifier")}
+    keys = ("cohort", "cohort of the autoencoder", "cae", "classifier")
+    shown = {key: training[key] for key in keys if key in training}
     return f"```json\n{json.dumps(shown, indent=1)}\n```"
