@@ -6,7 +6,9 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -15,6 +17,7 @@ from ParanasalSSLLib.errors import ParanasalError
 
 REQUESTER = "ParanasalSSL"
 MINIMUM_TORCH = "2.5"
+HIGHDICOM = "highdicom>=0.27"
 
 
 class PackagesMissing(ParanasalError):
@@ -31,7 +34,17 @@ def ensurePackages(requirementsPath: str) -> None:
         PackagesMissing: declined, offline, or an extension or Slicer itself is too old.
     """
     _ensureTorch()
-    _ensureRequirements(requirementsPath)
+    _pipEnsure(lambda packaging: packaging.load_requirements(requirementsPath))
+
+
+def ensureHighdicom() -> None:
+    """Have what writes DICOM objects; Slicer ships it, unless it was removed.
+
+    Raises:
+        PackagesMissing: declined, or offline.
+    """
+    if importlib.util.find_spec("highdicom") is None:
+        _pipEnsure(lambda packaging: [HIGHDICOM])
 
 
 def isTorchInstalled() -> bool:
@@ -100,7 +113,8 @@ def _refuseOldTorch() -> None:
         )
 
 
-def _ensureRequirements(path: str) -> None:
+def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
+    """requirements: makes the list of them with Slicer's own module for packages."""
     try:
         import slicer.packaging as packaging
     except ImportError as error:
@@ -108,12 +122,12 @@ def _ensureRequirements(path: str) -> None:
             _("Slicer 5.12 or newer is needed to install the Python packages.")
         ) from error
     try:
-        packaging.pip_ensure(packaging.load_requirements(path), requester=REQUESTER)
+        packaging.pip_ensure(requirements(packaging), requester=REQUESTER)
     except RuntimeError as error:
         raise PackagesMissing(
             _(
-                "The Python packages were not installed, so the scan cannot be processed. Try "
-                "again and agree to the installation."
+                "The Python packages were not installed, so this cannot be done. Try again and "
+                "agree to the installation."
             )
         ) from error
     except subprocess.CalledProcessError as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel.export import Export
+from ParanasalSSLPanel.export import Export, dicomFilesOf
+from ParanasalSSLPanel.packages import ensureHighdicom
 
 
 class ExportSection:
@@ -32,6 +33,8 @@ class ExportSection:
             return
         with self._panel.telling():
             self._panel.logic.prepare()
+            if dicomFilesOf(self._panel.scan):
+                ensureHighdicom()
             export = Export(
                 self._panel.scan,
                 Path(folder),

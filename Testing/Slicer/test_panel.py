@@ -327,6 +327,21 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
 
+def test_a_script_waits_for_the_findings(
+    slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path, tmp_path: Path
+) -> None:
+    from ParanasalSSLPanel.compute import Settings
+
+    from ParanasalSSLLib.errors import ParanasalError
+
+    logic = realPanel.logic
+    logic.placeBoxes(scan)
+    findings = logic.run(scan, Settings("cpu", untrainedBundle))
+    assert set(findings.sinuses) == set(Side)
+    with pytest.raises(ParanasalError, match="no model bundle"):
+        logic.run(scan, Settings("cpu", tmp_path / "nothing"))
+
+
 def test_a_damaged_bundle_is_refused_when_it_is_added(
     slicer: Any, panel: Any, untrainedBundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
