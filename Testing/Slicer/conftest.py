@@ -111,11 +111,19 @@ def logic(makeLogic: Callable[[Any], Any], standIn: Any) -> Any:
 
 @pytest.fixture
 def openPanel(
-    slicer: Any, module: ModuleType, makeLogic: Callable[[Any], Any]
+    slicer: Any,
+    module: ModuleType,
+    makeLogic: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[Any], Any]]:
-    """Opens the panel on a given computation, as Slicer does when a user enters the module."""
-    import headless
+    """Opens the panel on a given computation, as Slicer does when a user enters the module.
 
+    It does not ask for devices, which takes a process that loads torch.
+    """
+    import headless
+    from ParanasalSSLPanel import packages
+
+    monkeypatch.setattr(packages, "isTorchInstalled", lambda: False)
     opened = []
 
     def open_panel(computation: Any) -> Any:

@@ -327,6 +327,24 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
 
+def test_the_devices_are_listed_with_their_names(
+    openPanel: Callable[[Any], Any], standIn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headless
+    from ParanasalSSLPanel import packages
+
+    panel = openPanel(standIn)
+    devices = panel.ui.deviceComboBox
+    devices.setCurrentIndex(devices.findData("cpu"))
+    monkeypatch.setattr(packages, "isTorchInstalled", lambda: True)
+    panel.exit()
+    panel.enter()
+    headless.wait_until(lambda: "(" in devices.itemText(0), 120)
+    assert devices.itemData(0) == "auto"
+    assert devices.currentText.startswith("CPU, ")
+    assert panel.settings.device == "cpu"
+
+
 def test_a_script_waits_for_the_findings(
     slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path, tmp_path: Path
 ) -> None:
