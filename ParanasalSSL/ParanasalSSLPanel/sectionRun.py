@@ -142,6 +142,7 @@ class RunSection:
     def stop(self) -> None:
         """Before the panel goes, or its scene: nothing may arrive any more."""
         if self._work is not None:
+            self._work.cancel()
             self._work.kill()
             self._work.wait()
         if self._devices is not None:
