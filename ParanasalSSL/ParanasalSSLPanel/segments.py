@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.volume import Volume
 
 LEVELS = (0.5, 0.75, 0.95)  # of the calibrated range, see `levelsOf`
+WIDEST_CUBE_MM = 100  # of one cube turned with the head; two cubes together are wider
 RESIDUAL_FILE, SEGMENTATION_FILE = "desc-residual_map.nii.gz", "desc-residual_dseg.seg.nrrd"
 
 
@@ -194,10 +195,15 @@ def _marksBeside(path: Path) -> dict[Side, np.ndarray] | None:
 
 
 def _marksByPlace(residual: Volume, threshold: float) -> dict[Side, np.ndarray]:
-    """The two cubes lie symmetrically about the middle of all residuals, along the patient's R axis."""
+    """The two cubes lie symmetrically about the middle of all residuals, along the patient's R axis.
+
+    A single cube lies on its side of the image's middle.
+    """
     inside = np.argwhere(residual.data > 0)
     toRight = inside @ residual.affine[0, :3] + residual.affine[0, 3]
     middle = (toRight.min() + toRight.max()) / 2
+    if np.ptp(toRight) < WIDEST_CUBE_MM:
+        middle = residual.center_ras_mm[0]
     marked = residual.data[tuple(inside.T)] >= threshold
     masks = {side: np.zeros(residual.shape, bool) for side in Side}
     for side, own in ((Side.LEFT, toRight < middle), (Side.RIGHT, toRight >= middle)):

@@ -158,6 +158,24 @@ def test_a_residual_file_becomes_segments_of_its_sides(
     assert {c.GetForegroundVolumeID() for c in composites} == {node.GetID()}
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_single_cube_is_of_its_side_of_the_image(slicer: Any, tmp_path: Path, side: Side) -> None:
+    """As `paranasal residual-files` writes a patient of whom one side is known."""
+    from ParanasalSSLPanel.segments import loadResidualFile
+
+    from ParanasalSSLLib.volume import Volume, write_volume
+
+    data = np.zeros((72, 32, 32), np.float32)
+    start = 0 if side is Side.LEFT else 40
+    data[start : start + 32] = 0.1
+    data[start + 10, 10, 10] = 0.8
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-71, -31, -31)
+    write_volume(Volume(data, affine), tmp_path / "map.nii.gz")
+    _node, layers = loadResidualFile(tmp_path / "map.nii.gz", 0.5)
+    assert {layer.side for layer in layers if layer.mask.any()} == {side}
+
+
 def test_files_that_hold_no_residual_are_refused(slicer: Any, scan: Any, tmp_path: Path) -> None:
     from ParanasalSSLPanel.segments import loadResidualFile
 

@@ -41,6 +41,7 @@ COMMANDS = (
     Command("split", "patients -> test set and folds", "splits", "SplitConfig", "make_splits"),
     Command("train", "stage 1: autoencoder of healthy sinuses", "stages.cae", "TrainConfig", "train_cae"),
     Command("residuals", "stage 2: residuals of a crop store", "stages.residuals", "ResidualsConfig", "make_residuals"),
+    Command("residual-files", "residuals of a store as images for 3D Slicer", "residual_files", "ResidualFilesConfig", "write_residual_files"),
     Command("pretrain", "stage 3: self-supervised pretraining, any method", "stages.pretrain", "PretrainConfig", "pretrain"),
     Command("finetune", "stage 4: classifier from labels", "stages.finetune", "FinetuneConfig", "finetune"),
     Command("evaluate", "metrics of a classifier on the test split", "evaluate", "EvaluateConfig", "evaluate"),
