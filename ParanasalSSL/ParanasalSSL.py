@@ -58,6 +58,7 @@ from ParanasalSSLPanel.sectionExport import ExportSection  # noqa: E402
 from ParanasalSSLPanel.sectionResults import ResultsSection  # noqa: E402
 from ParanasalSSLPanel.sectionRun import RunSection  # noqa: E402
 from ParanasalSSLPanel.sectionWorklist import WorklistSection  # noqa: E402
+from ParanasalSSLPanel.terms import loadTerms  # noqa: E402
 from ParanasalSSLPanel.trust import qualityForScoring  # noqa: E402
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan  # noqa: E402
@@ -246,6 +247,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
+        loadTerms(Path(self.resourcePath("Terminologies")))
         self.logic = ParanasalSSLLogic()
         self._boxes, self._run = BoxesSection(self), RunSection(self)
         self._results, self._export = ResultsSection(self), ExportSection(self)
