@@ -128,8 +128,9 @@ class JsonLines:
 
     - `stage`: `id`, `scan` (1..), `of`, `input` (as the user gave it), `stage`
       (read, register, crop, analyse, write, done), `fraction` (0..1 of this scan)
-    - `scan_done`: `id`, `scan`, `of`, `input`, `folder`, `replaced` (an older result), `report`
-      (the content of `report.json`)
+    - `scan_done`: `id`, `scan`, `of`, `input`, `folder`, `replaced` (an older result), `seconds`,
+      `report` (the content of `report.json`; its `files` has `dicom_sr` where `--dicom-out` wrote a
+      structured report, and `dicom_seg` where it wrote a segmentation)
     - `scan_failed`: `id`, `scan`, `of`, `input`, `error` (name of the error's class, for example
       `UnreadableScan`), `message`, `older_result` (an older result of that id was left in place)
 
@@ -137,8 +138,14 @@ class JsonLines:
 
     - `summary`: `done`, `failed` (numbers of scans), `out` (folder), `exit_status`
 
-    or, if no scan could be begun (a broken bundle, say): `failed`: `error`, `message`,
-    `exit_status`. Readers should ignore fields and events that they do not know.
+    or, if what all scans need is not there (boxes, highdicom, device, model), instead of it:
+    `failed`: `error`, `message`, `exit_status`. A model is noticed to be missing or broken only
+    after the first scan's stages `read` and `register`.
+
+    `id` is what `--id` or `--keep-names` gave to the scan, or else sub-0001, sub-0002, ... A call
+    that is stopped (by Ctrl-C, or with `--end-with-input` by the end of standard input) ends after
+    any event, with exit status 130; wrong usage gives no events, and 2. Readers should ignore
+    fields and events that they do not know.
     """
 
     def __init__(self, stream: TextIO) -> None:
