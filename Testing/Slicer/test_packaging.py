@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -112,3 +115,98 @@ def test_a_built_extension_uses_the_library_beside_the_module(
     shutil.copytree(LIBRARY, folder / "ParanasalSSLLib", ignore=ignore)
     library, _ = load_in_a_fresh_python(folder / "ParanasalSSL.py", tmp_path)
     assert Path(library) == folder / "ParanasalSSLLib"
+
+
+# ------------------------------------------------------------------- what Slicer's index asks for
+
+ENTRY = ROOT / "Docs" / "extensions-index" / "ParanasalSSL.json"
+# Of Slicer's schema for entries, version 1.0.1: types of the fields, of which three must be there.
+FIELDS = {
+    "$schema": str,
+    "category": str,
+    "scm_url": str,
+    "scm_revision": str,
+    "scm_type": str,
+    "build_dependencies": list,
+    "build_subdirectory": str,
+    "enabled": bool,
+    "tier": int,
+}
+REQUIRED = {"$schema", "category", "scm_url"}
+RAW = "https://raw.githubusercontent.com/ParanasalSSL/ParanasalSSL/main/"
+
+
+def fact(name: str) -> str:
+    """What the extension's CMakeLists.txt says under that name."""
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    found = re.search(rf'^set\({name} "(.*)"\)$', text, re.MULTILINE)
+    assert found is not None, name
+    return found[1]
+
+
+def test_the_entry_of_the_index_is_named_after_the_project() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.findall(r"^project\((\w+)\)", text, re.MULTILINE) == [ENTRY.stem]
+    assert not ENTRY.stem.startswith("Slicer")
+
+
+def test_the_entry_of_the_index_has_the_schemas_fields() -> None:
+    entry = json.loads(ENTRY.read_text(encoding="utf-8"))
+    assert entry.keys() >= REQUIRED
+    for name, value in entry.items():
+        assert type(value) is FIELDS[name], name
+    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")
+    assert entry["tier"] in (1, 3, 5) and entry["scm_type"] in ("git", "local")
+    assert entry["category"] == "Otolaryngology"
+    assert fact("EXTENSION_HOMEPAGE") in entry["scm_url"]
+    assert entry["build_dependencies"] == fact("EXTENSION_DEPENDS").split()
+    assert entry["category"] in (MODULE / "ParanasalSSL.py").read_text(encoding="utf-8")
+
+
+def test_the_description_is_a_sentence_or_two() -> None:
+    assert 1 <= len(re.findall(r"[^.]+\.", fact("EXTENSION_DESCRIPTION"))) <= 2
+    assert (ROOT / "LICENSE.txt").is_file()
+
+
+def test_the_icon_and_the_screenshots_are_in_the_repository() -> None:
+    icon = ROOT / fact("EXTENSION_ICONURL").removeprefix(RAW)
+    header = icon.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(header[16:20]), int.from_bytes(header[20:24])) == (128, 128)
+    screenshots = fact("EXTENSION_SCREENSHOTURLS").split()
+    assert screenshots
+    for url in screenshots:
+        assert (ROOT / url.removeprefix(RAW)).is_file(), url
+
+
+def test_nothing_is_imported_early_that_slicer_does_not_ship() -> None:
+    shipped = {"slicer", "vtk", "SimpleITK", "numpy", "scipy", "qt", "ctk"}
+    ours = {"ParanasalSSLLib", "ParanasalSSLPanel"}
+    for path in sorted(MODULE.rglob("*.py")):
+        foreign = set(imported(path)) - set(sys.stdlib_module_names) - shipped - ours
+        assert foreign == set(), path.name
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The packages that a file imports when it is loaded: not in functions, not for type checkers."""
+    waiting = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            yield str(node.module).split(".")[0]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def test_the_tutorial_shows_every_picture_and_they_are_small() -> None:
+    text = (ROOT / "Docs" / "tutorial.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^]]+\]\((tutorial/\w+\.png)\)", text)
+    pictures = sorted((ROOT / "Docs" / "tutorial").iterdir())
+    assert sorted(shown) == [f"tutorial/{path.name}" for path in pictures]
+    sizes = [path.stat().st_size for path in pictures]
+    assert max(sizes) < 70_000 and sum(sizes) < 600_000
