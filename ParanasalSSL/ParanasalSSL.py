@@ -123,7 +123,7 @@ class ParanasalSSLParameterNode:
 
     scan: vtkMRMLScalarVolumeNode
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
-    residualThreshold: Annotated[float, WithinRange(0, 1)] = 0.1
+    residualThreshold: Annotated[float, WithinRange(0, 1)] = 0.2
 
 
 class ParanasalSSLLogic(ScriptedLoadableModuleLogic):

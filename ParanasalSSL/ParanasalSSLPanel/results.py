@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.quality import Quality
     from ParanasalSSLPanel.compute import Findings
 
-COLORS = "vtkMRMLColorTableNodeIron"
+# Perceptually even, as in the HTML report; the second is for scenes without the application's files.
+COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")
 WINDOW = (0.0, 0.5)  # residuals from the darkest to the brightest colour, as in the HTML report
 LARGEST_RESIDUAL = 1.0
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
@@ -79,7 +80,8 @@ def _styleResidual(node: vtkMRMLScalarVolumeNode) -> None:
     note(node, "role", "residual")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(COLORS)
+    present = (name for name in COLORS if slicer.mrmlScene.GetNodeByID(name) is not None)
+    display.SetAndObserveColorNodeID(next(present, None))
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(*WINDOW)
 
