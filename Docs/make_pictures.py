@@ -84,7 +84,7 @@ def go_through(panel: Any, folder: Path) -> None:
 
     headless.click(ui.nextFindingButton)
     draw_slices(scan, "slices_residual")
-    ui.thresholdSlider.setValue(0.25)
+    ui.thresholdSlider.setValue(0.35)
     draw_slices(scan, "slices_threshold")
     headless.click(ui.levelsButton)
 
