@@ -110,7 +110,8 @@ def find_sinuses(
     """
     progress(Progress.at(Stage.READ))
     volume = scan if isinstance(scan, Volume) else read_volume(scan)
-    progress(Progress.at(Stage.REGISTER))
+    if boxes is None:
+        progress(Progress.at(Stage.REGISTER))
     found, quality = place_boxes(volume, boxes, placed)
     refuse_failed(quality)
     return FoundSinuses(volume, found, quality)

@@ -67,15 +67,18 @@ def test_volume_and_file_give_the_same_result(toolbox: Any, boxes: Any, tmp_path
         )
 
 
-def test_stages_are_reported_in_their_order(toolbox: Any, boxes: Any) -> None:
+@pytest.mark.parametrize("given", [False, True])
+def test_stages_are_reported_in_their_order(
+    toolbox: Any, boxes: Any, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """With boxes given, nothing is searched for, and nothing says so."""
+    found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
+    monkeypatch.setattr(predict, "localize", lambda volume: found)
     seen: list[Progress] = []
-    predict_scan(toolbox.head(), toolbox.bundle, boxes, seen.append)
-    assert [progress.stage for progress in seen] == [
-        Stage.READ,
-        Stage.REGISTER,
-        Stage.CROP,
-        Stage.ANALYSE,
-    ]
+    predict_scan(toolbox.head(), toolbox.bundle, boxes if given else None, seen.append)
+    register = [] if given else [Stage.REGISTER]
+    expected = [Stage.READ, *register, Stage.CROP, Stage.ANALYSE]
+    assert [progress.stage for progress in seen] == expected
     assert [progress.fraction for progress in seen] == sorted(p.fraction for p in seen)
 
 

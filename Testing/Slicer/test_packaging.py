@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,11 @@ def test_the_requirements_leave_slicers_own_packages_alone() -> None:
     for requirement in wanted:
         assert {specifier.operator for specifier in requirement.specifier} == {">="}
         assert requirement.name.lower() not in {"torch", "simpleitk", "numpy", "scipy", "vtk"}
+    # All else that the library needs is asked for, in the same versions.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    shipped = {"torch", "numpy", "scipy", "SimpleITK", "pydicom"}  # torch: by its own extension
+    needed = {line for line in project["dependencies"] if Requirement(line).name not in shipped}
+    assert {str(requirement) for requirement in wanted} == needed
 
 
 LOAD = """
