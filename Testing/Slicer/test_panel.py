@@ -194,7 +194,7 @@ def test_boxes_to_be_checked_are_told_and_scored(
     panel.ui.placeBoxesButton.click()
     assert panel.ui.qualityLabel.text.startswith("Please check the boxes. The head is turned")
     panel.ui.runButton.click()
-    assert [row[-1] for row in geometry.tableRows(tableOf(scan))] == ["review", "review"]
+    assert [row[4] for row in geometry.tableRows(tableOf(scan))] == ["review", "review"]
 
 
 def test_several_values_a_voxel_are_refused_in_words(slicer: Any, panel: Any, scan: Any) -> None:
