@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint bench bench-train clean
+.PHONY: help demo test lint bench bench-train bench-panel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ bench: .venv/installed-dev ## seconds and memory of each stage of `predict`
 
 bench-train: .venv/installed-dev ## training steps a second against the usual per-sample pipeline
 	$(BIN)/python Testing/benchmarks/bench_training.py
+
+bench-panel: .venv/installed-dev ## seconds until the Slicer panel is open
+	$(BIN)/python Testing/benchmarks/bench_panel.py
 
 clean: ## remove what `make` made
 	rm -rf .venv demo build *.egg-info
