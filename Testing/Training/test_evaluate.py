@@ -42,6 +42,18 @@ def test_platt_scaling_finds_the_probabilities_that_made_the_labels() -> None:
     assert 0 < operating.threshold < 1
 
 
+def test_a_temperature_never_turns_the_order_around() -> None:
+    """Margins that are all far below 0, as those of a classifier that has hardly learnt."""
+    margin = np.array([-3.0, -2.9, -2.8, -2.7])
+    labels = np.array([0, 1, 0, 1])
+    fitted = fit_operating(margin, labels, "temperature").calibration
+    assert fitted.slope > 0 and fitted.intercept == 0
+    ordered = [fitted.probability(m) for m in margin]
+    assert ordered == sorted(ordered) and len(set(ordered)) == 4
+    mixed = fit_operating(np.array([-3.0, 1.0, 2.0, -1.0]), labels, "temperature").calibration
+    assert mixed.slope > 0
+
+
 def test_calibration_error_of_constant_guesses() -> None:
     labels = np.array([0, 1, 1, 1])
     assert expected_calibration_error(np.full(4, 0.75), labels) == pytest.approx(0.0)

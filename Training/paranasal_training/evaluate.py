@@ -39,6 +39,7 @@ from .store import CropStore, ResidualStore
 CalibrationKind = Literal["platt", "temperature"]
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
 ECE_BINS = 10
+HOTTEST = 100.0  # temperature
 VOLUME_EDGES_ML = (0.0, 0.5, 1.0, 2.0, 4.0, np.inf)
 KIND_NAMES = {0: "normal", 1: "thickening", 2: "polyp", 3: "cyst", 4: "full"}
 
@@ -256,6 +257,10 @@ def fit_operating(
     regression = LogisticRegression(C=np.inf, fit_intercept=kind == "platt")
     regression.fit(margin[:, None], labels)
     slope, intercept = float(regression.coef_[0, 0]), float(np.ravel(regression.intercept_)[0])
+    if kind == "temperature":
+        slope = max(
+            slope, 1 / HOTTEST
+        )  # a temperature is positive: it never turns the order around
     calibration = Calibration(round(slope, 6), round(intercept, 6))
     precision, recall, levels = precision_recall_curve(labels, probabilities(calibration, margin))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
