@@ -89,6 +89,9 @@ class LibraryProcess:
 
     def wait(self) -> None:
         """Until the end. Only for scripts and for closing Slicer: the panel stands still."""
+        if self._cancelled and not self._ended:  # no timer runs meanwhile
+            self._process.waitForFinished(KILL_AFTER_MS)
+            self.kill()
         if not self._ended:
             self._process.waitForFinished(-1)
 

@@ -129,6 +129,20 @@ def test_a_process_that_does_not_end_is_killed(
     assert wait_for_end(heard, 5)[0] == "cancelled"
 
 
+def test_waiting_for_a_cancelled_process_takes_no_longer_than_killing_it(
+    runFake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headless
+    from ParanasalSSLPanel import process
+
+    monkeypatch.setattr(process, "KILL_AFTER_MS", 200)
+    heard, work = runFake('print(\'{"event": "stage"}\', flush=True)\ntime.sleep(600)')
+    headless.wait_until(lambda: heard.events)
+    work.cancel()
+    work.wait()
+    assert heard.end is not None and heard.end[0].value == "cancelled"
+
+
 def test_a_missing_python_is_told_in_words(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
