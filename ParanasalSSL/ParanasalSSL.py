@@ -53,6 +53,7 @@ from ParanasalSSLPanel.compute import (  # noqa: E402
     Work,
 )
 from ParanasalSSLPanel.packages import ensurePackages, installFromFolder  # noqa: E402
+from ParanasalSSLPanel.process import libraryFolder  # noqa: E402
 from ParanasalSSLPanel.sectionBoxes import BoxesSection  # noqa: E402
 from ParanasalSSLPanel.sectionExport import ExportSection  # noqa: E402
 from ParanasalSSLPanel.sectionResults import ResultsSection  # noqa: E402
@@ -95,7 +96,7 @@ def registerSampleData() -> None:
     from ParanasalSSLLib.files import sha256
 
     here = Path(__file__).resolve().parent
-    head = _libraryFile("data", "sample", "simulated_head.nii.gz")
+    head = libraryFolder() / "ParanasalSSLLib" / "data" / "sample" / "simulated_head.nii.gz"
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="ParanasalSSL",
         sampleName="Simulated head, cyst on the left",
@@ -105,12 +106,6 @@ def registerSampleData() -> None:
         checksums=f"SHA256:{sha256(head)}",
         nodeNames="Simulated head",
     )
-
-
-def _libraryFile(*parts: str) -> Path:
-    import ParanasalSSLLib
-
-    return Path(ParanasalSSLLib.__file__).resolve().parent.joinpath(*parts)
 
 
 @parameterNodeWrapper

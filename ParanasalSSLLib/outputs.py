@@ -52,7 +52,7 @@ from ParanasalSSLLib.sinuses import (
     SINUSES,
     Side,
 )
-from ParanasalSSLLib.volume import Volume
+from ParanasalSSLLib.volume import Volume, nifti_image
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.bundle import BundleCard
@@ -306,12 +306,8 @@ def write_residual_map(region: PastedRegion, volume: Volume, path: Path) -> None
     """
     stored = np.zeros(volume.shape, np.int16)
     stored[region.window] = np.rint(region.residual / RESIDUAL_STEP)
-    # Order F, as NIfTI stores it: the file is then written in one go.
-    image = nib.Nifti1Image(np.asfortranarray(stored), volume.affine)
-    image.set_qform(volume.affine, code=1)
-    image.set_sform(volume.affine, code=1)
+    image = nifti_image(stored, volume.affine)
     header = image.header
-    header.set_xyzt_units("mm", "sec")
     header.set_slope_inter(RESIDUAL_STEP, 0.0)
     header["cal_max"] = 1.0
     header["descrip"] = b"ParanasalSSL residual 0..1, 0 outside the boxes"
@@ -385,9 +381,8 @@ def read_residual_map(path: Path) -> Volume:
         UnsupportedScan: it is an image, but its values are no residuals.
     """
     try:
-        image: Any = nib.load(path)
-        volume = Volume(np.asarray(image.dataobj, np.float32), image.affine)
-    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as error:
+        volume = _read_map(path)
+    except _DAMAGED as error:
         raise UnreadableScan(f"{path.name} cannot be read as a NIfTI image.") from error
     if volume.data.ndim != 3 or not (volume.data.min() >= 0 and 0 < volume.data.max() <= 1):
         raise UnsupportedScan(f"{path.name} is no residual map: its values are not 0 to 1.")
@@ -405,19 +400,43 @@ def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
         UnreadableScan: a file is missing or damaged.
     """
     try:
-        image: Any = nib.load(files.residual_map)
-        residual = np.asarray(image.dataobj, np.float32)
+        residual = _read_map(files.residual_map).data
+    except _DAMAGED as error:
+        raise _lost(files) from error
+    return residual, read_labels(files, residual.shape)
+
+
+def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> np.ndarray:
+    """The segments that `write_scan` has written of a scan of that shape: as in `read_maps`.
+
+    Raises:
+        UnreadableScan: the file is missing or damaged, or of a scan of another shape.
+    """
+    labels = np.zeros(shape, np.uint8)
+    try:
         segmentation = sitk.ReadImage(str(files.segmentation))
         offset = segmentation.GetMetaData("Segmentation_ReferenceImageExtentOffset").split()
         part = sitk.GetArrayViewFromImage(segmentation).transpose(2, 1, 0)
-        labels = np.zeros(residual.shape, np.uint8)
         window = (slice(int(o), int(o) + n) for o, n in zip(offset, part.shape, strict=True))
         labels[tuple(window)] = part
-    except (OSError, EOFError, zlib.error, ValueError, RuntimeError, ImageFileError) as error:
-        raise UnreadableScan(
-            f"The results in {files.folder} are missing or damaged. Score the scan again."
-        ) from error
-    return residual, labels
+    except (ValueError, RuntimeError) as error:
+        raise _lost(files) from error
+    return labels
+
+
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError, ImageFileError)
+
+
+def _read_map(path: Path) -> Volume:
+    """A NIfTI image with its scale applied; raises one of `_DAMAGED`."""
+    image: Any = nib.load(path)
+    return Volume(np.asarray(image.dataobj, np.float32), image.affine)
+
+
+def _lost(files: ScanFiles) -> UnreadableScan:
+    return UnreadableScan(
+        f"The results in {files.folder} are missing or damaged. Score the scan again."
+    )
 
 
 # ------------------------------------------------------------------------------- report.json

@@ -126,12 +126,20 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """Write a scan as NIfTI (`.nii`, `.nii.gz`), float32 in RAS mm, whole or not at all."""
     import nibabel as nib
 
-    image = nib.Nifti1Image(np.asfortranarray(volume.data), volume.affine)
-    image.set_qform(volume.affine, code=1)
-    image.set_sform(volume.affine, code=1)
-    image.header.set_xyzt_units("mm", "sec")
     with write_whole(path) as temporary:
-        nib.save(image, temporary)
+        nib.save(nifti_image(volume.data, volume.affine), temporary)
+
+
+def nifti_image(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """(I, J, K) voxels and their affine, index -> RAS mm, as a NIfTI image in scanner space."""
+    import nibabel as nib
+
+    # Order F, as NIfTI stores it: the file is then written in one go.
+    image = nib.Nifti1Image(np.asfortranarray(data), affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm", "sec")
+    return image
 
 
 def _read_file(path: Path) -> Volume:

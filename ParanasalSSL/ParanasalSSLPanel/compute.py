@@ -79,10 +79,15 @@ class Settings:
     device: str = "auto"
     model: Path | None = None
 
-    def arguments(self) -> list[str]:
-        """As options of `paranasal predict`."""
+    def predict(self, scans: Mapping[str, Path | str], out: Path, *more: str) -> list[str]:
+        """Arguments of `paranasal predict` for a process that this Slicer watches.
+
+        scans: by the ids of their results. more: further options.
+        """
+        named = [part for name in scans for part in ("--id", name)]
         model = ["--model", str(self.model)] if self.model else []
-        return ["--device", self.device, *model]
+        how = ["--json-progress", "--end-with-input", "--device", self.device, *model]
+        return ["predict", *map(str, scans.values()), "--out", str(out), *named, *how, *more]
 
 
 @dataclass(frozen=True)
@@ -172,10 +177,8 @@ class _Run:
 
     def started(self, settings: Settings) -> LibraryProcess:
         self.process = LibraryProcess(Listener(self.onEvent, self.watcher.log, self.onEnd))
-        files = [str(self.folder / "scan.nii"), "--boxes", str(self.folder / "boxes.json")]
-        out = ["--out", str(self.folder / "out"), "--id", SCAN_ID]
-        how = ["--json-progress", "--end-with-input", *settings.arguments()]
-        self.process.start(["predict", *files, *out, *how])
+        scan, boxes = {SCAN_ID: self.folder / "scan.nii"}, self.folder / "boxes.json"
+        self.process.start(settings.predict(scan, self.folder / "out", "--boxes", str(boxes)))
         return self.process
 
     def onEvent(self, event: dict[str, Any]) -> None:

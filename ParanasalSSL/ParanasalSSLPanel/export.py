@@ -62,10 +62,8 @@ class Export:
         write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
         source, how = self._source()
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
-        what = [str(source), "--boxes", str(self._inputs / "boxes.json")]
-        where = ["--out", str(self.folder), "--id", self.identifier]
-        how += ["--json-progress", "--end-with-input", *self.settings.arguments()]
-        self._process.start(["predict", *what, *where, *how])
+        more = ["--boxes", str(self._inputs / "boxes.json"), *how]
+        self._process.start(self.settings.predict({self.identifier: source}, self.folder, *more))
 
     def cancel(self) -> None:
         """Stop; the folder stays as it was."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import slicer
@@ -26,7 +25,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
         ParanasalError: the scan or its results cannot be read.
     """
     from ParanasalSSLLib.boxes import read_boxes
-    from ParanasalSSLLib.outputs import ScanFiles
+    from ParanasalSSLLib.outputs import ScanFiles, read_report
     from ParanasalSSLLib.quality import Quality
 
     # Scrambled: a saved scene is not to hold paths of this computer.
@@ -37,7 +36,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
             return node
     files = ScanFiles(out / identifier, identifier)
     try:
-        report = json.loads(files.report_json.read_text(encoding="utf-8"))
+        report = read_report(files.report_json)
         quality = Quality.from_json(report["quality"])
         findings = readFindings(out, identifier, report)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -175,20 +175,19 @@ def loadResidualFile(path: Path, threshold: float) -> tuple[vtkMRMLScalarVolumeN
         path.name.removesuffix(".gz").removesuffix(".nii"),
         "vtkMRMLScalarVolumeNode",
     )
-    masks = _marksBeside(path) or _marksByPlace(residual, threshold)
+    masks = _marksBeside(path, residual.shape) or _marksByPlace(residual, threshold)
     return node, markedLayers(masks)
 
 
-def _marksBeside(path: Path) -> dict[Side, np.ndarray] | None:
+def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] | None:
     from ParanasalSSLLib.errors import UnreadableScan
-    from ParanasalSSLLib.outputs import SEGMENT_LABELS, ScanFiles, read_maps
+    from ParanasalSSLLib.outputs import SEGMENT_LABELS, ScanFiles, read_labels
 
     if not path.name.endswith(f"_{RESIDUAL_FILE}"):
         return None
     try:
-        _residual, labels = read_maps(
-            ScanFiles(path.parent, path.name.removesuffix(f"_{RESIDUAL_FILE}"))
-        )
+        files = ScanFiles(path.parent, path.name.removesuffix(f"_{RESIDUAL_FILE}"))
+        labels = read_labels(files, shape)
     except UnreadableScan:
         return None
     return {side: labels == label for side, label in SEGMENT_LABELS.items()}

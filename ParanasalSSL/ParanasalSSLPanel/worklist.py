@@ -231,12 +231,10 @@ class WorklistRun:
         if not entries:
             self.ended("")
             return
-        names = [part for entry in entries for part in ("--id", entry.identifier)]
-        files = [entry.path for entry in entries]
-        how = ["--json-progress", "--end-with-input", *self.settings.arguments()]
+        scans = {entry.identifier: entry.path for entry in entries}
         self._moved = False
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
-        self._process.start(["predict", *files, "--out", str(self.worklist.folder), *names, *how])
+        self._process.start(self.settings.predict(scans, self.worklist.folder))
 
     def cancel(self) -> None:
         """Stop; the scan at hand waits again, finished ones stay finished."""

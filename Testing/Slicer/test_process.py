@@ -116,28 +116,28 @@ def test_cancelling_lets_the_process_end_by_itself(runFake: Any, tmp_path: Path)
     assert (tmp_path / "tidied").exists()
 
 
-def test_a_process_that_does_not_end_is_killed(
-    runFake: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stubborn(runFake: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Heard, Any]:
+    """A process under way that does not end by itself, and is soon to be killed."""
     import headless
     from ParanasalSSLPanel import process
 
     monkeypatch.setattr(process, "KILL_AFTER_MS", 200)
     heard, work = runFake('print(\'{"event": "stage"}\', flush=True)\ntime.sleep(600)')
     headless.wait_until(lambda: heard.events)
+    return heard, work
+
+
+def test_a_process_that_does_not_end_is_killed(stubborn: tuple[Heard, Any]) -> None:
+    heard, work = stubborn
     work.cancel()
     assert wait_for_end(heard, 5)[0] == "cancelled"
 
 
 def test_waiting_for_a_cancelled_process_takes_no_longer_than_killing_it(
-    runFake: Any, monkeypatch: pytest.MonkeyPatch
+    stubborn: tuple[Heard, Any],
 ) -> None:
-    import headless
-    from ParanasalSSLPanel import process
-
-    monkeypatch.setattr(process, "KILL_AFTER_MS", 200)
-    heard, work = runFake('print(\'{"event": "stage"}\', flush=True)\ntime.sleep(600)')
-    headless.wait_until(lambda: heard.events)
+    heard, work = stubborn
     work.cancel()
     work.wait()
     assert heard.end is not None and heard.end[0].value == "cancelled"

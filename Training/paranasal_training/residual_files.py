@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ParanasalSSLLib.boxes import EDGE_MM
 from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLLib.volume import Volume, write_volume
@@ -20,7 +21,6 @@ from ParanasalSSLLib.volume import Volume, write_volume
 from .store import CropStore, ResidualStore
 
 GAP_MM = 16
-CUBE_MM = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def side_by_side(cubes: dict[Side, np.ndarray]) -> Volume:
         (2 D + gap, D, D) in RAS mm, the origin in the middle.
     """
     edge = next(iter(cubes.values())).shape[0]
-    spacing = CUBE_MM / edge
+    spacing = EDGE_MM / edge
     data = np.zeros((2 * edge + round(GAP_MM / spacing), edge, edge), np.float32)
     if Side.LEFT in cubes:
         data[:edge] = cubes[Side.LEFT]
