@@ -52,12 +52,13 @@ from ParanasalSSLPanel.compute import (  # noqa: E402
     Watcher,
     Work,
 )
+from ParanasalSSLPanel.models import SHIPPED  # noqa: E402
 from ParanasalSSLPanel.packages import ensurePackages, installFromFolder  # noqa: E402
 from ParanasalSSLPanel.process import libraryFolder  # noqa: E402
 from ParanasalSSLPanel.sectionBoxes import BoxesSection  # noqa: E402
 from ParanasalSSLPanel.sectionExport import ExportSection  # noqa: E402
 from ParanasalSSLPanel.sectionResults import ResultsSection  # noqa: E402
-from ParanasalSSLPanel.sectionRun import RunSection  # noqa: E402
+from ParanasalSSLPanel.sectionRun import AUTOMATIC, RunSection  # noqa: E402
 from ParanasalSSLPanel.sectionWorklist import WorklistSection  # noqa: E402
 from ParanasalSSLPanel.terms import loadTerms  # noqa: E402
 from ParanasalSSLPanel.trust import qualityForScoring  # noqa: E402
@@ -114,11 +115,14 @@ class ParanasalSSLParameterNode:
 
     overlayOpacity: of the residual over the scan, 0..1
     residualThreshold: residuals below it are not painted, 0..1
+    device, model: as `RunSection.choices` has them
     """
 
     scan: vtkMRMLScalarVolumeNode
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
     residualThreshold: Annotated[float, WithinRange(0, 1)] = 0.2
+    device: str = AUTOMATIC
+    model: str = SHIPPED
 
 
 class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
@@ -283,7 +287,15 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.parameters = self.logic.getParameterNode()
         if self.parameters.scan is None:
             self.parameters.scan = next(iter(scans.scansInScene()), None)
-        self._guiTag = self.parameters.connectGui(self.ui)
+        # By name, since Slicer's `connectGui` gives nothing to disconnect with (its issue 7547).
+        self._guiTag = self.parameters.connectParametersToGui(
+            {
+                "scan": self.ui.scanSelector,
+                "overlayOpacity": self.ui.opacitySlider,
+                "residualThreshold": self.ui.thresholdSlider,
+            }
+        )
+        self._run.showChoices()
         self.addObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
         self._onParameters()
 

@@ -260,30 +260,43 @@ def _read_content(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class BundleSummary:
-    """What people want to know of a bundle before they use it. model_card: Markdown."""
+    """What people want to know of a bundle before they use it.
+
+    weights_sha256: of `model.safetensors`, as the card has it; `check_bundle` compares it
+    model_card: Markdown
+    """
 
     name: str
     version: str
     simulated: bool
     intended_use: str
     licence: str
+    weights_sha256: str
     model_card: str
 
 
+def check_bundle(folder: str | Path) -> None:
+    """Compare a bundle's weights with their SHA-256; loads no torch.
+
+    Raises:
+        BadBundle: missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    _check_weights(folder, str(_read_content(folder).get("weights_sha256")))
+
+
 def describe_bundle(folder: str | Path) -> BundleSummary:
-    """Check a bundle's weights against their SHA-256, and say what it is; loads no torch.
+    """Say what a bundle is, without looking at its weights; loads no torch.
 
     Raises:
         BadBundle: missing, damaged or of another version.
     """
     folder = Path(folder)
     content = _read_content(folder)
-    _check_weights(folder, str(content.get("weights_sha256")))
     model_card = folder / MODEL_CARD
+    names = ("name", "version", "intended_use", "licence", "weights_sha256")
     try:
-        facts = {
-            name: str(content[name]) for name in ("name", "version", "intended_use", "licence")
-        }
+        facts = {name: str(content[name]) for name in names}
         text = model_card.read_text(encoding="utf-8") if model_card.is_file() else ""
         return BundleSummary(**facts, simulated=bool(content["simulated"]), model_card=text)
     except (KeyError, ValueError, OSError) as error:

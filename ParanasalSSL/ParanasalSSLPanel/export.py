@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.errors import BadBoxes, ParanasalError
 from ParanasalSSLPanel.boxes import boxesOf, qualityOf
 from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 from ParanasalSSLPanel.scans import volumeFromNode
 
@@ -57,7 +58,11 @@ class Export:
         boxes = boxesOf(self.scan)
         if not boxes:
             raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))
-        self.identifier = self._freeIdentifier()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParanasalError(unwritableWords(self.folder, error)) from error
+        self.identifier = freeIdentifier(self.folder)
         self._inputs = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
         write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
         source, how = self._source()
@@ -71,21 +76,6 @@ class Export:
 
     def wait(self) -> None:
         self._process.wait()
-
-    def _freeIdentifier(self) -> str:
-        """Results of another scan in the same folder are never overwritten."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ParanasalError(
-                _("{folder} cannot be written ({reason}). Choose another folder.").format(
-                    folder=self.folder, reason=error.strerror or error
-                )
-            ) from error
-        number = 1
-        while (self.folder / f"sub-{number:04d}").exists():
-            number += 1
-        return f"sub-{number:04d}"
 
     def _source(self) -> tuple[Path, list[str]]:
         """What is scored: the DICOM series itself, if it is known and not moved; else the volume."""

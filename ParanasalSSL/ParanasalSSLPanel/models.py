@@ -7,11 +7,16 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.bundle import BundleSummary, describe_bundle, shipped_bundle_path
+from ParanasalSSLLib.bundle import (
+    BundleSummary,
+    check_bundle,
+    describe_bundle,
+    shipped_bundle_path,
+)
 from ParanasalSSLLib.errors import BadBundle
 
 SETTING = "ParanasalSSL/models"
-SHIPPED = ""  # the model of this "folder" comes with the library
+SHIPPED = ""  # "folder" and identity of the model that comes with the library
 
 
 def addedModels() -> list[str]:
@@ -24,6 +29,7 @@ def addedModels() -> list[str]:
 def addModel(folder: str) -> BundleSummary:
     """Check a bundle, and remember it on this computer. Raises `BadBundle`."""
     summary = describe_bundle(folder)
+    check_bundle(folder)
     kept = [known for known in addedModels() if known != folder]
     qt.QSettings().setValue(SETTING, [*kept, folder])
     return summary
@@ -42,6 +48,14 @@ def titleOf(folder: str) -> str:
         return _("{name} (damaged)").format(name=Path(folder).name)
     how = _("shipped") if folder == SHIPPED else Path(folder).name
     return f"{summary.name} {summary.version} ({how})"
+
+
+def identityOf(folder: str) -> str:
+    """The same on every computer: the weights' SHA-256, `SHIPPED`, or "" for a damaged bundle."""
+    try:
+        return summaryOf(folder).weights_sha256 if folder != SHIPPED else SHIPPED
+    except BadBundle:
+        return SHIPPED
 
 
 def cardOf(folder: str) -> str:

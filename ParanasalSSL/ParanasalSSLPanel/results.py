@@ -158,16 +158,19 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     decisions = {True: _("anomaly"), False: _("clear")}
     node.RemoveAllColumns()
     _addColumn(node, _("Side"), [side.value for side, _sinus in scored])
-    # Nothing is ever certain: a table shows 0.9997 as 1.
-    chances = [min(max(round(sinus.probability, 3), 0.001), 0.999) for _side, sinus in scored]
-    _addColumn(node, _("Probability"), chances)
+    _addColumn(node, _("Probability"), [shown(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
-    _addColumn(node, _("Box quality"), [quality.verdict] * len(scored))
     _addColumn(node, _("Anomaly (ml)"), [round(sinus.anomalyMl, 2) for _side, sinus in scored])
     shares = [round(100 * sinus.shareOfCube, 2) for _side, sinus in scored]
     _addColumn(node, _("Of the cube (%)"), shares)
+    _addColumn(node, _("Box quality"), [quality.verdict] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
+
+
+def shown(probability: float) -> float:
+    """As tables show it: nothing is ever certain, so 0.9997 is no 1."""
+    return min(max(round(probability, 3), 0.001), 0.999)
 
 
 def inWords(probability: float) -> str:

@@ -29,6 +29,7 @@ class ResultsSection:
         """Show what is known of the scan."""
         table = results.tableOf(scan) if scan is not None else None
         self._ui.tableView.setMRMLTableNode(table)
+        self._ui.findingLabel.text = ""
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
         for button in (
             self._ui.previousFindingButton,
@@ -47,7 +48,9 @@ class ResultsSection:
     def _go(self, step: int) -> None:
         side = self._tour.go(self._panel.scan, step)
         if side is not None:
-            self._panel.say(_("{sinus}: its largest residual").format(sinus=_(SINUSES[side].name)))
+            self._ui.findingLabel.text = _("{sinus}: its largest residual").format(
+                sinus=_(SINUSES[side].name)
+            )
 
     def _onLayout(self, checked: bool = False) -> None:
         views.showSinusLayout()

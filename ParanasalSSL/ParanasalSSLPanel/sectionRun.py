@@ -31,6 +31,8 @@ class RunSection:
         self._ui.addModelButton.connect("clicked(bool)", self._onAddModel)
         self._ui.modelCardButton.connect("clicked(bool)", self._onModelCard)
         self._ui.wheelFolderButton.connect("clicked(bool)", self._onWheelFolder)
+        for combo in (self._ui.deviceComboBox, self._ui.modelComboBox):
+            combo.connect("activated(int)", self._onChosen)
         self._ui.progressBar.visible = False
         self._ui.deviceComboBox.addItem(_("Automatic"), AUTOMATIC)
         self._ui.deviceComboBox.addItem(_("CPU"), "cpu")
@@ -47,8 +49,25 @@ class RunSection:
             models.folderOf(model.itemData(model.currentIndex)),
         )
 
+    def _onChosen(self, index: int) -> None:
+        """Remember what the user has chosen; a scene is not to hold paths of this computer."""
+        settings, parameters = self.settings, self._panel.parameters
+        parameters.device = settings.device
+        parameters.model = models.identityOf(str(settings.model or models.SHIPPED))
+
+    def showChoices(self) -> None:
+        """Choose what the scene remembers; what this computer lacks becomes the default."""
+        parameters = self._panel.parameters
+        if parameters is not None:
+            device, model = self._ui.deviceComboBox, self._ui.modelComboBox
+            device.setCurrentIndex(max(device.findData(parameters.device), 0))
+            folders = [model.itemData(index) for index in range(model.count)]
+            identities = [models.identityOf(folder) for folder in folders]
+            known = parameters.model in identities
+            model.setCurrentIndex(identities.index(parameters.model) if known else 0)
+
     def listModels(self, chosen: str = models.SHIPPED) -> None:
-        """Fill the list of models."""
+        """Fill the list of models, and choose the one in that folder."""
         combo = self._ui.modelComboBox
         combo.clear()
         for folder in (models.SHIPPED, *models.addedModels()):
@@ -71,14 +90,13 @@ class RunSection:
         if ending is not Ending.FINISHED or not self._answer:
             return
         combo = self._ui.deviceComboBox
-        chosen = combo.itemData(combo.currentIndex)
         titles: dict[str, str] = json.loads(self._answer)["devices"]
         best = next(iter(titles.values()))
         combo.clear()
         combo.addItem(_("Automatic ({device})").format(device=best), AUTOMATIC)
         for device, title in titles.items():
             combo.addItem(title, device)
-        combo.setCurrentIndex(max(combo.findData(chosen), 0))
+        self.showChoices()
 
     def _onAddModel(self, checked: bool = False) -> None:
         folder = qt.QFileDialog.getExistingDirectory(
@@ -88,6 +106,7 @@ class RunSection:
             with self._panel.telling():
                 models.addModel(folder)
                 self.listModels(folder)
+                self._onChosen(self._ui.modelComboBox.currentIndex)
                 self._onModelCard()
 
     def _onModelCard(self, checked: bool = False) -> None:

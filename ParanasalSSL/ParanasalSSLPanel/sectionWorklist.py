@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.openResult import openResult
+from ParanasalSSLPanel.results import shown
 from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn
 
 SETTING = "ParanasalSSL/worklistFolder"
@@ -27,6 +28,7 @@ class WorklistSection:
         self._table = self._ui.worklistTable
         self._table.setColumnCount(len(HEADERS))
         self._table.setHorizontalHeaderLabels([_(header) for header in HEADERS])
+        self._table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         self._ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
         self._ui.addFolderButton.connect("clicked(bool)", self._onAddFolder)
         self._ui.addLoadedButton.connect("clicked(bool)", self.onAddLoaded)
@@ -59,9 +61,11 @@ class WorklistSection:
         self._table.setSortingEnabled(False)  # else rows move while they are being filled
         self._table.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            cells = [row.entry.name, row.left, row.right, row.quality, _(row.entry.state)]
+            chances = ("" if each is None else shown(each) for each in (row.left, row.right))
+            cells = [row.entry.name, *chances, row.quality, _(row.entry.state)]
             for column, content in enumerate(cells):
                 self._table.setItem(number, column, _item(content, row))
+            self._table.item(number, 0).setToolTip(row.entry.name)  # long ones are cut
         self._table.setSortingEnabled(True)
 
     def _onFolder(self, folder: str) -> None:
@@ -141,10 +145,10 @@ class WorklistSection:
             self._panel.parameters.scan = scan
 
 
-def _item(content: str | float | None, row: Row) -> Any:
+def _item(content: str | float, row: Row) -> Any:
     item = qt.QTableWidgetItem()
     # As a number it is sorted as a number.
-    item.setData(qt.Qt.DisplayRole, "" if content is None else content)
+    item.setData(qt.Qt.DisplayRole, content)
     item.setData(qt.Qt.UserRole, row.entry.identifier)
     reasons = row.report["quality"]["reasons"] if row.report else []
     item.setToolTip(row.entry.message or " ".join(reasons))

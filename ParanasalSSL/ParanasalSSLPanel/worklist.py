@@ -20,6 +20,7 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 State = Literal["waiting", "running", "done", "failed"]
@@ -94,29 +95,18 @@ class Worklist:
         try:
             write_json(self.folder / LIST, content)
         except OSError as error:
-            raise BadConfig(
-                _("{folder} cannot be written ({reason}). Choose another folder.").format(
-                    folder=self.folder, reason=error.strerror or error
-                )
-            ) from error
+            raise BadConfig(unwritableWords(self.folder, error)) from error
 
     def add(self, paths: Iterable[Path]) -> int:
         """Add scans that are not in the list yet; returns how many were new."""
         known = {entry.path for entry in self.entries.values()}
         new = [path for path in map(str, paths) if path not in known]
         for path in new:
-            identifier = self.nextIdentifier()
+            identifier = freeIdentifier(self.folder, self.entries)
             self.entries[identifier] = Entry(identifier, path)
         if new:
             self._write()
         return len(new)
-
-    def nextIdentifier(self) -> str:
-        """A neutral id that neither the list nor the folder has."""
-        number = 1
-        while (name := f"sub-{number:04d}") in self.entries or (self.folder / name).exists():
-            number += 1
-        return name
 
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""

@@ -18,6 +18,7 @@ from ParanasalSSLLib.bundle import (
     WEIGHTS,
     Bundle,
     BundleCard,
+    check_bundle,
     describe_bundle,
     load_bundle,
     read_card,
@@ -28,6 +29,7 @@ from ParanasalSSLLib.calibration import Calibration
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.encoders import EncoderConfig
 from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.files import sha256
 from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
 from ParanasalSSLLib.residual import MaskConfig, ResidualConfig, residual_map
 from ParanasalSSLLib.resolution import at_voxels
@@ -232,18 +234,21 @@ def test_a_bundle_is_described_and_checked_without_loading_it(tmp_path: Path) ->
     summary = describe_bundle(folder)
     assert (summary.name, summary.version, summary.simulated) == ("tiny", "1", True)
     assert (summary.licence, summary.model_card) == ("Apache-2.0", "# The card")
+    assert summary.weights_sha256 == sha256(folder / WEIGHTS)
+    check_bundle(folder)
     weights = folder / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(BadBundle, match="SHA-256"):
-        describe_bundle(folder)
-    with pytest.raises(BadBundle, match="no model bundle"):
-        describe_bundle(tmp_path / "nothing")
+        check_bundle(folder)
+    for look in (describe_bundle, check_bundle):
+        with pytest.raises(BadBundle, match="no model bundle"):
+            look(tmp_path / "nothing")
 
 
-def test_describing_a_bundle_loads_no_torch() -> None:
+def test_describing_and_checking_a_bundle_loads_no_torch() -> None:
     code = (
-        "import sys; from ParanasalSSLLib.bundle import describe_bundle, shipped_bundle_path; "
-        "describe_bundle(shipped_bundle_path()); print('torch' in sys.modules)"
+        "import sys; from ParanasalSSLLib.bundle import *; path = shipped_bundle_path(); "
+        "describe_bundle(path); check_bundle(path); print('torch' in sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -197,12 +197,10 @@ def test_every_kind_of_parameter_is_bound_to_its_widget(slicer: Any) -> None:
     gui.scan.nodeTypes = ["vtkMRMLScalarVolumeNode"]
     gui.scan.noneEnabled = True
     gui.scan.setMRMLScene(slicer.mrmlScene)
-    for name, widget in vars(gui).items():
-        widget.setProperty("SlicerParameterName", name)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     scan = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     parameters = Parameters(node)
-    tag = parameters.connectGui(gui)
+    tag = parameters.connectParametersToGui(vars(gui))
 
     assert (gui.count.value, gui.share.value, gui.share.maximum) == (3, 0.5, 1)
     assert gui.wanted.checked and gui.folder.currentPath == "/data"
@@ -255,11 +253,9 @@ def test_a_widget_that_cannot_show_its_parameter_is_an_error(slicer: Any) -> Non
     class Parameters:
         count: int
 
-    label = qt.QLabel()
-    label.setProperty("SlicerParameterName", "count")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     with pytest.raises(RuntimeError, match="QLabel cannot show count"):
-        Parameters(node).connectGui(SimpleNamespace(label=label))
+        Parameters(node).connectParametersToGui({"count": qt.QLabel()})
 
 
 def test_waiting_lets_processes_and_timers_work(slicer: Any) -> None:

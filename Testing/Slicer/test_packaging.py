@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -49,17 +48,6 @@ def test_every_file_of_the_library_is_listed_in_cmake() -> None:
     if lacking and all("/bundles/" in name for name in lacking):
         pytest.skip("the shipped bundle is missing")
     assert lacking == set(), "listed in CMakeLists.txt, but not there"
-
-
-def test_every_parameter_of_the_panel_has_its_widget(module: ModuleType) -> None:
-    root = ET.parse(MODULE / "Resources" / "UI" / "ParanasalSSL.ui").getroot()
-    bound = {
-        item.findtext("string")
-        for item in root.iter("property")
-        if item.get("name") == "SlicerParameterName"
-    }
-    assert bound == {"scan", "overlayOpacity", "residualThreshold"}
-    assert all(hasattr(module.ParanasalSSLParameterNode, name) for name in bound)
 
 
 def test_the_requirements_leave_slicers_own_packages_alone() -> None:

@@ -194,7 +194,7 @@ def test_boxes_to_be_checked_are_told_and_scored(
     panel.ui.placeBoxesButton.click()
     assert panel.ui.qualityLabel.text.startswith("Please check the boxes. The head is turned")
     panel.ui.runButton.click()
-    assert [row[4] for row in geometry.tableRows(tableOf(scan))] == ["review", "review"]
+    assert [row[-1] for row in geometry.tableRows(tableOf(scan))] == ["review", "review"]
 
 
 def test_several_values_a_voxel_are_refused_in_words(slicer: Any, panel: Any, scan: Any) -> None:
@@ -335,7 +335,7 @@ def test_the_devices_are_listed_with_their_names(
 
     panel = openPanel(standIn)
     devices = panel.ui.deviceComboBox
-    devices.setCurrentIndex(devices.findData("cpu"))
+    headless.choose(devices, devices.findData("cpu"))
     monkeypatch.setattr(packages, "isTorchInstalled", lambda: True)
     panel.exit()
     panel.enter()
@@ -389,6 +389,42 @@ def test_a_bundle_that_has_gone_is_told_in_words(
     realPanel.ui.runButton.click()
     wait_for_run(realPanel)
     assert "is no model bundle" in message(realPanel)
+
+
+def test_a_scene_remembers_device_and_model_but_no_path(
+    slicer: Any, panel: Any, scan: Any, untrainedBundle: Path, tmp_path: Path
+) -> None:
+    import headless
+    from ParanasalSSLPanel import models
+
+    models.addModel(str(untrainedBundle))
+    panel._run.listModels()
+    device, model = panel.ui.deviceComboBox, panel.ui.modelComboBox
+    headless.choose(device, device.findData("cpu"))
+    headless.choose(model, model.findData(str(untrainedBundle)))
+    assert (panel.settings.device, panel.settings.model) == ("cpu", untrainedBundle)
+    assert len(panel.parameters.model) == 64, "a SHA-256, not where the bundle lies"
+    scene = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(scene))
+    slicer.mrmlScene.Clear()
+    assert (panel.settings.device, panel.settings.model) == ("auto", None)
+    slicer.util.loadScene(str(scene))
+    assert (panel.settings.device, panel.settings.model) == ("cpu", untrainedBundle)
+
+    (untrainedBundle / "bundle.json").unlink()  # as on a computer that does not have it
+    panel._run.showChoices()
+    assert (panel.settings.device, panel.settings.model) == ("cpu", None)
+
+
+def test_the_tour_says_whose_finding_is_shown(panel: Any, scan: Any) -> None:
+    panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
+    panel.ui.nextFindingButton.click()
+    assert panel.ui.findingLabel.text == "Left maxillary sinus: its largest residual"
+    panel.ui.previousFindingButton.click()
+    assert panel.ui.findingLabel.text == "Right maxillary sinus: its largest residual"
+    panel.ui.runButton.click()
+    assert panel.ui.findingLabel.text == ""
 
 
 @pytest.mark.slow

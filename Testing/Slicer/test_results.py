@@ -151,15 +151,15 @@ def test_the_table_holds_the_numbers(slicer: Any, scored: Any, geometry: Any) ->
     names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
     assert names == [
         *("Side", "Probability", "In words", "Decision"),
-        *("Box quality", "Anomaly (ml)", "Of the cube (%)"),
+        *("Anomaly (ml)", "Of the cube (%)", "Box quality"),
     ]
     left, right = geometry.tableRows(table)
     assert (left[0], right[0]) == ("left", "right")
     assert (float(left[1]), float(right[1])) == (0.8, 0.1)
     assert (left[2], right[2]) == ("likely", "unlikely")
     assert (left[3], right[3]) == ("anomaly", "clear")
-    assert float(left[5]) == pytest.approx(scored.findings.sinuses[Side.LEFT].anomalyMl, abs=0.006)
-    assert (left[4], right[4]) == ("ok", "ok")
+    assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].anomalyMl, abs=0.006)
+    assert (left[6], right[6]) == ("ok", "ok")
 
 
 def test_a_second_run_replaces_the_first_ones_nodes(slicer: Any, logic: Any, scored: Any) -> None:

@@ -27,9 +27,10 @@ from __future__ import annotations
 
 from headless.application import install, load_module, open_module
 from headless.pythonqt import unknown_attributes
-from headless.user import click, picture, wait_until
+from headless.user import choose, click, picture, wait_until
 
 __all__ = [
+    "choose",
     "click",
     "install",
     "load_module",

@@ -162,7 +162,14 @@ def parameterNodeWrapper(wrapped: type) -> type:
         setattr(wrapped, name, _property(parameter))
     wrapped.allParameters = parameters  # type: ignore[attr-defined]
     wrapped.__init__ = _initialise  # type: ignore[misc]
-    for method in (connectGui, disconnectGui, AddObserver, RemoveObserver, getValue, setValue):
+    for method in (
+        connectParametersToGui,
+        disconnectGui,
+        AddObserver,
+        RemoveObserver,
+        getValue,
+        setValue,
+    ):
         setattr(wrapped, method.__name__, method)
     return wrapped
 
@@ -264,14 +271,12 @@ CONNECTIONS: tuple[tuple[tuple[type, ...], type | tuple[type, ...], str, str], .
 )
 
 
-def connectGui(self: Any, gui: Any) -> int:
-    """Keep each widget with a `SlicerParameterName` and its parameter the same, both ways.
+def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
+    """Keep parameters and their widgets the same, both ways. Returns what `disconnectGui` takes.
 
-    Returns what `disconnectGui` takes. Slicer's own forgets to, as long as its pull request 8667 is
-    not merged, so that there the connections stay.
+    mapping: widgets by the names of their parameters.
     """
-    named = {w.property("SlicerParameterName"): w for w in vars(gui).values()}
-    connectors = {n: Connector(w, self.allParameters[n]) for n, w in named.items() if n}
+    connectors = {name: Connector(w, self.allParameters[name]) for name, w in mapping.items()}
     disconnect = [_connect(self, name, each) for name, each in connectors.items()]
 
     def to_gui(*_: Any) -> None:

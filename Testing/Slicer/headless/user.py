@@ -34,6 +34,13 @@ def click(widget: Any) -> None:
     QTest.mouseClick(widget, Qt.LeftButton)
 
 
+def choose(combo: Any, index: int) -> None:
+    """Choose an entry of a combo box with the keyboard."""
+    QTest.keyClick(combo, Qt.Key_Home)
+    for _ in range(index):
+        QTest.keyClick(combo, Qt.Key_Down)
+
+
 def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
     """Let Qt work (timers, processes, clicks) until the condition holds.
 
