@@ -155,6 +155,28 @@ def test_a_missing_python_is_told_in_words(
     assert ending == "broken" and "/nowhere/PythonSlicer" in words
 
 
+@pytest.mark.slow
+def test_cancelling_a_registration_ends_it_at_once(module: ModuleType, tmp_path: Path) -> None:
+    """As in a worklist, where boxes are placed by the process; see test_panel for the other stages."""
+    import ParanasalSSLLib
+    from ParanasalSSLPanel.compute import Settings
+    from ParanasalSSLPanel.process import LibraryProcess, Listener
+
+    heard = Heard()
+
+    def on_event(event: dict[str, Any]) -> None:
+        heard.events.append(event)
+        if event.get("stage") == "register":
+            work.cancel()
+
+    work = LibraryProcess(Listener(on_event, heard.log.append, heard._ended))
+    scan = Path(ParanasalSSLLib.__file__).parent / SAMPLE
+    work.start(Settings("cpu").predict({"sub-0001": scan}, tmp_path / "out"))
+    assert wait_for_end(heard, 60) == ("cancelled", "")
+    assert [event["stage"] for event in heard.events if "stage" in event] == ["read", "register"]
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_no_process_is_left_when_slicer_is_killed(module: ModuleType, tmp_path: Path) -> None:
     """A stand-in for Slicer starts `paranasal predict` and is killed."""
     import ParanasalSSLLib
