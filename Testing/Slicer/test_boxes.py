@@ -260,14 +260,3 @@ def test_boxes_that_are_not_there_are_said_in_words(scan: Any) -> None:
     for change in (resetBox, mirrorBox):
         with pytest.raises(BadBoxes, match="Press Place boxes first"):
             change(scan, Side.LEFT)
-
-
-def test_unmoved_sides_score_the_same_after_the_other_box_was_moved(
-    logic: Any, placed: Any, geometry: Any
-) -> None:
-    from ParanasalSSLPanel.boxes import boxNode
-
-    first = logic.run(placed).sinuses
-    geometry.move(boxNode(placed, Side.LEFT), (3, 0, 0))
-    second = logic.run(placed).sinuses
-    assert second[Side.RIGHT] == first[Side.RIGHT]

@@ -327,6 +327,21 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
 
+def test_moving_one_box_changes_that_sides_numbers_only(
+    slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path, geometry: Any
+) -> None:
+    from ParanasalSSLPanel.boxes import boxNode
+    from ParanasalSSLPanel.compute import Settings
+
+    settings = Settings("cpu", untrainedBundle)
+    realPanel.logic.placeBoxes(scan)
+    before = realPanel.logic.run(scan, settings).sinuses
+    geometry.move(boxNode(scan, Side.LEFT), (3, 0, 0))
+    after = realPanel.logic.run(scan, settings).sinuses
+    assert after[Side.RIGHT] == before[Side.RIGHT]
+    assert after[Side.LEFT] != before[Side.LEFT]
+
+
 def test_the_devices_are_listed_with_their_names(
     openPanel: Callable[[Any], Any], standIn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

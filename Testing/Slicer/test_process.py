@@ -158,9 +158,10 @@ def test_a_missing_python_is_told_in_words(
 @pytest.mark.slow
 def test_cancelling_a_registration_ends_it_at_once(module: ModuleType, tmp_path: Path) -> None:
     """As in a worklist, where boxes are placed by the process; see test_panel for the other stages."""
-    import ParanasalSSLLib
     from ParanasalSSLPanel.compute import Settings
     from ParanasalSSLPanel.process import LibraryProcess, Listener
+
+    import ParanasalSSLLib
 
     heard = Heard()
 
