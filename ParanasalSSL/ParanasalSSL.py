@@ -233,8 +233,10 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         slicer.util.VTKObservationMixin.__init__(self)
         self.logic: ParanasalSSLLogic | None = None
         self.parameters: ParanasalSSLParameterNode | None = None
-        self._guiTag: int | None = None
-        self._shown: tuple[Any, ...] | None = None
+        self._tags: tuple[int, int] | None = None  # of the parameters' connections
+        self._observed: list[tuple[Any, int]] = []
+        self._shownScan: str | None = None
+        self._shownOverlay: tuple[Any, ...] | None = None
         self._blocked = False
         self._stamp = 0
 
@@ -257,7 +259,9 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.addObserver(scene, scene.EndImportEvent, self._onSceneChanged)
         self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
-        self._connectParameters()
+        self.addObserver(scene, scene.EndBatchProcessEvent, self._onNodesChanged)
+        if self.parent.isEntered:  # reloaded
+            self._connectParameters()
 
     def cleanup(self) -> None:
         for section in (self._run, self._export, self._worklist):
@@ -276,6 +280,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._run.stop()
         self._export.stop()
         self._disconnectParameters()
+        self._shownOverlay = None
 
     def _onSceneChanged(self, caller: Any, event: Any) -> None:
         if self.parent.isEntered:
@@ -288,24 +293,26 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         if self.parameters.scan is None:
             self.parameters.scan = next(iter(scans.scansInScene()), None)
         # By name, since Slicer's `connectGui` gives nothing to disconnect with (its issue 7547).
-        self._guiTag = self.parameters.connectParametersToGui(
-            {
-                "scan": self.ui.scanSelector,
-                "overlayOpacity": self.ui.opacitySlider,
-                "residualThreshold": self.ui.thresholdSlider,
-            }
+        widgets = {
+            "scan": self.ui.scanSelector,
+            "overlayOpacity": self.ui.opacitySlider,
+            "residualThreshold": self.ui.thresholdSlider,
+        }
+        self._tags = (
+            self.parameters.connectParametersToGui(widgets),
+            self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters),
         )
         self._run.showChoices()
-        self.addObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
         self._onParameters()
 
     def _disconnectParameters(self) -> None:
         self._observe(None)
         if self.parameters is not None:
-            self.parameters.disconnectGui(self._guiTag)
-            self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
+            guiTag, observerTag = self._tags
+            self.parameters.disconnectGui(guiTag)
+            self.parameters.RemoveObserver(observerTag)
         self.parameters = None
-        self._shown = None
+        self._shownScan = None
 
     # ------------------------------------------------------------------------------ what is shown
 
@@ -320,8 +327,14 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         return self._run.settings
 
     @property
-    def _busy(self) -> bool:
+    def isBusy(self) -> bool:
+        """Whether boxes are being placed, or a scan scored or exported."""
         return self._blocked or self._run.isRunning or self._export.isRunning
+
+    def prepare(self) -> None:
+        """Install missing Python packages, asking first; raises `PackagesMissing`."""
+        self.logic.prepare()
+        self._run.listDevices()
 
     def log(self, line: str) -> None:
         """Into the foldable log."""
@@ -334,7 +347,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def refresh(self, newResults: bool = False) -> None:
         """Show all that is known of the present scan."""
-        scan, busy = self.scan, self._busy
+        scan, busy = self.scan, self.isBusy
         self._observe(scan)
         self.ui.scanSelector.enabled = not busy
         self._boxes.update(scan, busy)
@@ -360,29 +373,41 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._onParameters()
         self.refresh()
 
+    def _onNodesChanged(self, caller: Any, event: Any) -> None:
+        """The end of a batch, during which nodes were added or removed."""
+        self._onNodeAdded(caller, event)
+        self._onNodeRemoved(caller, event)
+
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
-        """Another scan, or another look of the overlay."""
-        parameters = self.parameters
-        wanted = (parameters.scan, parameters.residualThreshold, parameters.overlayOpacity)
-        if wanted == self._shown:
-            return
-        scanChanged = self._shown is None or self._shown[0] is not wanted[0]
-        self._shown = wanted
-        if scanChanged:
+        """Another scan, or another look of the overlay. What is shown already stays as it is."""
+        parameters, scan = self.parameters, self.scan
+        name = scan.GetID() if scan is not None else ""
+        if self._shownScan != name:
+            self._shownScan = name
             self._showScan()
             self.refresh()
-        if wanted[0] is not None:
-            results.showOverlay(*wanted)
+        overlay = (name, parameters.residualThreshold, parameters.overlayOpacity)
+        if self._shownOverlay != overlay:
+            self._shownOverlay = overlay
+            if scan is not None:
+                results.showOverlay(scan, *overlay[1:])
 
     def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
-        self.removeObservers(self._onBoxMoved)
-        self.removeObservers(self._onScanChanged)
-        if scan is not None:
-            for event in (scan.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent):
-                self.addObserver(scan, event, self._onScanChanged)
-        for node in (boxNode(scan, side) for side in Side) if scan else ():
-            if node is not None:
-                self.addObserver(node, node.PointModifiedEvent, self._onBoxMoved)
+        """Hear of the scan and its boxes, and no longer of others."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        # Not by `addObserver`, which keeps every node that it has ever seen.
+        self._observed = []
+        if scan is None:
+            return
+        watched = [
+            (scan, scan.ImageDataModifiedEvent, self._onScanChanged),
+            (scan, vtk.vtkCommand.ModifiedEvent, self._onScanChanged),
+        ]
+        boxes = [node for side in Side if (node := boxNode(scan, side)) is not None]
+        watched += [(node, node.PointModifiedEvent, self._onBoxMoved) for node in boxes]
+        for node, event, method in watched:
+            self._observed.append((node, node.AddObserver(event, method)))
 
     def _onScanChanged(self, caller: Any, event: Any) -> None:
         """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""
@@ -394,7 +419,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._boxes.showScan(self.scan)
 
     def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
-        self._boxes.update(self.scan, self._busy)
+        self._boxes.update(self.scan, self.isBusy)
         self._sayIfOutdated()
 
     def _sayIfOutdated(self) -> None:
@@ -422,8 +447,13 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             try:
                 yield
             except ParanasalError as error:
-                self.ui.progressBar.visible = False
                 self.say(str(error), isError=True)
+            finally:
+                self._hideProgress()
+
+    def _hideProgress(self) -> None:
+        if not self._run.isRunning:
+            self.ui.progressBar.visible = False
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
@@ -443,7 +473,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
                     failure = str(error)
         finally:
             self._blocked = False
-            self.ui.progressBar.visible = False
+            self._hideProgress()
             self.refresh(newResults=True)
             if failure:
                 self.say(failure, isError=True)

@@ -30,7 +30,6 @@ from ParanasalSSLLib.errors import MissingPackage, UnsupportedScan
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.outputs import (
     RESEARCH_USE,
-    SEGMENT_LABELS,
     SIMULATED_MODEL,
     PastedRegion,
     ScanFiles,
@@ -42,6 +41,7 @@ from ParanasalSSLLib.sinuses import (
     MAXILLARY_SINUS_SNOMED,
     RESIDUAL_CATEGORY,
     RESIDUAL_TYPE,
+    SEGMENT_LABELS,
     SINUSES,
     Side,
 )

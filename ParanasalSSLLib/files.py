@@ -32,10 +32,14 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
+def write_json(path: str | Path, content: Mapping[str, Any], allow_nan: bool = True) -> None:
+    """Write a JSON object, whole or not at all.
+
+    allow_nan: whether NaN may be in it, which strict readers refuse; else it raises `ValueError`.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan)
     with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def tupled(values: Mapping[str, Any]) -> dict[str, Any]:

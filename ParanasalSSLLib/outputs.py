@@ -42,16 +42,10 @@ from nibabel.filebasedimages import ImageFileError
 from ParanasalSSLLib.boxes import write_boxes
 from ParanasalSSLLib.crop import paste
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
-from ParanasalSSLLib.sinuses import (
-    MAXILLARY_SINUS_SNOMED,
-    RESIDUAL_CATEGORY,
-    RESIDUAL_TYPE,
-    SINUSES,
-    Side,
-)
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
 from ParanasalSSLLib.volume import Volume, nifti_image
 
 if TYPE_CHECKING:
@@ -69,7 +63,6 @@ SIMULATED_MODEL = (
 REPORT_FORMAT = "paranasal-report"
 REPORT_VERSION = 1
 REPORT_SCHEMA = Path(__file__).parent / "data" / "report.schema.json"
-SEGMENT_LABELS = {Side.LEFT: 1, Side.RIGHT: 2}  # voxel values in the segmentation
 RESIDUAL_STEP = 1e-4  # the map's int16 voxels count these
 
 
@@ -150,7 +143,7 @@ def write_scan(
         write_boxes({side: sinus.box for side, sinus in result.sinuses.items()}, files.boxes)
         dicom = [] if series is None else _write_dicom(result, card, series, files)
         report = scan_report(result, card, scan_id, note, dicom)
-        write_json(report, files.report_json)
+        write_json(files.report_json, report, allow_nan=False)
         write_html_report(result, report, files.report_html)
     progress(Progress.at(Stage.DONE))
     return ScanFiles(out / scan_id, scan_id)
@@ -211,15 +204,8 @@ def write_dataset_description(out: Path) -> Path:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "ParanasalSSL", "Version": software_version()}],
     }
-    write_json(description, path)
+    write_json(path, description)
     return path
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Strict JSON (no NaN), indented, UTF-8."""
-    with write_whole(path) as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 # -------------------------------------------------------------------- maps in the scan's grid
@@ -352,25 +338,6 @@ def _segmentation_fields(region: PastedRegion) -> dict[str, str]:
         }
         fields |= {f"Segment{index}_{key}": value for key, value in segment.items()}
     return fields
-
-
-def terminology_entry(side: Side) -> str:
-    """Slicer's terminology entry of a residual: an altered structure in that sinus (SNOMED CT)."""
-    return "~".join(
-        (
-            "Segmentation category and type - 3D Slicer General Anatomy list",
-            _sct(*RESIDUAL_CATEGORY),
-            _sct(*RESIDUAL_TYPE),
-            "^^",
-            "Anatomic codes - DICOM master list",
-            _sct(*MAXILLARY_SINUS_SNOMED),
-            _sct(SINUSES[side].snomed_code, SINUSES[side].snomed_side),
-        )
-    )
-
-
-def _sct(value: str, meaning: str) -> str:
-    return f"SCT^{value}^{meaning}"
 
 
 def read_residual_map(path: Path) -> Volume:

@@ -1,4 +1,7 @@
-"""The two maxillary sinuses: names, colours and SNOMED CT codes, read from data/sinuses.json."""
+"""The two maxillary sinuses: names, colours and SNOMED CT codes, read from data/sinuses.json.
+
+Needs no package, so that Slicer can load it before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -55,3 +58,23 @@ def _load() -> tuple[dict[Side, SinusFacts], dict[str, SnomedCode]]:
 SINUSES, _CONCEPTS = _load()
 MAXILLARY_SINUS_SNOMED = _CONCEPTS["anatomy"]
 RESIDUAL_CATEGORY, RESIDUAL_TYPE = _CONCEPTS["residual_category"], _CONCEPTS["residual_type"]
+SEGMENT_LABELS = {Side.LEFT: 1, Side.RIGHT: 2}  # voxel values in a segmentation
+
+
+def terminology_entry(side: Side) -> str:
+    """Slicer's terminology entry of a residual: an altered structure in that sinus (SNOMED CT)."""
+    return "~".join(
+        (
+            "Segmentation category and type - 3D Slicer General Anatomy list",
+            _sct(*RESIDUAL_CATEGORY),
+            _sct(*RESIDUAL_TYPE),
+            "^^",
+            "Anatomic codes - DICOM master list",
+            _sct(*MAXILLARY_SINUS_SNOMED),
+            _sct(SINUSES[side].snomed_code, SINUSES[side].snomed_side),
+        )
+    )
+
+
+def _sct(value: str, meaning: str) -> str:
+    return f"SCT^{value}^{meaning}"

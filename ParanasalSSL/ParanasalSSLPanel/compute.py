@@ -6,6 +6,7 @@ Whatever takes its place (a fake in a test) offers the same methods.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 if TYPE_CHECKING:
@@ -203,13 +204,16 @@ class _Run:
                 self.watcher.failed(self.failure or words or without_result)
         except ParanasalError as error:
             self.watcher.failed(str(error))
+        except Exception:  # Qt would only print it, and the panel would wait for ever
+            logging.exception("The results could not be shown.")
+            self.watcher.failed(_("The results could not be shown (see View > Error Log)."))
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
-    from ParanasalSSLLib.outputs import SEGMENT_LABELS, ScanFiles, read_maps
+    from ParanasalSSLLib.outputs import ScanFiles, read_maps
 
     residual, labels = read_maps(ScanFiles(out / scanId, scanId))
     model = report["model"]

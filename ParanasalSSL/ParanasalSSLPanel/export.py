@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -98,13 +99,20 @@ class Export:
     def _onEnd(self, ending: Ending, words: str) -> None:
         shutil.rmtree(self._inputs, ignore_errors=True)
         results = self.folder / self.identifier
-        if ending is Ending.FINISHED and not self._failure and results.is_dir():
-            if not slicer.util.saveScene(str(results / f"{self.identifier}_scene.mrb")):
-                self.failed(_("The files were written, but the scene could not be saved."))
-                return
-            self.done(results)
-        else:
+        if ending is not Ending.FINISHED or self._failure or not results.is_dir():
             self.failed(self._failure or words or _("Nothing was exported."))
+        elif not _isSceneSaved(results / f"{self.identifier}_scene.mrb"):
+            self.failed(_("The files were written, but the scene could not be saved."))
+        else:
+            self.done(results)
+
+
+def _isSceneSaved(path: Path) -> bool:
+    try:
+        return bool(slicer.util.saveScene(str(path)))
+    except Exception:  # Qt would only print it, and the panel would wait for ever
+        logging.exception("The scene could not be saved.")
+        return False
 
 
 def _linkOrCopy(source: Path, target: Path) -> None:

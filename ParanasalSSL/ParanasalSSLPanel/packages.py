@@ -89,9 +89,12 @@ def _installTorch() -> None:
                 "restart Slicer and try again."
             )
         ) from error
-    torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-        askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
-    )
+    try:
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+            askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
+        )
+    except subprocess.CalledProcessError as error:
+        raise _installationFailed() from error
     if torch is None:
         raise PackagesMissing(
             _(
@@ -131,9 +134,13 @@ def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
             )
         ) from error
     except subprocess.CalledProcessError as error:
-        raise PackagesMissing(
-            _(
-                "Installing the Python packages failed (see the log, View > Error Log). Without "
-                "network access, use Packages > Install from a folder in the panel."
-            )
-        ) from error
+        raise _installationFailed() from error
+
+
+def _installationFailed() -> PackagesMissing:
+    return PackagesMissing(
+        _(
+            "Installing the Python packages failed (see the log, View > Error Log). Without "
+            "network access, use Packages > Install from a folder in the panel."
+        )
+    )

@@ -21,7 +21,9 @@ import qt
 from slicer.i18n import tr as _
 
 KILL_AFTER_MS = 5000
-FINISHED_STATUS = (0, 1)  # 1: a scan could not be scored; an event says which and why
+# With status 1, too, all is said: which scans could not be scored, and why. (Without one of these, a
+# status of 1 is what Slicer's launcher makes of a crash.)
+LAST_EVENTS = ("summary", "failed")
 
 
 class Ending(Enum):
@@ -53,6 +55,7 @@ class LibraryProcess:
         self._listener = listener
         self._cancelled = False
         self._ended = False
+        self._saidAll = False
         self._rest = {"out": b"", "err": b""}
         self._process = qt.QProcess()
         self._process.setWorkingDirectory(str(libraryFolder()))  # where -m finds the library
@@ -103,6 +106,7 @@ class LibraryProcess:
             if event is None:
                 self._listener.onLog(line)
             else:
+                self._saidAll = self._saidAll or event["event"] in LAST_EVENTS
                 self._listener.onEvent(event)
 
     def _onErrorOutput(self) -> None:
@@ -111,7 +115,7 @@ class LibraryProcess:
 
     def _lines(self, channel: str, array: Any) -> list[str]:
         """Whole lines that have come; what is left waits for its end."""
-        *whole, self._rest[channel] = (self._rest[channel] + array.data()).split(b"\n")
+        *whole, self._rest[channel] = (self._rest[channel] + (array.data() or b"")).split(b"\n")
         # A bar on a terminal overwrites itself: only its last state is a line.
         lines = [line.rstrip(b"\r").split(b"\r")[-1] for line in whole]
         return [line.decode("utf-8", "replace") for line in lines if line.strip()]
@@ -121,7 +125,9 @@ class LibraryProcess:
         self._onErrorOutput()
         if self._cancelled:
             self._end(Ending.CANCELLED, "")
-        elif status in FINISHED_STATUS and self._process.exitStatus() == qt.QProcess.NormalExit:
+        elif self._process.exitStatus() == qt.QProcess.NormalExit and (
+            status == 0 or (status == 1 and self._saidAll)
+        ):
             self._end(Ending.FINISHED, "")
         else:
             self._end(Ending.BROKEN, _("The computation ended unexpectedly. The log says more."))

@@ -166,6 +166,7 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     _addColumn(node, _("Of the cube (%)"), shares)
     _addColumn(node, _("Box quality"), [quality.verdict] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)  # a table view would let a user type over the numbers
 
 
 def shown(probability: float) -> float:

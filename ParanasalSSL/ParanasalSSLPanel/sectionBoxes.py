@@ -57,10 +57,11 @@ class BoxesSection:
             self._mirrorButtons[side].enabled = both and free
 
     def onPlaceBoxes(self, checked: bool = False) -> None:
-        with self._panel.working(_("Finding the maxillary sinuses")):
-            self._panel.logic.prepare()
-            self._panel.logic.placeBoxes(self._panel.scan)
-            views.jumpToBoxes(self._panel.scan)
+        with self._panel.telling():
+            self._panel.prepare()  # it may ask, which no other cursor should cover
+            with self._panel.working(_("Finding the maxillary sinuses")):
+                self._panel.logic.placeBoxes(self._panel.scan)
+                views.jumpToBoxes(self._panel.scan)
 
     def _onReset(self, side: Side) -> None:
         with self._panel.telling():

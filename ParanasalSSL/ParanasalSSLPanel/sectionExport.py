@@ -32,7 +32,7 @@ class ExportSection:
             self._ui.exportLabel.text = _("Choose a folder first.")
             return
         with self._panel.telling():
-            self._panel.logic.prepare()
+            self._panel.prepare()
             if dicomFilesOf(self._panel.scan):
                 ensureHighdicom()
             export = Export(

@@ -70,6 +70,7 @@ class ResultsSection:
     def openResidualFile(self, path: Path) -> None:
         """Load a residual map, with its marks as segments."""
         with self._panel.telling():
+            self._panel.prepare()
             threshold = self._panel.parameters.residualThreshold
             node, layers = segments.loadResidualFile(path, threshold)
             results.showResidualFile(node, layers)

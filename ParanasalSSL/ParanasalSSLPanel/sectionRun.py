@@ -88,6 +88,7 @@ class RunSection:
 
     def _onDevices(self, ending: Ending, words: str) -> None:
         if ending is not Ending.FINISHED or not self._answer:
+            self._devices = None  # asked again another time
             return
         combo = self._ui.deviceComboBox
         titles: dict[str, str] = json.loads(self._answer)["devices"]
@@ -138,7 +139,7 @@ class RunSection:
 
     def onRun(self, checked: bool = False) -> None:
         with self._panel.telling():
-            self._panel.logic.prepare()
+            self._panel.prepare()
             self._isOver = False
             self._ui.logText.clear()
             self._show(0, _("Starting"))
@@ -164,9 +165,10 @@ class RunSection:
             self._work.cancel()
             self._work.kill()
             self._work.wait()
-        if self._devices is not None:
-            self._devices.kill()
-            self._devices.wait()
+        devices = self._devices
+        if devices is not None:
+            devices.kill()
+            devices.wait()
 
     def log(self, line: str) -> None:
         self._ui.logText.appendPlainText(line)

@@ -28,7 +28,9 @@ class WorklistSection:
         self._table = self._ui.worklistTable
         self._table.setColumnCount(len(HEADERS))
         self._table.setHorizontalHeaderLabels([_(header) for header in HEADERS])
-        self._table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        header = self._table.horizontalHeader()
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        header.setSortIndicator(-1, qt.Qt.AscendingOrder)  # the list's own order, the urgent first
         self._ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
         self._ui.addFolderButton.connect("clicked(bool)", self._onAddFolder)
         self._ui.addLoadedButton.connect("clicked(bool)", self.onAddLoaded)
@@ -93,6 +95,7 @@ class WorklistSection:
     def onAddLoaded(self, checked: bool = False) -> None:
         """Add the scans of the scene; those that have no file are written beside the results."""
         with self._panel.telling():
+            self._panel.prepare()
             paths = [scans.fileOf(node, self._worklist.folder) for node in scans.scansInScene()]
             number = self._worklist.add(paths)
             self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
@@ -110,7 +113,7 @@ class WorklistSection:
 
     def onRun(self, checked: bool = False) -> None:
         with self._panel.telling():
-            self._panel.logic.prepare()
+            self._panel.prepare()
             self._run = WorklistRun(
                 self._worklist, self._panel.settings, self.update, self._panel.log, self._onEnded
             )
@@ -140,9 +143,14 @@ class WorklistSection:
         entry = self._worklist.entries[identifier]
         if entry.state != "done":
             return
-        with self._panel.working(_("Opening the scan")):
-            scan = openResult(Path(entry.path), self._worklist.folder, identifier)
-            self._panel.parameters.scan = scan
+        if self._panel.isBusy:
+            self._ui.worklistLabel.text = _("Wait until the present computation has ended.")
+            return
+        with self._panel.telling():
+            self._panel.prepare()
+            with self._panel.working(_("Opening the scan")):
+                scan = openResult(Path(entry.path), self._worklist.folder, identifier)
+                self._panel.parameters.scan = scan
 
 
 def _item(content: str | float, row: Row) -> Any:

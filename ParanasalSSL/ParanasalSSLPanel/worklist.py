@@ -254,8 +254,8 @@ class WorklistRun:
     def _onEnd(self, ending: Ending, words: str) -> None:
         for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
             # A scan on which the process broke is not tried again without being asked.
-            broke = ending is Ending.BROKEN
-            self.worklist.change(entry.identifier, "failed" if broke else "waiting", words)
+            stopped = ending is Ending.CANCELLED
+            self.worklist.change(entry.identifier, "waiting" if stopped else "failed", words)
         self.changed()
         if self._moved and not self._failure and ending is not Ending.CANCELLED:
             self.start()  # with those that are left

@@ -31,7 +31,6 @@ from ParanasalSSLLib.errors import MissingPackage, ParanasalError, UnreadableSca
 from ParanasalSSLLib.outputs import (
     REPORT_SCHEMA,
     RESEARCH_USE,
-    SEGMENT_LABELS,
     SIMULATED_MODEL,
     PastedRegion,
     ScanFiles,
@@ -39,7 +38,7 @@ from ParanasalSSLLib.outputs import (
     write_segmentation,
 )
 from ParanasalSSLLib.predict import ScanResult
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side
 from ParanasalSSLLib.volume import LPS_TO_RAS, Volume, read_volume
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")

@@ -14,7 +14,6 @@ from ParanasalSSLLib.boxes import read_boxes
 from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.outputs import (
     REPORT_SCHEMA,
-    SEGMENT_LABELS,
     PastedRegion,
     ScanFiles,
     read_maps,
@@ -25,7 +24,7 @@ from ParanasalSSLLib.outputs import (
     write_segmentation,
     write_whole_folder,
 )
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side
 
 ORIENTATIONS = ("RAS", "LPS", "PIR", "SAL")
 OFFSET_MM = (5.0, 4.0, -6.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -442,6 +443,79 @@ def test_the_tour_says_whose_finding_is_shown(panel: Any, scan: Any) -> None:
     assert panel.ui.findingLabel.text == ""
 
 
+def test_results_that_cannot_be_shown_do_not_block_the_panel(
+    realPanel: Any, scan: Any, untrainedBundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ParanasalSSLPanel import models, results
+
+    def broken(*arguments: Any) -> None:
+        raise MemoryError
+
+    models.addModel(str(untrainedBundle))
+    realPanel._run.listModels(str(untrainedBundle))
+    monkeypatch.setattr(results, "showFindings", broken)
+    realPanel.ui.placeBoxesButton.click()
+    realPanel.ui.runButton.click()
+    wait_for_run(realPanel)
+    assert "could not be shown" in message(realPanel)
+    assert realPanel.ui.runButton.enabled and not realPanel.ui.progressBar.visible
+
+
+def test_a_users_slice_views_are_left_alone_on_coming_back(
+    slicer: Any, panel: Any, scan: Any
+) -> None:
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    panel.ui.placeBoxesButton.click()
+    panel.exit()
+    other = addMadeUpScan("Other")
+    slicer.util.setSliceViewerLayers(background=other)
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Right maxillary sinus box"))
+    panel.enter()
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {c.GetBackgroundVolumeID() for c in composites} == {other.GetID()}
+    assert panel.parameters.scan is scan
+    assert panel.ui.rightBoxLabel.text == "Right: no box"
+
+
+def test_scans_that_come_in_a_batch_are_found(slicer: Any, panel: Any) -> None:
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
+    scan = addMadeUpScan()
+    slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
+    assert panel.parameters.scan is scan
+    assert panel.ui.placeBoxesButton.enabled
+
+
+def test_removed_scans_are_not_kept_in_memory(slicer: Any, panel: Any) -> None:
+    import gc
+
+    import vtk
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    image = vtk.vtkWeakReference()
+    for _ in range(2):
+        scan = addMadeUpScan()
+        image.Set(scan.GetImageData())
+        panel.ui.placeBoxesButton.click()
+        panel.exit()
+        panel.enter()
+        del scan
+        slicer.mrmlScene.Clear()
+        gc.collect()
+        assert image.Get() is None
+
+
+def test_the_numbers_of_the_table_cannot_be_typed_over(panel: Any, scan: Any) -> None:
+    import qt
+
+    panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
+    cells = panel.ui.tableView.model()
+    assert not cells.flags(cells.index(0, 1)) & qt.Qt.ItemIsEditable
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["read", "analyse", "write"])
 def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
@@ -504,5 +578,10 @@ def test_a_real_head_is_scored_with_the_shipped_model(
     assert "simulated data" in panel.ui.noticesLabel.text
 
 
-def test_the_modules_own_test_passes(slicer: Any, module: ModuleType) -> None:
+def test_the_modules_own_test_needs_nothing_that_slicer_lacks(
+    slicer: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lacking in ("nibabel", "torch", "safetensors"):
+        monkeypatch.setitem(sys.modules, lacking, None)
+    monkeypatch.delitem(sys.modules, "ParanasalSSLLib.outputs", raising=False)
     module.ParanasalSSLTest().runTest()

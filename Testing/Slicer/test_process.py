@@ -37,19 +37,30 @@ class Heard:
 
 
 @pytest.fixture
-def runFake(
+def fakeLibrary(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[Heard, Any]]:
-    """Starts a process in which a few lines of Python stand for the library's command line."""
+) -> Callable[[str], None]:
+    """Lets a few lines of Python stand for the library's command line."""
     from ParanasalSSLPanel import process
 
-    def run(code: str) -> tuple[Heard, Any]:
+    def write(code: str) -> None:
         folder = tmp_path / "Lïb with spaces"
         (folder / "ParanasalSSLLib").mkdir(parents=True)
         (folder / "ParanasalSSLLib" / "__init__.py").touch()
         text = "import os, sys, time\n" + textwrap.dedent(code)
         (folder / "ParanasalSSLLib" / "cli.py").write_text(text, encoding="utf-8")
         monkeypatch.setattr(process, "libraryFolder", lambda: folder)
+
+    return write
+
+
+@pytest.fixture
+def runFake(fakeLibrary: Callable[[str], None]) -> Callable[..., tuple[Heard, Any]]:
+    """Starts a process in which a few lines of Python stand for the library's command line."""
+    from ParanasalSSLPanel import process
+
+    def run(code: str) -> tuple[Heard, Any]:
+        fakeLibrary(code)
         heard = Heard()
         work = process.LibraryProcess(heard.listener())
         work.start(["predict", "Ä ö ü.nii"])
@@ -90,13 +101,45 @@ def test_events_are_told_apart_from_whatever_else_is_printed(runFake: Any) -> No
     assert any("garbage" in line for line in heard.log)
 
 
-@pytest.mark.parametrize("code", ["sys.exit(3)", "raise ValueError", "os.kill(os.getpid(), 11)"])
+@pytest.mark.parametrize(
+    "code", ["sys.exit(3)", "sys.exit(1)", "raise ValueError", "os.kill(os.getpid(), 11)"]
+)
 def test_a_crash_is_told_in_words(runFake: Any, code: str) -> None:
-    heard, _ = runFake("import warnings\n" + code)
+    heard, _ = runFake(code)
     ending, words = wait_for_end(heard)
-    # Python's own exit status for an error is that of "a scan failed", but no event says so.
-    assert ending == ("finished" if code.startswith("raise") else "broken")
-    assert ("unexpectedly" in words) == (ending == "broken")
+    assert ending == "broken" and "unexpectedly" in words
+
+
+def test_a_scan_that_was_not_scored_is_no_crash(runFake: Any) -> None:
+    heard, _ = runFake('print(\'{"event": "summary"}\')\nsys.exit(1)')
+    assert wait_for_end(heard) == ("finished", "")
+
+
+@pytest.mark.parametrize("crash", ["sys.exit(1)", "os.kill(os.getpid(), 9)"])
+def test_a_scan_on_which_the_process_breaks_is_not_tried_again(
+    fakeLibrary: Callable[[str], None], tmp_path: Path, crash: str
+) -> None:
+    """Slicer's launcher makes an exit status of 1 of every crash."""
+    import headless
+    from ParanasalSSLPanel.compute import Settings
+    from ParanasalSSLPanel.worklist import Worklist, WorklistRun
+
+    first, second = '"id": "sub-0001"', '"id": "sub-0002"'
+    fakeLibrary(
+        f"""
+        if "sub-0001" in sys.argv:
+            print('{{"event": "stage", "stage": "read", {first}}}', flush=True)
+            {crash}
+        print('{{"event": "scan_done", {second}}}')
+        print('{{"event": "summary"}}')
+        """
+    )
+    worklist, ended = Worklist(tmp_path / "results"), []
+    worklist.add([Path("/a.nii"), Path("/b.nii")])
+    WorklistRun(worklist, Settings(), lambda: None, lambda line: None, ended.append).start()
+    headless.wait_until(lambda: ended)
+    assert [entry.state for entry in worklist.entries.values()] == ["failed", "done"]
+    assert "unexpectedly" in worklist.entries["sub-0001"].message
 
 
 def test_cancelling_lets_the_process_end_by_itself(runFake: Any, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from ParanasalSSLLib.boxes import SinusBox
 from ParanasalSSLLib.crop import cut_crop
-from ParanasalSSLLib.outputs import PastedRegion, terminology_entry, write_segmentation
+from ParanasalSSLLib.outputs import PastedRegion, write_segmentation
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.quality import Quality
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
 from ParanasalSSLLib.volume import Volume
 
 

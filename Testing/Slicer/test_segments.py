@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.outputs import terminology_entry
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
 
 
 @pytest.fixture
@@ -156,6 +155,14 @@ def test_a_residual_file_becomes_segments_of_its_sides(
         assert np.allclose(world, [-25 if side is Side.LEFT else 31, -10, -14], atol=0.01)
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {c.GetForegroundVolumeID() for c in composites} == {node.GetID()}
+
+
+def test_a_residual_file_is_not_taken_for_a_scan(
+    openPanel: Any, standIn: Any, written: tuple[Path, np.ndarray]
+) -> None:
+    panel = openPanel(standIn)
+    panel._results.openResidualFile(written[0])
+    assert panel.scan is None and not panel.ui.runButton.enabled
 
 
 @pytest.mark.parametrize("side", Side)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ParanasalSSLLib.outputs import terminology_entry
-from ParanasalSSLLib.sinuses import RESIDUAL_TYPE, SINUSES, Side
+from ParanasalSSLLib.sinuses import RESIDUAL_TYPE, SINUSES, Side, terminology_entry
 
 FOLDER = Path(__file__).resolve().parents[2] / "ParanasalSSL" / "Resources" / "Terminologies"
 GREY = [127, 127, 127]  # what Slicer gives to terms that it does not know

@@ -213,7 +213,10 @@ class qMRMLTableView(qt.QTableView):
         table = self._node.GetTable() if self._node else None
         for index in range(table.GetNumberOfColumns() if table else 0):
             values = (table.GetValue(n, index) for n in range(table.GetNumberOfRows()))
-            self._items.appendColumn([qt.QStandardItem(value.ToString()) for value in values])
+            items = [qt.QStandardItem(value.ToString()) for value in values]
+            for item in items:
+                item.setEditable(not self._node.GetLocked())
+            self._items.appendColumn(items)
             titled = self._node.GetUseColumnTitleAsColumnHeader()
             title = self._node.GetColumnName(index) if titled else chr(ord("A") + index)
             self._items.setHorizontalHeaderItem(index, qt.QStandardItem(title))
