@@ -112,23 +112,6 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         style.drawPrimitive(getattr(qt.QStyle, arrow), option, painter, self)
 
 
-class ctkCollapsibleGroupBox(qt.QGroupBox):
-    """A group box whose check mark folds its content away."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.setCheckable(True)
-        self.toggled.connect(self._show_content)
-
-    def setCollapsed(self, collapsed: bool) -> None:
-        self.setChecked(not collapsed)
-
-    collapsed = Property(bool, lambda self: not self.checked, setCollapsed)
-
-    def _show_content(self, shown: bool) -> None:
-        self.setMaximumHeight(16777215 if shown else self.fontMetrics().height() + 6)
-
-
 def _spin_setter(name: str) -> Callable[[Any, Any], None]:
     """Sets a property of the spin box, after which the slider follows."""
 
@@ -186,45 +169,6 @@ class ctkSliderWidget(qt.QWidget):
         self.valueChanged.emit(value)
 
 
-class ctkRangeWidget(qt.QWidget):
-    """The two ends of a range, here as two spin boxes."""
-
-    valuesChanged = Signal(float, float)
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._low, self._high = qt.QDoubleSpinBox(), qt.QDoubleSpinBox()
-        row(self, self._low, self._high)
-        self._high.setValue(self._high.maximum)
-        for spin in (self._low, self._high):
-            spin.valueChanged.connect(self._on_spin)
-
-    def setValues(self, minimum: float, maximum: float) -> None:
-        self._low.setValue(minimum)
-        self._high.setValue(maximum)
-
-    def setRange(self, minimum: float, maximum: float) -> None:
-        for spin in (self._low, self._high):
-            spin.setRange(minimum, maximum)
-
-    minimumValue = forwarded(float, "_low", "value")
-    maximumValue = forwarded(float, "_high", "value")
-    minimum = Property(
-        float, lambda self: self._low.minimum, lambda self, v: self.setRange(v, self.maximum)
-    )
-    maximum = Property(
-        float, lambda self: self._high.maximum, lambda self, v: self.setRange(self.minimum, v)
-    )
-    singleStep = stored(float, "singleStep", 1.0)
-    decimals = stored(int, "decimals", 2)
-
-    def _on_spin(self, value: float) -> None:
-        """One end pushes the other along."""
-        pushed, end = (self._high, max) if self.sender() is self._low else (self._low, min)
-        pushed.setValue(end(value, pushed.value))
-        self.valuesChanged.emit(self._low.value, self._high.value)
-
-
 class ctkPathLineEdit(qt.QWidget):
     """A line for a path, with a button that lets the user browse for it."""
 
@@ -272,50 +216,4 @@ class ctkPathLineEdit(qt.QWidget):
             self.currentPath = path
 
 
-class ctkDirectoryButton(qt.QPushButton):
-    """A button that shows a folder and lets the user choose another."""
-
-    directoryChanged = Signal(str)
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.clicked.connect(self.browse)
-
-    def setDirectory(self, path: str) -> None:
-        if path != self.text:
-            self.text = path
-            self.directoryChanged.emit(path)
-
-    directory = Property(str, lambda self: self.text, setDirectory)
-
-    def browse(self) -> None:
-        path = qt.QFileDialog.getExistingDirectory(self, "", self.directory)
-        if path:
-            self.directory = path
-
-
-class ctkComboBox(qt.QComboBox):
-    """A combo box with a text for when nothing is chosen."""
-
-    defaultText = Property(
-        str, lambda self: self.placeholderText, lambda self, text: self.setPlaceholderText(text)
-    )
-
-
-class ctkMessageBox(qt.QMessageBox):
-    """A message box that remembers whether to ask again, but never suppresses itself."""
-
-    dontShowAgainVisible = stored(bool, "dontShowAgainVisible", False)
-    dontShowAgainSettingsKey = stored(str, "dontShowAgainSettingsKey", "")
-
-
-WIDGETS = (
-    ctkCollapsibleButton,
-    ctkCollapsibleGroupBox,
-    ctkSliderWidget,
-    ctkRangeWidget,
-    ctkPathLineEdit,
-    ctkDirectoryButton,
-    ctkComboBox,
-    ctkMessageBox,
-)
+WIDGETS = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)

@@ -223,49 +223,10 @@ class qMRMLTableView(qt.QTableView):
         self.resizeColumnsToContents()
 
 
-class qMRMLSegmentsTableView(qt.QTableWidget):
-    """Lists the segments of a segmentation: colour and name."""
-
-    _node: Any = None
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(0, 1, parent)
-        self._observers = Observers(self)
-        self.setHorizontalHeaderLabels(["Name"])
-        self.horizontalHeader().setStretchLastSection(True)
-
-    def setMRMLScene(self, scene: Any) -> None:
-        pass
-
-    def segmentationNode(self) -> Any:
-        return self._node
-
-    def setSegmentationNode(self, node: Any) -> None:
-        self._observers.clear()
-        self._node = node
-        if node is not None:
-            self._observers.add(node, vtk.vtkCommand.AnyEvent, self._fill)
-        self._fill()
-
-    def _fill(self, *_: Any) -> None:
-        segmentation = self._node.GetSegmentation() if self._node else None
-        self.setRowCount(segmentation.GetNumberOfSegments() if segmentation else 0)
-        for index in range(self.rowCount):
-            segment = segmentation.GetNthSegment(index)
-            item = qt.QTableWidgetItem(segment.GetName())
-            item.setData(qt.Qt.UserRole, segmentation.GetNthSegmentID(index))
-            item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*segment.GetColor()))
-            self.setItem(index, 0, item)
-
-    def selectedSegmentIDs(self) -> list[str]:
-        return [item.data(qt.Qt.UserRole) for item in self.selectedItems()]
-
-
 WIDGETS = (
     qMRMLWidget,
     qMRMLNodeComboBox,
     qMRMLTableView,
-    qMRMLSegmentsTableView,
     qSlicerScriptedLoadableModuleWidget,
 )
 

@@ -1,24 +1,17 @@
 """`slicer.parameterNodeWrapper`: annotated classes whose members live in a scene's parameter node.
 
-Types: str, int, float, bool, pathlib.Path, Enum, nodes, lists of the first five (a list is stored
-when it is assigned, not when something is appended to it), each also `| None`. As in Slicer, defaults
-are written to the node, wrong types and values out of range are refused, and a widget that cannot show
-a parameter of its type is an error.
+Types: str, float and nodes. As in Slicer, defaults are written to the node, wrong types and values out
+of range are refused, and a widget that cannot show a parameter of its type is an error.
 """
 
 from __future__ import annotations
 
-import json
-import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path, PurePath
+from dataclasses import dataclass
 from typing import Any
 
 import ctk
-import qt
 import slicer
 import vtk
 
@@ -29,129 +22,55 @@ class WithinRange:
     maximum: float
 
 
-@dataclass(frozen=True)
-class Minimum:
-    minimum: float
-
-
-@dataclass(frozen=True)
-class Maximum:
-    maximum: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    choices: list[Any]
-
-
-@dataclass(frozen=True)
-class Default:
-    value: Any
-
-
-EXPORTED = (WithinRange, Minimum, Maximum, Choice, Default)
-
-
 # -------------------------------------------------------------------------------------- parameters
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One annotated member of a wrapped class."""
+    """One annotated member of a wrapped class; a node's default is None."""
 
     name: str
     kind: type
-    items: type | None  # of a list
-    optional: bool
-    annotations: tuple[Any, ...]
-    default: Any = field(default=None)
+    limits: WithinRange | None
+    default: Any
 
     @property
     def is_node(self) -> bool:
         return issubclass(self.kind, slicer.vtkMRMLNode)
-
-    def annotated(self, kind: type) -> Any:
-        return next((a for a in self.annotations if isinstance(a, kind)), None)
 
     def read(self, node: Any) -> Any:
         if self.is_node:
             return node.GetNodeReference(self.name)
         if node.GetParameterNames() is None or self.name not in node.GetParameterNames():
             return self.default
-        return self._from_text(node.GetParameter(self.name))
+        return self.kind(node.GetParameter(self.name))
 
     def write(self, node: Any, value: Any) -> None:
         self._check(value)
         if self.is_node:
             node.SetNodeReferenceID(self.name, value.GetID() if value else None)
-        elif value is None:
-            node.UnsetParameter(self.name)
         else:
-            node.SetParameter(self.name, self._to_text(value))
-
-    def _from_text(self, text: str) -> Any:
-        if self.items is None:
-            return _from_text(self.kind, text)
-        return [_from_text(self.items, each) for each in json.loads(text)]
-
-    def _to_text(self, value: Any) -> str:
-        if self.items is None:
-            return _to_text(value)
-        return json.dumps([_to_text(each) for each in value])
+            node.SetParameter(self.name, str(value))
 
     def _check(self, value: Any) -> None:
-        if value is None and (self.optional or self.is_node):
+        if value is None and self.is_node:
             return
-        wanted = {float: (int, float), Path: PurePath}.get(self.kind, self.kind)
+        wanted = (int, float) if self.kind is float else self.kind
         if not isinstance(value, wanted):
             raise TypeError(f"{self.name} takes a {self.kind.__name__}, not {value!r}")
-        low, high = self.limits
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise ValueError(f"{self.name} = {value} is not within {low}..{high}")
-        choice = self.annotated(Choice)
-        if choice is not None and value not in choice.choices:
-            raise ValueError(f"{self.name} = {value} is none of {choice.choices}")
-
-    @property
-    def limits(self) -> tuple[float | None, float | None]:
-        both = self.annotated(WithinRange)
-        low, high = both or self.annotated(Minimum), both or self.annotated(Maximum)
-        return (low.minimum if low else None, high.maximum if high else None)
-
-
-def _from_text(kind: type, text: str) -> Any:
-    if issubclass(kind, Enum):
-        return kind[text]
-    return text == "True" if kind is bool else kind(text)
-
-
-def _to_text(value: Any) -> str:
-    return value.name if isinstance(value, Enum) else str(value)
+        limits = self.limits
+        if limits is not None and not limits.minimum <= value <= limits.maximum:
+            raise ValueError(
+                f"{self.name} = {value} is not within {limits.minimum}..{limits.maximum}"
+            )
 
 
 def _parameter(wrapped: type, name: str, hint: Any) -> Parameter:
-    annotations: tuple[Any, ...] = ()
+    limits = None
     if typing.get_origin(hint) is typing.Annotated:
-        hint, *rest = typing.get_args(hint)
-        annotations = tuple(rest)
-    optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    if optional:
-        (hint,) = (each for each in typing.get_args(hint) if each is not type(None))
-    items = typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
-    kind = list if items else hint
-    parameter = Parameter(name, kind, items, optional, annotations)
-    default = parameter.annotated(Default)
-    value = getattr(wrapped, name, default.value if default else _empty(parameter))
-    return Parameter(name, kind, items, optional, annotations, value)
-
-
-def _empty(parameter: Parameter) -> Any:
-    if parameter.optional or parameter.is_node:
-        return None
-    if issubclass(parameter.kind, Enum):
-        return next(iter(parameter.kind))
-    choice = parameter.annotated(Choice)
-    return choice.choices[0] if choice else parameter.kind()
+        hint, limits = typing.get_args(hint)
+    empty = None if issubclass(hint, slicer.vtkMRMLNode) else hint()
+    return Parameter(name, hint, limits, getattr(wrapped, name, empty))
 
 
 def parameterNodeWrapper(wrapped: type) -> type:
@@ -162,14 +81,7 @@ def parameterNodeWrapper(wrapped: type) -> type:
         setattr(wrapped, name, _property(parameter))
     wrapped.allParameters = parameters  # type: ignore[attr-defined]
     wrapped.__init__ = _initialise  # type: ignore[misc]
-    for method in (
-        connectParametersToGui,
-        disconnectGui,
-        AddObserver,
-        RemoveObserver,
-        getValue,
-        setValue,
-    ):
+    for method in (connectParametersToGui, disconnectGui, AddObserver, RemoveObserver):
         setattr(wrapped, method.__name__, method)
     return wrapped
 
@@ -190,14 +102,6 @@ def _initialise(self: Any, parameterNode: Any) -> None:
             parameter.write(parameterNode, parameter.read(parameterNode))
 
 
-def getValue(self: Any, name: str) -> Any:
-    return getattr(self, name)
-
-
-def setValue(self: Any, name: str, value: Any) -> None:
-    setattr(self, name, value)
-
-
 def AddObserver(self: Any, event: Any, callback: Any, priority: float = 0.0) -> int:
     return self.parameterNode.AddObserver(event, callback, priority)
 
@@ -209,66 +113,41 @@ def RemoveObserver(self: Any, tag: int) -> None:
 # ----------------------------------------------------------------------------------------- widgets
 
 
-class Connector:
-    """A widget that shows one parameter: how to read it, write it and hear of its changes."""
+class SliderConnector:
+    """A slider and a number."""
 
-    def __init__(self, widget: Any, parameter: Parameter) -> None:
-        self.widget = widget
-        self.parameter = parameter
-        name, self.signal = _fitting(widget, parameter)
-        self.name = name
-        self.values = self._fill()
-        for limit, value in zip(("minimum", "maximum"), parameter.limits, strict=True):
-            if value is not None and hasattr(type(widget), limit):
-                setattr(widget, limit, value)
+    def __init__(self, widget: ctk.ctkSliderWidget, parameter: Parameter) -> None:
+        self.widget, self.signal = widget, widget.valueChanged
+        if parameter.limits is not None:
+            widget.minimum, widget.maximum = parameter.limits.minimum, parameter.limits.maximum
 
-    def _fill(self) -> list[Any]:
-        """What a combo box offers."""
-        if self.name != "currentIndex":
-            return []
-        choice = self.parameter.annotated(Choice)
-        values = choice.choices if choice else list(self.parameter.kind)
-        self.widget.clear()
-        for value in values:
-            label = getattr(value, "label", None)
-            self.widget.addItem(label() if label else _to_text(value))
-        return values
+    def read(self) -> float:
+        return float(self.widget.value)
+
+    def write(self, value: float) -> None:
+        self.widget.value = value
+
+
+class NodeConnector:
+    """A node selector and a node."""
+
+    def __init__(self, widget: slicer.qMRMLNodeComboBox, parameter: Parameter) -> None:
+        self.widget, self.signal = widget, widget.currentNodeChanged
 
     def read(self) -> Any:
-        if self.name == "currentNode":
-            return self.widget.currentNode()
-        value = getattr(self.widget, self.name)
-        return self.values[value] if self.values else self.parameter.kind(value)
+        return self.widget.currentNode()
 
     def write(self, value: Any) -> None:
-        if self.name == "currentNode":
-            self.widget.setCurrentNode(value)
-        elif self.values:
-            self.widget.currentIndex = self.values.index(value)
-        elif value is not None:
-            setattr(self.widget, self.name, str(value) if isinstance(value, PurePath) else value)
+        self.widget.setCurrentNode(value)
 
 
-def _fitting(widget: Any, parameter: Parameter) -> tuple[str, str]:
-    """The widget's property and signal for a parameter of that type."""
-    kind = parameter.kind
-    for widgets, kinds, name, signal in CONNECTIONS:
-        if type(widget) in widgets and issubclass(kind, kinds):
-            return name, signal
-    raise RuntimeError(f"A {type(widget).__name__} cannot show {parameter.name} ({kind.__name__}).")
-
-
-CONNECTIONS: tuple[tuple[tuple[type, ...], type | tuple[type, ...], str, str], ...] = (
-    ((qt.QCheckBox, qt.QPushButton), bool, "checked", "toggled"),
-    ((qt.QSpinBox, qt.QSlider), int, "value", "valueChanged"),
-    ((qt.QDoubleSpinBox, ctk.ctkSliderWidget), float, "value", "valueChanged"),
-    ((qt.QComboBox,), (int, float, str, bool, Enum), "currentIndex", "currentIndexChanged"),
-    ((qt.QLineEdit,), str, "text", "textChanged"),
-    ((qt.QTextEdit,), str, "plainText", "textChanged"),
-    ((ctk.ctkPathLineEdit,), PurePath, "currentPath", "currentPathChanged"),
-    ((ctk.ctkDirectoryButton,), PurePath, "directory", "directoryChanged"),
-    ((slicer.qMRMLNodeComboBox,), slicer.vtkMRMLNode, "currentNode", "currentNodeChanged"),
-)
+def _connector(widget: Any, parameter: Parameter) -> SliderConnector | NodeConnector:
+    if type(widget) is ctk.ctkSliderWidget and parameter.kind is float:
+        return SliderConnector(widget, parameter)
+    if type(widget) is slicer.qMRMLNodeComboBox and parameter.is_node:
+        return NodeConnector(widget, parameter)
+    kinds = type(widget).__name__, parameter.kind.__name__
+    raise RuntimeError(f"A {kinds[0]} cannot show {parameter.name} ({kinds[1]}).")
 
 
 def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
@@ -276,7 +155,7 @@ def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
 
     mapping: widgets by the names of their parameters.
     """
-    connectors = {name: Connector(w, self.allParameters[name]) for name, w in mapping.items()}
+    connectors = {name: _connector(w, self.allParameters[name]) for name, w in mapping.items()}
     disconnect = [_connect(self, name, each) for name, each in connectors.items()]
 
     def to_gui(*_: Any) -> None:
@@ -294,7 +173,7 @@ def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
     return tag
 
 
-def _connect(self: Any, name: str, connector: Connector) -> Callable[[], Any]:
+def _connect(self: Any, name: str, connector: Any) -> Callable[[], Any]:
     """Returns what ends the connection."""
     connector.write(getattr(self, name))
 
@@ -302,9 +181,8 @@ def _connect(self: Any, name: str, connector: Connector) -> Callable[[], Any]:
         if not self._updatingGui:
             setattr(self, name, connector.read())
 
-    signal = getattr(connector.widget, connector.signal)
-    signal.connect(to_parameter)
-    return lambda: signal.disconnect(to_parameter)
+    connector.signal.connect(to_parameter)
+    return lambda: connector.signal.disconnect(to_parameter)
 
 
 def disconnectGui(self: Any, tag: int | None) -> None:

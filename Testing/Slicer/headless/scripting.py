@@ -33,7 +33,7 @@ def install(slicer: ModuleType) -> None:
         slicer,
         "parameterNodeWrapper",
         parameterNodeWrapper=parameters.parameterNodeWrapper,
-        **{kind.__name__: kind for kind in parameters.EXPORTED},
+        WithinRange=parameters.WithinRange,
     )
 
 
