@@ -345,7 +345,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.ui.messageLabel.text = words
         self.ui.messageLabel.styleSheet = f"color: {ERROR_COLOR}" if isError else ""
 
-    def refresh(self, newResults: bool = False) -> None:
+    def refresh(self) -> None:
         """Show all that is known of the present scan."""
         scan, busy = self.scan, self.isBusy
         self._observe(scan)
@@ -355,9 +355,12 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._results.update(scan)
         self._export.update(scan, busy)
         self._sayIfOutdated()
-        if newResults and scan is not None:
-            parameters = self.parameters
-            results.showOverlay(scan, parameters.residualThreshold, parameters.overlayOpacity)
+
+    def showResults(self) -> None:
+        """Show new results, over the slices too."""
+        self.refresh()
+        self._shownOverlay = None
+        self._onParameters()
 
     def _onNodeAdded(self, caller: Any, event: Any) -> None:
         """The first scan may have been loaded."""
@@ -416,6 +419,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _showScan(self) -> None:
         self._stamp = scans.stampOf(self.scan) if self.scan is not None else 0
+        self.say("")
         self._boxes.showScan(self.scan)
 
     def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
@@ -425,24 +429,22 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     def _sayIfOutdated(self) -> None:
         """Numbers must not stand beside boxes to which they do not belong without a word."""
         scan = self.scan
-        words = ""
-        if scan is not None and results.tableOf(scan) is not None:
-            try:
-                if results.areOutdated(scan, boxesOf(scan)):
-                    words = _(
-                        "The results below belong to where the boxes were. Press Run to score them "
-                        "anew."
-                    )
-            except ParanasalError as error:
-                self.say(str(error), isError=True)
-                return
-        self.say(words)
+        words = _("The results below belong to where the boxes were. Press Run to score them anew.")
+        try:
+            scored = scan is not None and results.tableOf(scan) is not None
+            if scored and results.areOutdated(scan, boxesOf(scan)):
+                self.say(words)
+            elif self.ui.messageLabel.text == words:
+                self.say("")
+        except ParanasalError as error:
+            self.say(str(error), isError=True)
 
     # ------------------------------------------------------------------------------- what is done
 
     @contextmanager
     def telling(self) -> Iterator[None]:
         """The user's errors are told in the panel, others by Slicer."""
+        self.say("")
         with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed.")):
             try:
                 yield
@@ -474,7 +476,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         finally:
             self._blocked = False
             self._hideProgress()
-            self.refresh(newResults=True)
+            self.refresh()
             if failure:
                 self.say(failure, isError=True)
 

@@ -45,7 +45,7 @@ from ParanasalSSLLib.sinuses import (
     SINUSES,
     Side,
 )
-from ParanasalSSLLib.volume import LPS_TO_RAS, Volume
+from ParanasalSSLLib.volume import LPS_TO_RAS, SAME_PLACE_MM, Volume, is_same_place
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 
 SOFTWARE = "ParanasalSSL"
 SERIES_NUMBERS = {"SEG": 9901, "SR": 9902}  # behind a scanner's; what tells series apart is the UID
-SAME_PLACE_MM = 0.1
 UTF_8 = "ISO_IR 192"
 
 # What must be in a header, though it may be empty there (DICOM's type 2).
@@ -258,21 +257,14 @@ def in_grid_of_series(result: ScanResult, series: SourceSeries) -> ScanResult:
     same_axes = volume.shape == series.shape
     if same_axes and np.abs(volume.affine - series.affine).max() < SAME_PLACE_MM / 1000:
         return result
-    one, other = _corners(volume.shape, volume.affine), _corners(series.shape, series.affine)
-    away = np.linalg.norm(one[:, None] - other, axis=2).min(axis=1).max()
-    if sorted(volume.shape) != sorted(series.shape) or away > SAME_PLACE_MM:
+    empty = np.broadcast_to(np.float32(0), series.shape)
+    grid = Volume(empty, series.affine, volume.provenance)
+    if not is_same_place(volume, grid):
         raise UnsupportedScan(
             "The scan does not lie where its DICOM series lies, or has other voxels: it was moved, "
             "cropped or resampled. Give the series as it is, or do without DICOM output."
         )
-    empty = np.broadcast_to(np.float32(0), series.shape)
-    return replace(result, volume=Volume(empty, series.affine, volume.provenance))
-
-
-def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """(8, 3) centres of the voxels at the corners, RAS mm."""
-    ends = np.stack(np.meshgrid(*([0, n - 1] for n in shape), indexing="ij")).reshape(3, -1)
-    return (affine[:3, :3] @ ends + affine[:3, 3:]).T
+    return replace(result, volume=grid)
 
 
 # ----------------------------------------------------------------------------------------- SEG

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = {".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage", ".mhd": "MetaImage"}
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAME_PLACE_MM = 0.1
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,19 @@ def read_volume(path: str | Path) -> Volume:
 
         return read_dicom_folder(path)
     return _read_file(path)
+
+
+def is_same_place(one: Volume, other: Volume) -> bool:
+    """Whether two volumes have voxels at the same places; their axes may run in another order."""
+    places = [_corners(volume.shape, volume.affine) for volume in (one, other)]
+    away = np.linalg.norm(places[0][:, None] - places[1], axis=2).min(axis=1).max()
+    return sorted(one.shape) == sorted(other.shape) and bool(away <= SAME_PLACE_MM)
+
+
+def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """(8, 3) centres of the voxels at the corners, RAS mm."""
+    ends = np.stack(np.meshgrid(*([0, n - 1] for n in shape), indexing="ij")).reshape(3, -1)
+    return (affine[:3, :3] @ ends + affine[:3, 3:]).T
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:

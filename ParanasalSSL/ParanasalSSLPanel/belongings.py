@@ -38,6 +38,11 @@ def removeBelonging(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
         slicer.mrmlScene.RemoveNode(node)
 
 
+def leaveBelonging(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
+    """Let the node of that role stay in the scene as one that is nobody's."""
+    scan.SetNodeReferenceID(PREFIX + role, None)
+
+
 def note(node: vtkMRMLNode, key: str, value: str | None) -> None:
     """Write a small fact on a node; None removes it."""
     if value is None:

@@ -80,6 +80,12 @@ def isMoved(scan: vtkMRMLScalarVolumeNode, side: Side) -> bool | None:
     return None if node is None else not _isUntouched(node)
 
 
+def isPlaced(scan: vtkMRMLScalarVolumeNode, side: Side) -> bool:
+    """Whether it is known where the registration put that box."""
+    node = boxNode(scan, side)
+    return node is not None and noted(node, "placed at") is not None
+
+
 def resetBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
     """Put one box back to where the registration put it. Raises `BadBoxes` if that is not known."""
     _moveBox(_present(scan, side), _placedAt(scan, side))

@@ -216,15 +216,19 @@ def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     from ParanasalSSLLib.outputs import ScanFiles, read_maps
 
     residual, labels = read_maps(ScanFiles(out / scanId, scanId))
-    model = report["model"]
     sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
     return Findings(
         residual=residual,
         masks={side: labels == SEGMENT_LABELS[side] for side in sinuses},
         sinuses={side: sinusFinding(entry) for side, entry in sinuses.items()},
-        notices=(report["notice"], *model["notices"]),
-        model=f"{model['name']} {model['version']}",
+        notices=(report["notice"], *report["model"]["notices"]),
+        model=modelName(report),
     )
+
+
+def modelName(report: Mapping[str, Any]) -> str:
+    """Name and version of the model of a `report.json`."""
+    return f"{report['model']['name']} {report['model']['version']}"
 
 
 def sinusFinding(entry: Mapping[str, Any]) -> SinusFinding:

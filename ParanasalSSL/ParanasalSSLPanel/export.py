@@ -9,53 +9,54 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import BadBoxes, ParanasalError
 from ParanasalSSLPanel.boxes import boxesOf, qualityOf
-from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.compute import Settings, modelName
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+from ParanasalSSLPanel.results import modelOf
 from ParanasalSSLPanel.scans import volumeFromNode
 
-DESCRIPTION = "dataset_description.json"
+if TYPE_CHECKING:
+    from ParanasalSSLLib.boxes import SinusBox
+    from ParanasalSSLLib.sinuses import Side
+    from ParanasalSSLLib.volume import Volume
 
 
-def dicomFilesOf(scan: vtkMRMLScalarVolumeNode) -> list[Path]:
-    """The files of the series that a volume was loaded from; empty if it is not from DICOM."""
-    database = getattr(slicer, "dicomDatabase", None)
-    uids = (scan.GetAttribute("DICOM.instanceUIDs") or "").split()
-    if database is None or not uids:
-        return []
-    files = [Path(database.fileForInstance(uid)) for uid in uids]
-    return files if all(file.is_file() for file in files) else []
+def isFromDicom(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a volume was loaded from a DICOM series."""
+    return bool(scan.GetAttribute("DICOM.instanceUIDs"))
 
 
 @dataclass(eq=False)
 class Export:
     """Scores a scan once more in its boxes, as `paranasal predict` does, and keeps all its files.
 
-    done: with the folder that holds everything. failed: with a sentence.
+    done: with the folder that holds everything, and a sentence to add, or "". failed: with a sentence.
+    stage: with the words of a stage. log: a line of text.
     """
 
     scan: vtkMRMLScalarVolumeNode
     folder: Path
     settings: Settings
-    done: Callable[[Path], None]
+    done: Callable[[Path, str], None]
     failed: Callable[[str], None]
+    stage: Callable[[str], None] = lambda words: None
     log: Callable[[str], None] = lambda line: None
     _inputs: Path = field(init=False)
     _failure: str = field(default="", init=False)
+    _remarks: list[str] = field(default_factory=list, init=False)
     _process: LibraryProcess = field(init=False)
 
     def start(self) -> None:
         """Raises `ParanasalError`s for a scan without boxes, or a folder that cannot be written."""
-        from ParanasalSSLLib.boxes import write_boxes
-
         boxes = boxesOf(self.scan)
         if not boxes:
             raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))
@@ -65,11 +66,13 @@ class Export:
             raise ParanasalError(unwritableWords(self.folder, error)) from error
         self.identifier = freeIdentifier(self.folder)
         self._inputs = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
-        write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
-        source, how = self._source()
+        try:
+            arguments = self._arguments(boxes)
+        except BaseException:
+            shutil.rmtree(self._inputs, ignore_errors=True)
+            raise
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
-        more = ["--boxes", str(self._inputs / "boxes.json"), *how]
-        self._process.start(self.settings.predict({self.identifier: source}, self.folder, *more))
+        self._process.start(arguments)
 
     def cancel(self) -> None:
         """Stop; the folder stays as it was."""
@@ -78,33 +81,101 @@ class Export:
     def wait(self) -> None:
         self._process.wait()
 
-    def _source(self) -> tuple[Path, list[str]]:
-        """What is scored: the DICOM series itself, if it is known and not moved; else the volume."""
+    def _arguments(self, boxes: dict[Side, SinusBox]) -> list[str]:
+        from ParanasalSSLLib.boxes import write_boxes
         from ParanasalSSLLib.volume import write_volume
 
-        files = dicomFilesOf(self.scan)
-        if files and self.scan.GetParentTransformNode() is None:
-            series = self._inputs / "series"
-            series.mkdir()
-            for number, file in enumerate(files):
-                _linkOrCopy(file, series / f"{number:05d}.dcm")
-            return series, ["--dicom-out"]
-        write_volume(volumeFromNode(self.scan), self._inputs / "scan.nii")
-        return self._inputs / "scan.nii", []
+        write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
+        volume = volumeFromNode(self.scan)
+        source, how = self._series(volume), ["--dicom-out"]
+        if source is None:
+            source, how = self._inputs / "scan.nii", []
+            write_volume(volume, source)
+        more = ["--boxes", str(self._inputs / "boxes.json"), *how]
+        return self.settings.predict({self.identifier: source}, self.folder, *more)
+
+    def _series(self, volume: Volume) -> Path | None:
+        """A folder with the DICOM series that the scan is; None, with a remark, if it is none now."""
+        from ParanasalSSLLib.volume import read_volume
+
+        if not isFromDicom(self.scan):
+            return None
+        without = _("No DICOM files were written: {reason}")
+        files = self._filesInDatabase()
+        if not files:
+            reason = _("the series is no longer in Slicer's DICOM database.")
+            self._remarks.append(without.format(reason=reason))
+            return None
+        series = self._inputs / "series"
+        series.mkdir()
+        for number, file in enumerate(files):
+            _linkOrCopy(file, series / f"{number:05d}.dcm")
+        try:
+            if _isUnchanged(volume, read_volume(series)):
+                return series
+            reason = _("the scan was changed or moved after it was loaded.")
+        except ParanasalError as error:
+            reason = str(error)
+        self._remarks.append(without.format(reason=reason))
+        return None
+
+    def _filesInDatabase(self) -> list[Path]:
+        database = getattr(slicer, "dicomDatabase", None)
+        if database is None:
+            return []
+        uids = self.scan.GetAttribute("DICOM.instanceUIDs").split()
+        files = [Path(database.fileForInstance(uid)) for uid in uids]
+        return files if all(file.is_file() for file in files) else []
 
     def _onEvent(self, event: dict[str, Any]) -> None:
-        if event["event"] in ("scan_failed", "failed"):
+        from ParanasalSSLLib.progress import Stage
+
+        kind = event["event"]
+        if kind == "stage":
+            self.stage(_(Stage(event["stage"]).words))
+        elif kind == "scan_done":
+            self._compare(event["report"])
+        elif kind in ("scan_failed", "failed"):
             self._failure = str(event["message"])
+
+    def _compare(self, report: dict[str, Any]) -> None:
+        """Say where the files differ from what a user expects."""
+        files = report["files"]
+        if "dicom_sr" in files and "dicom_seg" not in files:
+            self._remarks.append(
+                _("Nothing is marked, so there is no DICOM segmentation, only the report.")
+            )
+        shown = modelOf(self.scan)
+        if shown is not None and shown != modelName(report):
+            self._remarks.append(
+                _("The files are of model {new}, the table in the panel is of {shown}.").format(
+                    new=modelName(report), shown=shown
+                )
+            )
 
     def _onEnd(self, ending: Ending, words: str) -> None:
         shutil.rmtree(self._inputs, ignore_errors=True)
         results = self.folder / self.identifier
-        if ending is not Ending.FINISHED or self._failure or not results.is_dir():
+        if ending is Ending.CANCELLED:
+            self.failed(_("Cancelled. Nothing was exported."))
+        elif ending is not Ending.FINISHED or self._failure or not results.is_dir():
             self.failed(self._failure or words or _("Nothing was exported."))
         elif not _isSceneSaved(results / f"{self.identifier}_scene.mrb"):
             self.failed(_("The files were written, but the scene could not be saved."))
         else:
-            self.done(results)
+            self.done(results, " ".join(self._remarks))
+
+
+def _isUnchanged(now: Volume, loaded: Volume) -> bool:
+    """Whether a volume still has the voxels of its file, in their places, in whatever order."""
+    from ParanasalSSLLib.volume import is_same_place
+
+    facts = [
+        [data.min(), data.max(), data.mean(dtype=float), data.std(dtype=float)]
+        for data in (now.data, loaded.data)
+    ]
+    same = np.allclose(*facts, rtol=1e-4, atol=1e-4 * float(now.data.max() - now.data.min()))
+    return same and is_same_place(now, loaded)
 
 
 def _isSceneSaved(path: Path) -> bool:

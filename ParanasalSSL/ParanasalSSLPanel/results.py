@@ -18,9 +18,23 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel.belongings import belonging, note, noted, obtainBelonging, removeBelonging
+from ParanasalSSLPanel.belongings import (
+    belonging,
+    leaveBelonging,
+    note,
+    noted,
+    obtainBelonging,
+    removeBelonging,
+)
 from ParanasalSSLPanel.scans import worldAffine
-from ParanasalSSLPanel.segments import Layer, levelsOf, markedLayers, masksOf, showLayers
+from ParanasalSSLPanel.segments import (
+    Layer,
+    fingerprintOf,
+    levelsOf,
+    markedLayers,
+    masksOf,
+    showLayers,
+)
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
@@ -31,6 +45,7 @@ if TYPE_CHECKING:
 COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")
 WINDOW = (0.0, 0.5)  # residuals from the darkest to the brightest colour, as in the HTML report
 LARGEST_RESIDUAL = 1.0
+LEAST_SHOWN = 1e-3  # around the boxes the residual is 0, which is not to darken the scan
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
 ROLES = ("residual", "segmentation", "levels", "table")
 
@@ -45,6 +60,7 @@ def showFindings(
     _showResidual(scan, findings.residual)
     _showSegments(scan, findings.masks)
     _showTable(scan, quality, findings)
+    note(scan, "model", findings.model)
     note(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     note(scan, "scored in", _matrices(boxes))
     note(scan, "peaks", json.dumps(_peaks(scan, boxes, findings)))
@@ -52,9 +68,10 @@ def showFindings(
 
 def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take a scan's findings out of the scene, so that none stand beside boxes they don't fit."""
+    _keepEdited(scan)
     for role in ROLES:
         removeBelonging(scan, role)
-    for key in ("notices", "scored in", "peaks"):
+    for key in ("model", "notices", "scored in", "peaks"):
         note(scan, key, None)
 
 
@@ -99,7 +116,7 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
         slicer.util.setSliceViewerLayers(background=scan, foreground=None)
         return
     display = residual.GetDisplayNode()
-    display.SetThreshold(threshold, LARGEST_RESIDUAL)
+    display.SetThreshold(max(threshold, LEAST_SHOWN), LARGEST_RESIDUAL)
     display.SetApplyThreshold(True)
     slicer.util.setSliceViewerLayers(
         background=scan, foreground=residual, foregroundOpacity=opacity
@@ -116,8 +133,18 @@ def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | N
 
 def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray]) -> None:
     """masks: per side, bool (I, J, K) in the scan's grid."""
+    _keepEdited(scan)
     name = _("{scan} sinus residual, marked").format(scan=scan.GetName())
-    showLayers(scan, "segmentation", name, markedLayers(masks))
+    node = showLayers(scan, "segmentation", name, markedLayers(masks))
+    note(node, "as marked", fingerprintOf(node))
+
+
+def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
+    """A segmentation that a user has edited stays in the scene, as one of the user's own."""
+    node = segmentationOf(scan)
+    if node is not None and noted(node, "as marked") not in (None, fingerprintOf(node)):
+        node.SetName(_("{name} (edited)").format(name=node.GetName()))
+        leaveBelonging(scan, "segmentation")
 
 
 def showResidualFile(node: vtkMRMLScalarVolumeNode, layers: list[Layer]) -> None:
@@ -239,6 +266,11 @@ def _peaks(
 
 
 # ------------------------------------------------------------------------- what belongs to numbers
+
+
+def modelOf(scan: vtkMRMLScalarVolumeNode) -> str | None:
+    """Name and version of the model that made the numbers of a scan."""
+    return noted(scan, "model")
 
 
 def noticesOf(scan: vtkMRMLScalarVolumeNode) -> tuple[str, ...]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.volume import Volume
 
 
+# Of files that the library reads by themselves, which a single DICOM file is not.
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
+
+
 def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
     """The scan as the library wants it, checked as the library checks files.
 
@@ -95,7 +99,7 @@ def fileOf(node: vtkMRMLScalarVolumeNode, folder: Path) -> Path:
     path = Path(storage.GetFileName() or "") if storage is not None else Path()
     several = storage is not None and storage.GetNumberOfFileNames() > 1
     unchanged = not node.GetModifiedSinceRead() and node.GetParentTransformNode() is None
-    if path.is_file() and unchanged and not several:
+    if path.name.lower().endswith(SUFFIXES) and path.is_file() and unchanged and not several:
         return path
     volume = volumeFromNode(node)
     content = volume.data.tobytes() + volume.affine.tobytes()

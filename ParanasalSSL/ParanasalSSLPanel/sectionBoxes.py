@@ -44,8 +44,8 @@ class BoxesSection:
         quality = boxes.qualityOf(scan) if scan is not None else None
         words = trust.qualityWords(quality) if quality else _("No boxes yet.")
         self._ui.qualityLabel.text = words
-        self._ui.placeBoxesButton.enabled = scan is not None and not busy
         locked = scan is not None and boxes.areLocked(scan)
+        self._ui.placeBoxesButton.enabled = scan is not None and not busy and not locked
         self._ui.lockBoxesCheckBox.checked = locked
         present = {side: boxes.isMoved(scan, side) if scan is not None else None for side in Side}
         self._ui.lockBoxesCheckBox.enabled = any(moved is not None for moved in present.values())
@@ -53,7 +53,7 @@ class BoxesSection:
         for side, moved in present.items():
             self._labels[side].text = _boxWords(side, moved)
             free = not locked and not busy
-            self._resetButtons[side].enabled = bool(moved) and free
+            self._resetButtons[side].enabled = bool(moved) and boxes.isPlaced(scan, side) and free
             self._mirrorButtons[side].enabled = both and free
 
     def onPlaceBoxes(self, checked: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel.export import Export, dicomFilesOf
+from ParanasalSSLPanel.export import Export, isFromDicom
 from ParanasalSSLPanel.packages import ensureHighdicom
 
 
@@ -18,6 +18,7 @@ class ExportSection:
         self._panel, self._ui = panel, panel.ui
         self._export: Export | None = None
         self._ui.exportButton.connect("clicked(bool)", self.onExport)
+        self._ui.cancelExportButton.connect("clicked(bool)", self._onCancel)
 
     @property
     def isRunning(self) -> bool:
@@ -25,6 +26,7 @@ class ExportSection:
 
     def update(self, scan: Any, busy: bool) -> None:
         self._ui.exportButton.enabled = scan is not None and not busy
+        self._ui.cancelExportButton.enabled = self.isRunning
 
     def onExport(self, checked: bool = False) -> None:
         folder = self._ui.exportFolderEdit.currentPath
@@ -33,7 +35,7 @@ class ExportSection:
             return
         with self._panel.telling():
             self._panel.prepare()
-            if dicomFilesOf(self._panel.scan):
+            if isFromDicom(self._panel.scan):
                 ensureHighdicom()
             export = Export(
                 self._panel.scan,
@@ -41,15 +43,14 @@ class ExportSection:
                 self._panel.settings,
                 self._onDone,
                 self._onFailed,
+                self._onStage,
                 self._panel.log,
             )
             self._export = export
-            self._ui.exportLabel.text = _("Writing the files...")
             try:
                 export.start()
             except BaseException:
                 self._export = None
-                self._ui.exportLabel.text = ""
                 raise
             self._panel.refresh()
 
@@ -59,8 +60,16 @@ class ExportSection:
             self._export.cancel()
             self._export.wait()
 
-    def _onDone(self, folder: Path) -> None:
-        self._ended(_("Written to {folder}").format(folder=folder))
+    def _onCancel(self, checked: bool = False) -> None:
+        if self._export is not None:
+            self._ui.cancelExportButton.enabled = False
+            self._export.cancel()
+
+    def _onStage(self, words: str) -> None:
+        self._ui.exportLabel.text = words
+
+    def _onDone(self, folder: Path, remark: str) -> None:
+        self._ended(f"{_('Written to {folder}').format(folder=folder)}\n{remark}".strip())
 
     def _onFailed(self, words: str) -> None:
         self._ended(words)

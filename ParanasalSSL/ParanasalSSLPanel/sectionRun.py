@@ -123,6 +123,8 @@ class RunSection:
         if folder:
             with self._panel.working(_("Installing packages")):
                 self._panel.logic.installFrom(Path(folder))
+                self.listDevices()
+                self._panel.log(_("The packages were installed."))
 
     # -------------------------------------------------------------------------------- a run
 
@@ -134,7 +136,13 @@ class RunSection:
         """What can be pressed now."""
         self._ui.runButton.enabled = scan is not None and not busy
         self._ui.cancelButton.enabled = self.isRunning
-        for widget in (self._ui.deviceComboBox, self._ui.modelComboBox, self._ui.addModelButton):
+        for widget in (
+            self._ui.deviceComboBox,
+            self._ui.modelComboBox,
+            self._ui.addModelButton,
+            self._ui.modelCardButton,  # it would stand where the log is
+            self._ui.wheelFolderButton,
+        ):
             widget.enabled = not busy
 
     def onRun(self, checked: bool = False) -> None:
@@ -183,6 +191,7 @@ class RunSection:
 
     def _onDone(self, findings: Findings) -> None:
         self._ended("")
+        self._panel.showResults()
 
     def _onFailed(self, words: str) -> None:
         self._ended(words, isError=True)
@@ -194,6 +203,6 @@ class RunSection:
         self._work = None
         self._isOver = True
         self._ui.progressBar.visible = False
-        self._panel.refresh(newResults=True)
+        self._panel.refresh()
         if words:
             self._panel.say(words, isError)

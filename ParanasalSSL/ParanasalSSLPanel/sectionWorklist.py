@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.openResult import openResult
+from ParanasalSSLPanel.packages import ensureHighdicom
 from ParanasalSSLPanel.results import shown
 from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn
 
@@ -37,7 +38,9 @@ class WorklistSection:
         self._ui.runWorklistButton.connect("clicked(bool)", self.onRun)
         self._ui.cancelWorklistButton.connect("clicked(bool)", self._onCancel)
         self._ui.csvButton.connect("clicked(bool)", self._onCsv)
+        self._ui.tryAgainButton.connect("clicked(bool)", self._onTryAgain)
         self._table.connect("cellClicked(int,int)", self._onRow)
+        self._table.connect("cellActivated(int,int)", self._onRow)  # by keyboard
         remembered = qt.QSettings().value(SETTING)
         if remembered and Path(remembered).is_dir():
             self._ui.worklistFolderEdit.currentPath = remembered
@@ -56,6 +59,8 @@ class WorklistSection:
             button.enabled = chosen
         self._ui.runWorklistButton.enabled = waiting > 0 and not running
         self._ui.cancelWorklistButton.enabled = running
+        failed = any(row.entry.state == "failed" for row in rows)
+        self._ui.tryAgainButton.enabled = failed and not running
         self._ui.csvButton.enabled = bool(rows)
         self._ui.worklistFolderEdit.enabled = not running
 
@@ -67,7 +72,8 @@ class WorklistSection:
             cells = [row.entry.name, *chances, row.quality, _(row.entry.state)]
             for column, content in enumerate(cells):
                 self._table.setItem(number, column, _item(content, row))
-            self._table.item(number, 0).setToolTip(row.entry.name)  # long ones are cut
+            tip = f"{row.entry.path}\n{self._table.item(number, 1).toolTip()}".strip()
+            self._table.item(number, 0).setToolTip(tip)
         self._table.setSortingEnabled(True)
 
     def _onFolder(self, folder: str) -> None:
@@ -88,7 +94,8 @@ class WorklistSection:
     def addFolder(self, folder: Path) -> None:
         """Add all scans below a folder."""
         with self._panel.telling():
-            number = self._worklist.add(scansIn(folder))
+            titles = {path: _titleOf(path, folder) for path in scansIn(folder)}
+            number = self._worklist.add(titles)
             self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
         self.update()
 
@@ -96,8 +103,9 @@ class WorklistSection:
         """Add the scans of the scene; those that have no file are written beside the results."""
         with self._panel.telling():
             self._panel.prepare()
-            paths = [scans.fileOf(node, self._worklist.folder) for node in scans.scansInScene()]
-            number = self._worklist.add(paths)
+            results = self._worklist.folder
+            loaded = {scans.fileOf(n, results): n.GetName() for n in scans.scansInScene()}
+            number = self._worklist.add(loaded)
             self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
         self.update()
 
@@ -114,8 +122,16 @@ class WorklistSection:
     def onRun(self, checked: bool = False) -> None:
         with self._panel.telling():
             self._panel.prepare()
+            dicom = self._ui.worklistDicomCheckBox.checked
+            if dicom:
+                ensureHighdicom()
             self._run = WorklistRun(
-                self._worklist, self._panel.settings, self.update, self._panel.log, self._onEnded
+                self._worklist,
+                self._panel.settings,
+                self.update,
+                self._panel.log,
+                self._onEnded,
+                ("--dicom-out",) if dicom else (),
             )
             self._ui.worklistLabel.text = _("Scoring in the background.")
             self._run.start()
@@ -124,6 +140,11 @@ class WorklistSection:
     def _onCancel(self, checked: bool = False) -> None:
         if self._run is not None:
             self._run.cancel()
+
+    def _onTryAgain(self, checked: bool = False) -> None:
+        with self._panel.telling():
+            self._worklist.tryAgain()
+        self.update()
 
     def stop(self) -> None:
         """Before the panel goes: what is not finished waits for the next time."""
@@ -151,6 +172,12 @@ class WorklistSection:
             with self._panel.working(_("Opening the scan")):
                 scan = openResult(Path(entry.path), self._worklist.folder, identifier)
                 self._panel.parameters.scan = scan
+                self._panel.showResults()
+
+
+def _titleOf(path: Path, folder: Path) -> str:
+    """Where a scan lies in the folder that was added: series of different patients are called alike."""
+    return folder.name if path == folder else str(path.relative_to(folder))
 
 
 def _item(content: str | float, row: Row) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,20 @@ def masksOf(node: vtkMRMLSegmentationNode, scan: vtkMRMLScalarVolumeNode) -> dic
                 array = np.zeros_like(slicer.util.arrayFromVolume(scan), bool)
             found[layer.side] = array.transpose(2, 1, 0) > 0
     return found
+
+
+def fingerprintOf(node: vtkMRMLSegmentationNode) -> str:
+    """Changes with every voxel of a segment and with every segment, but not by saving and loading."""
+    content = hashlib.sha256()
+    for identifier in node.GetSegmentation().GetSegmentIDs():
+        image = slicer.vtkOrientedImageData()
+        node.GetBinaryLabelmapRepresentation(identifier, image)
+        scalars = image.GetPointData().GetScalars()
+        voxels = vtk_to_numpy(scalars) if scalars is not None else np.zeros(0)
+        index = np.argwhere(voxels.reshape(image.GetDimensions()[::-1]))
+        # Where a file begins to count does not matter.
+        content.update(identifier.encode() + (index - index[:1]).tobytes())
+    return content.hexdigest()
 
 
 def _addSegment(node: vtkMRMLSegmentationNode, scan: vtkMRMLScalarVolumeNode, layer: Layer) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,26 +22,27 @@ from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Settings
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+from ParanasalSSLPanel.scans import SUFFIXES
 
 State = Literal["waiting", "running", "done", "failed"]
 LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
 AT_ONCE = 20  # scans of one process: a command line must not get too long
-SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One scan of the list. message: why it failed."""
+    """One scan of the list. message: why it failed. title: what the table calls it, if not its file."""
 
     identifier: str
     path: str
     state: State = "waiting"
     message: str = ""
+    title: str = ""
 
     @property
     def name(self) -> str:
-        return Path(self.path).name
+        return self.title or Path(self.path).name
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Worklist:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, Entry] = {}
+        self._reports: dict[str, dict[str, Any]] = {}  # read once
         if (folder / LIST).is_file():
             self._read()
 
@@ -97,13 +99,13 @@ class Worklist:
         except OSError as error:
             raise BadConfig(unwritableWords(self.folder, error)) from error
 
-    def add(self, paths: Iterable[Path]) -> int:
-        """Add scans that are not in the list yet; returns how many were new."""
+    def add(self, scans: Mapping[Path, str]) -> int:
+        """Add scans (with their titles) that are not in the list yet; returns how many were new."""
         known = {entry.path for entry in self.entries.values()}
-        new = [path for path in map(str, paths) if path not in known]
-        for path in new:
+        new = {str(path): title for path, title in scans.items() if str(path) not in known}
+        for path, title in new.items():
             identifier = freeIdentifier(self.folder, self.entries)
-            self.entries[identifier] = Entry(identifier, path)
+            self.entries[identifier] = Entry(identifier, path, title=title)
         if new:
             self._write()
         return len(new)
@@ -111,6 +113,15 @@ class Worklist:
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""
         self.entries[identifier] = replace(self.entries[identifier], state=state, message=message)
+        self._reports.pop(identifier, None)
+        self._write()
+
+    def tryAgain(self) -> None:
+        """Let what has failed wait once more."""
+        for row in self.rows():
+            if row.entry.state == "failed":
+                waiting = replace(row.entry, state="waiting", message="")
+                self.entries[row.entry.identifier] = waiting
         self._write()
 
     def waiting(self) -> list[Entry]:
@@ -126,14 +137,20 @@ class Worklist:
         if entry.state != "done":
             return Row(entry)
         try:
-            path = self.folder / entry.identifier / f"{entry.identifier}_report.json"
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = self._reportOf(entry)
             sides = {s: report["sinuses"].get(s.value, {}).get("probability") for s in Side}
             verdict = report["quality"]["verdict"]
         except (OSError, ValueError, KeyError, AttributeError):
             lost = _("The results are missing or damaged. Score the scan again.")
             return Row(replace(entry, state="failed", message=lost))
         return Row(entry, sides[Side.LEFT], sides[Side.RIGHT], verdict, report)
+
+    def _reportOf(self, entry: Entry) -> dict[str, Any]:
+        name = entry.identifier
+        if name not in self._reports:
+            path = self.folder / name / f"{name}_report.json"
+            self._reports[name] = json.loads(path.read_text(encoding="utf-8"))
+        return self._reports[name]
 
     def exportCsv(self, path: Path, withNames: bool = False) -> None:
         """All numbers as a table; the scans' file names, which may hold patients', only on request."""
@@ -178,7 +195,7 @@ def _scansIn(folder: Path) -> Iterator[Path]:
             yield from _scansIn(path)
         elif path.name.lower().endswith(SUFFIXES):
             yield path
-        elif path.suffix.lower() in ("", ".dcm", ".ima"):
+        else:  # a DICOM file may have any name, a UID for one
             dicom = dicom or _isDicom(path)
     if dicom:
         yield folder
@@ -204,6 +221,7 @@ class WorklistRun:
     """Scores what is waiting, in as few processes as can be.
 
     changed: called whenever an entry has changed. ended: once, with a sentence if it broke, else "".
+    more: further options of `paranasal predict`.
     """
 
     worklist: Worklist
@@ -211,6 +229,7 @@ class WorklistRun:
     changed: Callable[[], None]
     log: Callable[[str], None]
     ended: Callable[[str], None]
+    more: tuple[str, ...] = ()
     _process: LibraryProcess | None = field(default=None, init=False)
     _failure: str = field(default="", init=False)
     _moved: bool = field(default=False, init=False)  # whether this process has done anything
@@ -224,7 +243,7 @@ class WorklistRun:
         scans = {entry.identifier: entry.path for entry in entries}
         self._moved = False
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
-        self._process.start(self.settings.predict(scans, self.worklist.folder))
+        self._process.start(self.settings.predict(scans, self.worklist.folder, *self.more))
 
     def cancel(self) -> None:
         """Stop; the scan at hand waits again, finished ones stay finished."""
@@ -248,14 +267,21 @@ class WorklistRun:
         if state is None or entry is None or entry.state == state:
             return
         self._moved = True
-        self.worklist.change(entry.identifier, state, str(event.get("message", "")))
+        try:
+            self.worklist.change(entry.identifier, state, str(event.get("message", "")))
+        except BadConfig as error:
+            self._failure = str(error)
+            self.cancel()
         self.changed()
 
     def _onEnd(self, ending: Ending, words: str) -> None:
-        for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
-            # A scan on which the process broke is not tried again without being asked.
-            stopped = ending is Ending.CANCELLED
-            self.worklist.change(entry.identifier, "waiting" if stopped else "failed", words)
+        # A scan on which the process broke is not tried again without being asked.
+        stopped = ending is Ending.CANCELLED or bool(self._failure)
+        try:
+            for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
+                self.worklist.change(entry.identifier, "waiting" if stopped else "failed", words)
+        except BadConfig as error:  # the folder cannot be written any more
+            self._failure = str(error)
         self.changed()
         if self._moved and not self._failure and ending is not Ending.CANCELLED:
             self.start()  # with those that are left

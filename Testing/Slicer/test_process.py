@@ -135,7 +135,7 @@ def test_a_scan_on_which_the_process_breaks_is_not_tried_again(
         """
     )
     worklist, ended = Worklist(tmp_path / "results"), []
-    worklist.add([Path("/a.nii"), Path("/b.nii")])
+    worklist.add({Path("/a.nii"): "", Path("/b.nii"): ""})
     WorklistRun(worklist, Settings(), lambda: None, lambda line: None, ended.append).start()
     headless.wait_until(lambda: ended)
     assert [entry.state for entry in worklist.entries.values()] == ["failed", "done"]

@@ -135,14 +135,14 @@ def test_a_sinus_without_marked_voxels_has_an_empty_segment(
     from ParanasalSSLPanel.selfcheck import StandIn
 
     class NothingMarked(StandIn):
-        def score(self, *arguments: Any) -> Any:
-            findings = super().score(*arguments)
+        def _findings(self, *arguments: Any) -> Any:
+            findings = super()._findings(*arguments)
             empty = {side: np.zeros_like(mask) for side, mask in findings.masks.items()}
             return replace(findings, masks=empty)
 
     logic = makeLogic(NothingMarked())
     logic.placeBoxes(scan)
-    logic.run(scan)
+    assert not logic.run(scan).masks[Side.LEFT].any()
     assert segmentation_of(scan).GetSegmentation().GetNumberOfSegments() == 2
 
 
@@ -172,6 +172,31 @@ def test_a_second_run_replaces_the_first_ones_nodes(slicer: Any, logic: Any, sco
     assert names() == before
     assert segmentation_of(scored).GetSegmentation().GetNumberOfSegments() == 2
     assert table_of(scored).GetNumberOfRows() == 2
+
+
+def test_a_users_edited_segments_are_kept(
+    slicer: Any, logic: Any, scored: Any, tmp_path: Path
+) -> None:
+    edited = segmentation_of(scored)
+    identifier = edited.GetSegmentation().GetNthSegmentID(0)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(edited, identifier, scored)
+    smaller = mask.copy()
+    smaller[np.unravel_index(smaller.argmax(), smaller.shape)] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, edited, identifier, scored)
+    logic.run(scored)
+    assert segmentation_of(scored) is not edited
+    assert edited.GetName().endswith("(edited)")
+    kept = slicer.util.arrayFromSegmentBinaryLabelmap(edited, identifier, scored)
+    assert np.array_equal(kept, smaller)
+
+    scene = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(scene))
+    slicer.mrmlScene.Clear()
+    slicer.util.loadScene(str(scene))
+    scan = slicer.util.getNode("Made-up scan")
+    logic.run(scan)
+    names = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]
+    assert len(names) == 2, "what was only saved and loaded was not edited"
 
 
 def test_placing_the_boxes_anew_removes_results_that_no_longer_fit(

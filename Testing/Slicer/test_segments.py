@@ -54,9 +54,7 @@ def test_levels_are_nested_parts_of_what_is_marked(slicer: Any, logic: Any, grad
     assert not (most & ~half).any() and not (top & ~most).any()
 
 
-def test_levels_have_terms_colours_and_their_place_beside_the_scan(
-    slicer: Any, graded: Any
-) -> None:
+def test_levels_have_terms_and_colours(slicer: Any, graded: Any) -> None:
     from ParanasalSSLPanel.results import showLevels
 
     node = showLevels(graded)
@@ -69,9 +67,26 @@ def test_levels_have_terms_colours_and_their_place_beside_the_scan(
         assert terminology(segment) == terminology_entry(side)
         colors.add(tuple(np.round(segment.GetColor(), 3)))
     assert len(colors) == 6
+
+
+def test_everything_lies_under_the_scans_study(slicer: Any, logic: Any, scan: Any) -> None:
+    from ParanasalSSLPanel import boxes, results
+
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    items = [hierarchy.GetItemByDataNode(each) for each in (graded, node)]
-    assert hierarchy.GetItemParent(items[0]) == hierarchy.GetItemParent(items[1])
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(scan), study)
+    logic.placeBoxes(scan)
+    logic.run(scan)
+    results.showLevels(scan)
+    for node in (
+        results.residualOf(scan),
+        results.segmentationOf(scan),
+        results.tableOf(scan),
+        results.showLevels(scan),
+        *(boxes.boxNode(scan, side) for side in Side),
+    ):
+        item = hierarchy.GetItemByDataNode(node)
+        assert hierarchy.GetItemParent(item) == study, node.GetName()
 
 
 def terminology(segment: Any) -> str:

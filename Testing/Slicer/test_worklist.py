@@ -46,7 +46,7 @@ def filled(module: Any, tmp_path: Path) -> Any:
     from ParanasalSSLPanel.worklist import Worklist
 
     worklist = Worklist(tmp_path / "results")
-    worklist.add(tmp_path / f"Mustermann_{n}.nii.gz" for n in range(4))
+    worklist.add({tmp_path / f"Mustermann_{n}.nii.gz": "" for n in range(4)})
     reports = {
         "sub-0001": report_of(0.2, 0.1),
         "sub-0002": report_of(0.3, 0.9),
@@ -75,8 +75,8 @@ def test_the_list_survives_and_what_was_running_waits_again(filled: Any) -> None
     states = {name: entry.state for name, entry in again.entries.items()}
     assert states["sub-0001"] == "waiting"
     assert states["sub-0002"] == "done" and states["sub-0004"] == "failed"
-    assert again.add([Path(filled.entries["sub-0002"].path)]) == 0
-    assert again.add([filled.folder / "new.nii"]) == 1
+    assert again.add({Path(filled.entries["sub-0002"].path): ""}) == 0
+    assert again.add({filled.folder / "new.nii": ""}) == 1
     assert again.entries["sub-0005"].state == "waiting"
 
 

@@ -107,6 +107,7 @@ class Core:
         }
         self.logics = {name: self._connected(name, kind()) for name, kind in kinds.items()}
         self._add_views(slicer)
+        self._fill_subject_hierarchy(slicer)
         self._connect_file_access(slicer)
 
     def _connected(self, name: str, logic: Any) -> Any:
@@ -126,6 +127,27 @@ class Core:
                 node.SetLayoutName(name)
                 node.SetSingletonTag(name)
                 self.scene.AddNode(node)
+
+    def _fill_subject_hierarchy(self, slicer: ModuleType) -> None:
+        """Give every node that holds data an item, as the application's plugins do."""
+        import vtk
+
+        kinds = (
+            *(slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode),
+            *(slicer.vtkMRMLMarkupsROINode, slicer.vtkMRMLTableNode),
+        )
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
+        def on_node_added(scene: Any, event: Any, node: Any) -> None:
+            if (
+                isinstance(node, kinds)
+                and not node.GetHideFromEditors()
+                and not scene.IsImporting()
+            ):
+                hierarchy = scene.GetSubjectHierarchyNode()
+                hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+        self.scene.AddObserver(self.scene.NodeAddedEvent, on_node_added)
 
     def _connect_file_access(self, slicer: ModuleType) -> None:
         """Without these, reading an .mrb fails."""
