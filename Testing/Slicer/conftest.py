@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -136,6 +137,24 @@ def openPanel(
     for panel in opened:
         panel.cleanup()
         assert headless.unknown_attributes(panel.ui) == []
+
+
+@pytest.fixture
+def fakeLibrary(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Lets a few lines of Python stand for the library's command line."""
+    from ParanasalSSLPanel import process
+
+    def write(code: str) -> None:
+        folder = tmp_path / "Lïb with spaces"
+        (folder / "ParanasalSSLLib").mkdir(parents=True)
+        (folder / "ParanasalSSLLib" / "__init__.py").touch()
+        text = "import os, sys, time\n" + textwrap.dedent(code)
+        (folder / "ParanasalSSLLib" / "cli.py").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(process, "libraryFolder", lambda: folder)
+
+    return write
 
 
 @pytest.fixture

@@ -37,24 +37,6 @@ class Heard:
 
 
 @pytest.fixture
-def fakeLibrary(
-    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], None]:
-    """Lets a few lines of Python stand for the library's command line."""
-    from ParanasalSSLPanel import process
-
-    def write(code: str) -> None:
-        folder = tmp_path / "Lïb with spaces"
-        (folder / "ParanasalSSLLib").mkdir(parents=True)
-        (folder / "ParanasalSSLLib" / "__init__.py").touch()
-        text = "import os, sys, time\n" + textwrap.dedent(code)
-        (folder / "ParanasalSSLLib" / "cli.py").write_text(text, encoding="utf-8")
-        monkeypatch.setattr(process, "libraryFolder", lambda: folder)
-
-    return write
-
-
-@pytest.fixture
 def runFake(fakeLibrary: Callable[[str], None]) -> Callable[..., tuple[Heard, Any]]:
     """Starts a process in which a few lines of Python stand for the library's command line."""
     from ParanasalSSLPanel import process
