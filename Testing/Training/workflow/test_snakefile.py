@@ -1,0 +1,47 @@
+"""What Snakemake would run, from dry runs: seconds each, nothing is computed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from paranasal_training.workflow.experiment import (
+    ExperimentConfig,
+    _environment,
+    snakemake_command,
+)
+from paranasal_training.workflow.plan import Plan
+
+
+def dry_run(folder: Path, config: ExperimentConfig) -> str:
+    """The steps of an experiment with their shell commands, as Snakemake prints them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan.read(config.preset, config.crops, config.medicalnet)
+    words = snakemake_command(config, plan, folder)
+    where = words.index("--config")
+    command = [*words[:where], "--dry-run", "--printshellcmds", *words[where:]]
+    done = subprocess.run(
+        command,
+        env=_environment(),
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def commands(output: str, name: str) -> list[str]:
+    """The shell commands of a dry run that call one of our commands."""
+    return [line for line in output.splitlines() if f"paranasal {name} " in line]
+
+
+def test_residuals_are_judged_on_the_splits_that_the_autoencoder_was_trained_with(
+    tmp_path: Path,
+) -> None:
+    output = dry_run(tmp_path, ExperimentConfig(name="beyond", preset="smoke"))
+    judged = commands(output, "localise")
+    assert len(judged) == 2
+    for line in [*judged, *commands(output, "train")]:
+        assert "--splits splits.csv" in line
