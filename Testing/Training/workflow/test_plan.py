@@ -70,6 +70,12 @@ def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None
     assert found.network.voxels == 64
 
 
+def test_residual_maps_that_reach_1_are_stored_without_a_gain_that_would_cut_them() -> None:
+    plan = Plan.read("compact")
+    for name in ("otsu", "percentile", "unscaled"):
+        assert plan.residual_settings(name)["gain"] == 1.0
+
+
 def test_transfer_stays_open_and_says_why_without_its_file() -> None:
     plan = Plan.read("compact")
     assert "resnet_18_23dataset.pth" in plan.open_rows("table2")["transfer"]
