@@ -12,12 +12,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paranasal_training.bundling import BundleConfig, make_bundle
-from paranasal_training.data import EpochOrder
+from paranasal_training.data import Batch, EpochOrder
 from paranasal_training.evaluate import EvaluateConfig, evaluate
 from paranasal_training.modelcard import ModelCardConfig, write_model_card
 from paranasal_training.optimizers import OptimizerConfig
 from paranasal_training.runs import read_run
-from paranasal_training.stages.cae import TrainConfig, load_cae, train_cae
+from paranasal_training.stages.cae import CAEStage, TrainConfig, load_cae, train_cae
 from paranasal_training.stages.finetune import (
     FinetuneConfig,
     class_weights,
@@ -189,6 +189,95 @@ def test_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     assert all(torch.allclose(whole[name], resumed[name], atol=1e-5) for name in whole)
     assert len(losses(tmp_path / "killed")) == 2, "what was logged before the kill is kept"
     assert (tmp_path / "killed/logs/csv/version_1/metrics.csv").is_file()
+
+
+@pytest.fixture
+def rising(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage whose validation loss is 1 after the first epoch, then 2, 3, ..."""
+    loss = CAEStage.loss
+
+    def rise(self: CAEStage, batch: Batch, training: bool) -> torch.Tensor:
+        return loss(self, batch, True) if training else torch.tensor(self.current_epoch + 1.0)
+
+    monkeypatch.setattr(CAEStage, "loss", rise)
+
+
+def tiny(store: CropStore, output: Path, **settings: Any) -> TrainConfig:
+    """A run of some seconds."""
+    return TrainConfig(
+        store=store.folder, output=output, batch_size=8, network=replace(SMALL_CAE, voxels=32),
+        optimizer=FAST, **settings,
+    )  # fmt: skip
+
+
+def kill_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run end like a killed process at the start of an epoch (from 0)."""
+    set_epoch = EpochOrder.set_epoch
+
+    def kill(self: EpochOrder, number: int) -> None:
+        set_epoch(self, number)
+        if number == epoch:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(EpochOrder, "set_epoch", kill)
+
+
+def checkpoint(run: Path, name: str) -> dict[str, Any]:
+    return torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.parametrize(("keeps_last", "epoch", "loss"), [(True, 2, 3.0), (False, 0, 1.0)])
+def test_last_and_best_weights_are_those_of_their_epochs_when_validation_gets_worse(
+    toy_store: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_last: bool,
+    epoch: int,
+    loss: float,
+) -> None:
+    monkeypatch.setattr(CAEStage, "keeps_last", keeps_last)
+    train_cae(tiny(toy_store, tmp_path / "r", epochs=3))
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 2
+    assert checkpoint(tmp_path / "r", "best")["epoch"] == 0
+    run = read_run(tmp_path / "r", "CAEStage")
+    assert (run.record["best_epoch"], run.record["val_loss"]) == (epoch, loss)
+    wanted = checkpoint(tmp_path / "r", "last" if keeps_last else "best")["state_dict"]
+    assert all(torch.equal(wanted[f"network.{name}"], run.weights[name]) for name in run.weights)
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.parametrize("validate_every", [1, 2])
+def test_killed_run_goes_on_with_the_epoch_after_the_last_when_validation_gets_worse(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validate_every: int
+) -> None:
+    config = tiny(toy_store, tmp_path / "r", epochs=6, validate_every=validate_every)
+    with monkeypatch.context() as patch:
+        kill_in(4, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 3
+    train_cae(config)
+    assert len(losses(tmp_path / "r", start=1)) == 2, "epochs 4 and 5 are trained, no other"
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 5
+    first = validate_every - 1
+    assert read_run(tmp_path / "r", "CAEStage").record["best_epoch"] == first, "still known as best"
+    assert sorted(p.name for p in (tmp_path / "r/checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+    ]
+
+
+@pytest.mark.usefixtures("rising")
+def test_run_killed_after_its_last_epoch_still_knows_its_loss(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CAEStage, "keeps_last", True)
+    config = tiny(toy_store, tmp_path / "r", epochs=2)
+    train_cae(config)
+    (tmp_path / "r/run.json").unlink()
+    train_cae(config)
+    assert read_run(tmp_path / "r", "CAEStage").record["val_loss"] == 2.0
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -136,8 +137,24 @@ class Stage(pl.LightningModule):
         }
 
 
-class _StopAtNaN(pl.Callback):
-    """Ends a run whose loss is no number, before a checkpoint of it is written."""
+class _WatchLoss(pl.Callback):
+    """Ends a run whose loss is no number, before a checkpoint of it is written.
+
+    val_loss: of the last validation; checkpoints keep it, so that a run killed after its last epoch
+        still knows it.
+    """
+
+    def __init__(self) -> None:
+        self.val_loss = math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"val_loss": self.val_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.val_loss = float(state_dict["val_loss"])
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.val_loss = float(trainer.callback_metrics["val/loss"])
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
@@ -202,14 +219,11 @@ def fit(
     config = stage.config
     started = time.monotonic()
     write_json(config.output / "config.json", plain(config))
-    checkpoints = ModelCheckpoint(
-        config.output / "checkpoints",
-        filename="best",
-        monitor="val/loss",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    trainer = _make_trainer(config, checkpoints)
+    best_checkpoint, watch = _checkpoint(config, "best", monitor="val/loss"), _WatchLoss()
+    # Lightning's `save_last` writes only when the best was written too. The order matters: the last
+    # checkpoint holds what the best one's callback knows by then.
+    callbacks = [watch, best_checkpoint, _checkpoint(config, "last")]
+    trainer = _make_trainer(config, callbacks)
     last = config.output / "checkpoints" / "last.ckpt"
     batches, checks = _loaders(trainer, config, train, validation)
     if config.compile:
@@ -232,12 +246,12 @@ def fit(
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
         sys.exit(0)  # the first process writes the result
-    chosen = last if stage.keeps_last else checkpoints.best_model_path
+    chosen = last if stage.keeps_last else best_checkpoint.best_model_path
     best = torch.load(chosen, weights_only=True, map_location="cpu")
     stage.load_state_dict(best["state_dict"])
     facts = {
         "best_epoch": int(best["epoch"]),
-        "val_loss": _last_loss(trainer) if stage.keeps_last else _best_loss(checkpoints),
+        "val_loss": watch.val_loss if stage.keeps_last else _best_loss(best_checkpoint),
         "seconds": round(time.monotonic() - started, 1),
         "train_crops": len(train),
         "validation_crops": len(validation),
@@ -246,12 +260,9 @@ def fit(
     return config.output
 
 
-def _best_loss(checkpoints: ModelCheckpoint) -> float:
-    return float(checkpoints.best_model_score or math.nan)
-
-
-def _last_loss(trainer: pl.Trainer) -> float:
-    return float(trainer.callback_metrics.get("val/loss", math.nan))
+def _best_loss(checkpoint: ModelCheckpoint) -> float:
+    score = checkpoint.best_model_score
+    return math.nan if score is None else float(score)
 
 
 def finish_untrained(stage: Stage, store: CropStore) -> Path:
@@ -274,7 +285,28 @@ def _loaders(
     )
 
 
-def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer:
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the final name, so that a kill leaves the old checkpoint or the new one.
+
+    Lightning's own goes through the system's temporary folder, which may be on another disk: what it
+    then does is copying.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with write_whole(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _checkpoint(config: RunConfig, name: str, monitor: str | None = None) -> ModelCheckpoint:
+    """Keeps `name`.ckpt: of the lowest `monitor`, or of the last validated epoch."""
+    return ModelCheckpoint(
+        config.output / "checkpoints", name, monitor, enable_version_counter=False
+    )
+
+
+def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     logs = config.output / "logs"
     return pl.Trainer(
         accelerator=config.device,
@@ -285,7 +317,8 @@ def _make_trainer(config: RunConfig, checkpoints: ModelCheckpoint) -> pl.Trainer
         max_epochs=config.recipe.epochs,
         accumulate_grad_batches=config.accumulate,
         check_val_every_n_epoch=config.validate_every,
-        callbacks=[checkpoints, LearningRateMonitor("epoch"), _StopAtNaN()],
+        callbacks=[*callbacks, LearningRateMonitor("epoch")],
+        plugins=[_WholeCheckpoints()],
         logger=[CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="tensorboard")],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
