@@ -119,3 +119,19 @@ def test_residuals_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert list(second.done) == [True, False, False, False]
     second.write(np.array([1]), crops(1))
     assert ResidualStore.open(tmp_path / "r", store).done.sum() == 2
+
+
+def test_residuals_begin_anew_when_snakemake_has_removed_what_says_how_far_they_are(
+    tmp_path: Path,
+) -> None:
+    store = write_store(tmp_path / "s", crops(), rows())
+    ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0}).write(np.array([0]), crops(1))
+    (tmp_path / "r/done.npy").unlink()
+    with pytest.raises(BadStore, match=r"done\.npy"):
+        ResidualStore.open(tmp_path / "r", store)
+    again = ResidualWriter(tmp_path / "r", store, 64, {"gain": 1.0})
+    assert not again.done.any()
+    again.write(np.array([1]), crops(1))
+    found = ResidualStore.open(tmp_path / "r", store)
+    assert (found.gain, list(found.done)) == (1.0, [False, True, False, False])
+    assert not found.residuals[0].any(), "nothing is left of the first start"

@@ -274,7 +274,8 @@ class ResidualWriter:
     """Writes residuals in any order and over several sittings.
 
     Args:
-        folder: of the residual store; when it holds one with the same `info`, work goes on there.
+        folder: of the residual store; when it holds one with the same `info`, work goes on there;
+            without `done.npy` it counts as empty.
         store: the crops that the residuals belong to.
         voxels: edge of a residual map.
         info: what they depend on, plain JSON values; must hold `gain`.
@@ -294,7 +295,7 @@ class ResidualWriter:
             "voxels": voxels,
             **info,
         }
-        if (self.folder / "residuals.json").exists():
+        if self._has_begun():
             found = ResidualStore.open(self.folder, store)
             if found.info != json.loads(json.dumps(record)):
                 raise BadStore(
@@ -307,14 +308,18 @@ class ResidualWriter:
         path = self.folder / "residuals.npy"
         self._array = np.lib.format.open_memmap(path, mode="r+")
 
+    def _has_begun(self) -> bool:
+        # Snakemake takes done.npy away when the step failed, was killed or is to be done again.
+        return all((self.folder / name).exists() for name in ("residuals.json", "done.npy"))
+
     def _start(self, store: CropStore, record: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "residuals.npy"
         shape = (len(store.table), *(record["voxels"],) * 3)
         np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+        write_json(self.folder / "residuals.json", record)
         self.done = np.zeros(len(store.table), bool)
         self._save_done()
-        write_json(self.folder / "residuals.json", record)
 
     def write(self, rows: np.ndarray, residuals: np.ndarray) -> None:
         """Store uint8 (n, D, D, D) residuals of n rows and remember that they are done."""
