@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from paranasal_training.workflow.experiment import (
     ExperimentConfig,
     _environment,
     snakemake_command,
 )
-from paranasal_training.workflow.plan import Plan
+from paranasal_training.workflow.plan import HERE, Plan
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 
 def dry_run(folder: Path, config: ExperimentConfig) -> str:
@@ -45,3 +48,18 @@ def test_residuals_are_judged_on_the_splits_that_the_autoencoder_was_trained_wit
     assert len(judged) == 2
     for line in [*judged, *commands(output, "train")]:
         assert "--splits splits.csv" in line
+
+
+def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with SnakemakeApi(OutputSettings(dryrun=True)) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(nodes=2),
+            config_settings=ConfigSettings(config={"experiment": "table2", "preset": "smoke"}),
+            snakefile=HERE / "Snakefile",
+            workdir=tmp_path,
+        )
+        workflow.dag(DAGSettings()).execute_workflow(executor="dryrun")
+    shown = capfd.readouterr()
+    assert "rule simulate" in shown.out + shown.err

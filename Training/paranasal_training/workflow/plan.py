@@ -26,6 +26,7 @@ class Preset:
     shares: of the labels in percent.
     pretrain_by_row: settings of `paranasal pretrain` that differ by row.
     threads: of one run. gpus: that one run needs.
+    processes: that simulate the cohort; on one machine no more than the cores that Snakemake may use.
     finetune_by_share: settings of `paranasal finetune` that differ by share.
     """
 
@@ -40,6 +41,7 @@ class Preset:
     shares: tuple[int, ...] = (10, 20, 100)
     threads: int = 1
     gpus: int = 0
+    processes: int = 16
 
     @property
     def folds(self) -> int:
