@@ -69,7 +69,7 @@ class CropStore:
             BadStore: missing, damaged, incomplete or of another version.
         """
         folder = Path(folder)
-        record = _read_record(folder / "store.json", "crop store")
+        record = read_record(folder)
         _verify(folder, record["sha256"])
         crops = _map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
         lesions = None
@@ -331,6 +331,15 @@ class ResidualWriter:
     def _save_done(self) -> None:
         with write_whole(self.folder / "done.npy") as temporary:
             np.save(temporary, self.done)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `store.json` of a crop store says, without a look at the crops themselves.
+
+    Raises:
+        BadStore: missing, damaged or of another version.
+    """
+    return _read_record(folder / "store.json", "crop store")
 
 
 def _read_record(path: Path, kind: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from paranasal_training.store import CropStore, write_store
 from paranasal_training.workflow.experiment import (
     ExperimentConfig,
     _environment,
@@ -63,3 +65,38 @@ def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(
         workflow.dag(DAGSettings()).execute_workflow(executor="dryrun")
     shown = capfd.readouterr()
     assert "rule simulate" in shown.out + shown.err
+
+
+EXPERIMENTS = ("table2", "table3", "figure3", "postprocessing", "loss", "spark", "beyond")
+
+
+def test_every_experiment_is_dry_run_here() -> None:
+    assert set(Plan.read("smoke").experiments) == set(EXPERIMENTS)
+
+
+@pytest.fixture(scope="module")
+def bare_store(tmp_path_factory: pytest.TempPathFactory, toy_store: CropStore) -> CropStore:
+    """A store without lesion masks, as `paranasal prepare` makes them, in a folder with a space."""
+    folder = tmp_path_factory.mktemp("own data") / "my crops"
+    return write_store(folder, toy_store.crops[:4], toy_store.table[:4])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_planned_to_its_page(tmp_path: Path, name: str) -> None:
+    output = dry_run(tmp_path, ExperimentConfig(name=name, preset="smoke"))
+    assert len(commands(output, "simulate")) == len(commands(output, "compare")) == 1
+    assert commands(output, "finetune")
+    assert len(commands(output, "localise")) == (2 if name == "beyond" else 0)
+
+
+def test_scans_without_lesion_masks_are_compared_but_not_judged_voxel_by_voxel(
+    tmp_path: Path, bare_store: CropStore
+) -> None:
+    config = ExperimentConfig(name="beyond", preset="smoke", crops=bare_store.folder)
+    output = dry_run(tmp_path, config)
+    assert not commands(output, "simulate") and not commands(output, "localise")
+    for name in ("split", "train", "residuals", "pretrain", "finetune", "evaluate"):
+        for line in commands(output, name):
+            words = shlex.split(line)
+            assert words[words.index("--store") + 1] == str(bare_store.folder)
+    assert len(commands(output, "compare")) == 1

@@ -15,6 +15,8 @@ from ParanasalSSLLib.encoders import FULL_WIDTHS
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
 
+from ..store import read_record
+
 HERE = Path(__file__).parent
 Settings = dict[str, Any]
 
@@ -61,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table. shares: of the labels in percent, None: the preset's. localise: autoencoders."""
+    """One table. shares: of the labels in percent, None: the preset's. localise: residuals."""
 
     title: str
     rows: tuple[str, ...]
@@ -76,6 +78,7 @@ class Plan:
 
     name: of the preset.
     crops: a crop store that is there already (None: the simulated cohort).
+    masks: whether the lesions of the crops are known.
     medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
     """
 
@@ -87,6 +90,7 @@ class Plan:
     experiments: dict[str, Experiment]
     crops: Path | None = None
     medicalnet: Path | None = None
+    masks: bool = True
 
     @classmethod
     def read(
@@ -96,6 +100,7 @@ class Plan:
 
         Raises:
             BadConfig: no such preset, or a malformed one.
+            BadStore: `crops` is no crop store.
         """
         declared = _read_yaml(HERE / "experiments.yaml")
         path = HERE / "presets" / f"{preset}.yaml"
@@ -109,6 +114,7 @@ class Plan:
             }
         except TypeError as error:
             raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
+        store = read_record(Path(crops)) if crops else None
         return cls(
             path.stem,
             sizes,
@@ -118,6 +124,7 @@ class Plan:
             experiments,
             Path(crops).resolve() if crops else None,
             Path(medicalnet).resolve() if medicalnet else None,
+            masks=store is None or "lesions.npy" in store["sha256"],
         )
 
     def experiment(self, name: str) -> Experiment:
@@ -148,6 +155,10 @@ class Plan:
         """Rows of an experiment that are run."""
         open_rows = self.open_rows(name)
         return [row for row in self.experiment(name).rows if row not in open_rows]
+
+    def localised(self, name: str) -> tuple[str, ...]:
+        """Residuals of an experiment that are judged against masks: none where there are none."""
+        return self.experiment(name).localise if self.masks else ()
 
     def source(self, row: str) -> str:
         """The row whose pretraining a row starts from."""
