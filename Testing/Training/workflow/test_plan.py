@@ -14,9 +14,10 @@ from paranasal_training.stages.cae import TrainConfig
 from paranasal_training.stages.finetune import FinetuneConfig
 from paranasal_training.stages.pretrain import PretrainConfig
 from paranasal_training.stages.residuals import ResidualsConfig
+from paranasal_training.store import CropStore, write_store
 from paranasal_training.workflow.plan import Plan, Settings, merged, preset_names
 
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, BadStore
 
 PATHS = {"store": "s", "output": "o", "cae": "c", "classifier": "k", "residuals": "r"}
 
@@ -83,6 +84,16 @@ def test_transfer_stays_open_and_says_why_without_its_file() -> None:
     given = Plan.read("paper", medicalnet="file.pth")
     assert given.open_rows("table2") == {}
     assert given.pretrain_settings("transfer")["options"]["file"].endswith("file.pth")
+
+
+def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path: Path) -> None:
+    assert Plan.read("smoke").compare_settings("loss")["simulated"]
+    assert Plan.read("smoke", toy_store.folder).compare_settings("loss")["simulated"]
+    info = {"simulated": False}
+    real = write_store(tmp_path / "real", toy_store.crops[:2], toy_store.table[:2], info=info)
+    assert not Plan.read("smoke", real.folder).compare_settings("loss")["simulated"]
+    with pytest.raises(BadStore, match="no crop store"):
+        Plan.read("smoke", tmp_path)
 
 
 def test_a_compact_encoder_cannot_take_over_full_size_weights() -> None:

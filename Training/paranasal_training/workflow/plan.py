@@ -78,7 +78,7 @@ class Plan:
 
     name: of the preset.
     crops: a crop store that is there already (None: the simulated cohort).
-    masks: whether the lesions of the crops are known.
+    simulated: whether the crops are simulated ones. masks: whether their lesions are known.
     medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
     """
 
@@ -90,6 +90,7 @@ class Plan:
     experiments: dict[str, Experiment]
     crops: Path | None = None
     medicalnet: Path | None = None
+    simulated: bool = True
     masks: bool = True
 
     @classmethod
@@ -124,6 +125,7 @@ class Plan:
             experiments,
             Path(crops).resolve() if crops else None,
             Path(medicalnet).resolve() if medicalnet else None,
+            simulated=store is None or bool(store["info"].get("simulated", False)),
             masks=store is None or "lesions.npy" in store["sha256"],
         )
 
@@ -203,7 +205,7 @@ class Plan:
             "rows": list(experiment.rows),
             "percents": list(self.shares(name)),
             "title": experiment.title,
-            "simulated": self.crops is None,
+            "simulated": self.simulated,
             "ours": experiment.ours,
             "titles": {row: self.rows[row].title for row in experiment.rows},
             "open_reasons": self.open_rows(name),
