@@ -325,6 +325,29 @@ def test_loss_that_is_no_number_ends_the_run_in_words(toy_store: CropStore, tmp_
     assert not (tmp_path / "r/run.json").exists()
 
 
+@pytest.mark.parametrize("validate_every", [1, 2])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_kept(
+    toy_store: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: float,
+    validate_every: int,
+) -> None:
+    loss = CAEStage.loss
+
+    def spoilt(self: CAEStage, batch: Batch, training: bool) -> torch.Tensor:
+        good = training or self.current_epoch < 2
+        return loss(self, batch, training) if good else torch.tensor(value)
+
+    monkeypatch.setattr(CAEStage, "loss", spoilt)
+    with pytest.raises(BadConfig, match="validation loss became"):
+        train_cae(tiny(toy_store, tmp_path / "r", epochs=4, validate_every=validate_every))
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 1
+    assert checkpoint(tmp_path / "r", "best")["epoch"] <= 1
+    assert not (tmp_path / "r/run.json").exists()
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed writing")],

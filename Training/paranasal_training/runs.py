@@ -153,17 +153,22 @@ class _WatchLoss(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.val_loss = float(state_dict["val_loss"])
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.val_loss = float(trainer.callback_metrics["val/loss"])
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        if not math.isfinite(float(outputs["loss"])):
-            raise BadConfig(
-                f"The loss became {float(outputs['loss'])} in epoch {trainer.current_epoch}. Try a "
-                "smaller learning rate. Checkpoints of earlier epochs are kept."
-            )
+        _require_finite("loss", float(outputs["loss"]), trainer.current_epoch)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.val_loss = float(trainer.callback_metrics["val/loss"])
+        _require_finite("validation loss", self.val_loss, trainer.current_epoch)
+
+
+def _require_finite(name: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise BadConfig(
+            f"The {name} became {loss} in epoch {epoch}. Try a smaller learning rate. Checkpoints of "
+            "earlier epochs are kept."
+        )
 
 
 def begin(config: RunConfig) -> bool:
