@@ -226,6 +226,17 @@ def checkpoint(run: Path, name: str) -> dict[str, Any]:
     return torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)
 
 
+@pytest.fixture
+def killed(toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """A run of two epochs that was killed in its second."""
+    config = tiny(toy_store, tmp_path / "killed", epochs=2)
+    with monkeypatch.context() as patch:
+        kill_in(1, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    return config
+
+
 @pytest.mark.usefixtures("rising")
 @pytest.mark.parametrize(("keeps_last", "epoch", "loss"), [(True, 2, 3.0), (False, 0, 1.0)])
 def test_last_and_best_weights_are_those_of_their_epochs_when_validation_gets_worse(
@@ -346,6 +357,28 @@ def test_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_k
     assert checkpoint(tmp_path / "r", "last")["epoch"] == 1
     assert checkpoint(tmp_path / "r", "best")["epoch"] <= 1
     assert not (tmp_path / "r/run.json").exists()
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+@pytest.mark.parametrize("content", [b"garbage" * 100, b"", None])
+def test_damaged_checkpoint_is_told_in_words_before_the_run_goes_on(
+    killed: TrainConfig, name: str, content: bytes | None
+) -> None:
+    file = killed.output / f"checkpoints/{name}.ckpt"
+    if content is None:
+        torch.save({"state_dict": {}}, file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match=rf"{name}.ckpt cannot be read. Remove the folder"):
+        train_cae(killed)
+
+
+def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> None:
+    file = killed.output / "checkpoints/last.ckpt"
+    content = torch.load(file, weights_only=True)
+    torch.save({**content, "state_dict": {"other": torch.zeros(1)}}, file)
+    with pytest.raises(BadCheckpoint, match=r"last\.ckpt cannot be read"):
+        train_cae(killed)
 
 
 @pytest.mark.parametrize(

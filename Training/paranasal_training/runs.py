@@ -219,18 +219,40 @@ def fit(
 
     Raises:
         BadConfig: the loss is not finite, the folder holds another run, or the disk is full.
-        BadCheckpoint: the last checkpoint cannot be read.
+        BadCheckpoint: the run goes on, but a checkpoint of it is missing or damaged.
     """
     config = stage.config
     started = time.monotonic()
     write_json(config.output / "config.json", plain(config))
-    best_checkpoint, watch = _checkpoint(config, "best", monitor="val/loss"), _WatchLoss()
+    watch, best, last = (
+        _WatchLoss(),
+        _checkpoint(config, "best", "val/loss"),
+        _checkpoint(config, "last"),
+    )
+    chosen = _file(config, "last" if stage.keeps_last else "best")
+    if _file(config, "last").is_file():
+        for path in {_file(config, "last"), chosen}:
+            _read_checkpoint(path)
     # Lightning's `save_last` writes only when the best was written too. The order matters: the last
     # checkpoint holds what the best one's callback knows by then.
-    callbacks = [watch, best_checkpoint, _checkpoint(config, "last")]
-    trainer = _make_trainer(config, callbacks)
-    last = config.output / "checkpoints" / "last.ckpt"
-    batches, checks = _loaders(trainer, config, train, validation)
+    trainer = _make_trainer(config, [watch, best, last])
+    _train(trainer, stage, *_loaders(trainer, config, train, validation))
+    result = _read_checkpoint(chosen)
+    stage.load_state_dict(result["state_dict"])
+    facts = {
+        "best_epoch": result["epoch"],
+        "val_loss": watch.val_loss if stage.keeps_last else _best_loss(best),
+        "seconds": round(time.monotonic() - started, 1),
+        "train_crops": len(train),
+        "validation_crops": len(validation),
+    }
+    _finish(stage, store, facts, after)
+    return config.output
+
+
+def _train(trainer: pl.Trainer, stage: Stage, batches: BatchLoader, checks: BatchLoader) -> None:
+    """Start, or go on from the last checkpoint. Only the first of several processes returns."""
+    config, last = stage.config, _file(stage.config, "last")
     if config.compile:
         for part in stage.network.children():
             part.compile()
@@ -238,7 +260,7 @@ def fit(
         trainer.fit(
             stage, batches, checks, ckpt_path=last if last.is_file() else None, weights_only=True
         )
-    except (OSError, RuntimeError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, KeyError) as error:
         if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
             raise BadConfig(
                 f"{config.output} cannot be written to ({error}). Is the disk full? Checkpoints of "
@@ -246,23 +268,30 @@ def fit(
             ) from error
         if not last.is_file() or trainer.global_step:
             raise
-        raise BadCheckpoint(f"{last} cannot be read. Remove it to start again.") from error
+        raise _unusable(last) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
         sys.exit(0)  # the first process writes the result
-    chosen = last if stage.keeps_last else best_checkpoint.best_model_path
-    best = torch.load(chosen, weights_only=True, map_location="cpu")
-    stage.load_state_dict(best["state_dict"])
-    facts = {
-        "best_epoch": int(best["epoch"]),
-        "val_loss": watch.val_loss if stage.keeps_last else _best_loss(best_checkpoint),
-        "seconds": round(time.monotonic() - started, 1),
-        "train_crops": len(train),
-        "validation_crops": len(validation),
-    }
-    _finish(stage, store, facts, after)
-    return config.output
+
+
+def _file(config: RunConfig, name: str) -> Path:
+    return config.output / "checkpoints" / f"{name}.ckpt"
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """What Lightning saved. Raises `BadCheckpoint`: it is missing or damaged."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        return {"state_dict": content["state_dict"], "epoch": int(content["epoch"])}
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _unusable(path) from error
+
+
+def _unusable(path: Path) -> BadCheckpoint:
+    return BadCheckpoint(
+        f"{path} cannot be read. Remove the folder {path.parent} to start this run again."
+    )
 
 
 def _best_loss(checkpoint: ModelCheckpoint) -> float:
