@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,29 @@ def test_damaged_checkpoint_is_told_in_words_before_the_run_goes_on(
         file.write_bytes(content)
     with pytest.raises(BadCheckpoint, match=rf"{name}.ckpt cannot be read. Remove the folder"):
         train_cae(killed)
+
+
+@pytest.mark.usefixtures("rising")
+def test_moved_run_goes_on_with_its_own_best_weights_and_loss(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(toy_store, tmp_path / "old", epochs=3)
+    with monkeypatch.context() as patch:
+        kill_in(2, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    shutil.copytree(config.output, tmp_path / "new")
+    best = checkpoint(tmp_path / "new", "best")
+    for file in (config.output / "checkpoints").iterdir():
+        file.write_bytes(b"not to be read")
+    train_cae(replace(config, output=tmp_path / "new"))
+    run = read_run(tmp_path / "new", "CAEStage")
+    assert (run.record["best_epoch"], run.record["val_loss"]) == (0, 1.0)
+    weights = best["state_dict"]
+    assert all(torch.equal(weights[f"network.{name}"], run.weights[name]) for name in run.weights)
+    assert {f.read_bytes() for f in (config.output / "checkpoints").iterdir()} == {
+        b"not to be read"
+    }
 
 
 def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> None:

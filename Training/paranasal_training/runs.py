@@ -226,8 +226,8 @@ def fit(
     write_json(config.output / "config.json", plain(config))
     watch, best, last = (
         _WatchLoss(),
-        _checkpoint(config, "best", "val/loss"),
-        _checkpoint(config, "last"),
+        _Checkpoint(config, "best", "val/loss"),
+        _Checkpoint(config, "last"),
     )
     chosen = _file(config, "last" if stage.keeps_last else "best")
     if _file(config, "last").is_file():
@@ -333,11 +333,28 @@ class _WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def _checkpoint(config: RunConfig, name: str, monitor: str | None = None) -> ModelCheckpoint:
+class _Checkpoint(ModelCheckpoint):
     """Keeps `name`.ckpt: of the lowest `monitor`, or of the last validated epoch."""
-    return ModelCheckpoint(
-        config.output / "checkpoints", name, monitor, enable_version_counter=False
-    )
+
+    def __init__(self, config: RunConfig, name: str, monitor: str | None = None) -> None:
+        folder = _file(config, name).parent
+        super().__init__(folder, name, monitor, enable_version_counter=False)
+
+    @property
+    def state_key(self) -> str:
+        """Lightning's own, so that runs begun before this class was there go on."""
+        return super().state_key.replace(type(self).__name__, ModelCheckpoint.__name__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Where the folder was moved, Lightning would forget the best loss and keep the old paths."""
+        path, scores = self.format_checkpoint_name({}), state_dict["best_k_models"].values()
+        here = {
+            "dirpath": self.dirpath,
+            "best_model_path": path,
+            "kth_best_model_path": path,
+            "best_k_models": dict(zip([path], scores, strict=False)),  # of "last": empty
+        }
+        super().load_state_dict({**state_dict, **here})
 
 
 def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
