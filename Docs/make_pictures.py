@@ -24,7 +24,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "Docs" / "tutorial"
 SAMPLE = ROOT / "ParanasalSSLLib" / "data" / "sample" / "simulated_head.nii.gz"
-FIELD_MM, PIXELS = 170.0, 240  # edge of a slice picture
+FIELD_MM, PIXELS = 200.0, 280  # edge of a slice picture
+GAP = 0.004  # between slices, of the picture's width
 COLORS, GREYS = 128, 40  # of a picture: few, so that the files stay small
 EXACT: dict[str, Any] = {"interpolation": "nearest"}  # a pixel of the plane is one of the picture
 LONGEST_S = 600.0  # of one computation
@@ -86,7 +87,9 @@ def go_through(panel: Any, folder: Path) -> None:
     draw_slices(scan, "slices_residual")
     ui.thresholdSlider.setValue(0.35)
     draw_slices(scan, "slices_threshold")
+    ui.thresholdSlider.setValue(0.2)
     headless.click(ui.levelsButton)
+    draw_slices(scan, "slices_levels", results.levelsOfScan(scan))
 
     ui.exportCollapsibleButton.collapsed = False
     ui.exportFolderEdit.currentPath = str(folder / "exported")
@@ -97,6 +100,7 @@ def go_through(panel: Any, folder: Path) -> None:
     ui.exportCollapsibleButton.collapsed = True
     ui.worklistCollapsibleButton.collapsed = False
     ui.worklistFolderEdit.currentPath = str(folder / "worklist")
+    panel._worklist.addFolder(two_scans(folder))
     headless.click(ui.addLoadedButton)
     headless.click(ui.runWorklistButton)
     headless.wait_until(lambda: panel._worklist._run is None, LONGEST_S)
@@ -105,6 +109,16 @@ def go_through(panel: Any, folder: Path) -> None:
 
     ui.installCollapsibleButton.collapsed = False
     take(panel, "packages", ui.installCollapsibleButton)
+
+
+def two_scans(folder: Path) -> Path:
+    """A folder with a scan for each of two patients, one of them damaged."""
+    scans = folder / "scans"
+    for patient in ("A", "B"):
+        (scans / f"patient {patient}").mkdir(parents=True)
+    shutil.copy(SAMPLE, scans / "patient A" / "head.nii.gz")
+    (scans / "patient B" / "head.nii.gz").write_bytes(SAMPLE.read_bytes()[:1000])
+    return scans
 
 
 def drag(box: Any, shift_mm: tuple[float, float, float]) -> None:
@@ -136,8 +150,11 @@ def save(image: Image.Image, path: Path) -> None:
 # ----------------------------------------------------------------------------------- the slices
 
 
-def draw_slices(scan: Any, name: str) -> None:
-    """Axial, coronal and sagittal, each through where its slice view is, with boxes and residual."""
+def draw_slices(scan: Any, name: str, outlined: Any = None) -> None:
+    """Axial, coronal and sagittal, each through where its slice view is, with boxes and residual.
+
+    outlined: a segmentation other than what is marked.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -146,10 +163,11 @@ def draw_slices(scan: Any, name: str) -> None:
     for column, (view, orientation) in enumerate(
         zip(("Red", "Green", "Yellow"), ORIENTATIONS, strict=True)
     ):
-        axis = figure.add_axes((column / 3, 0, 1 / 3, 1))
+        axis = figure.add_axes((column / 3 + GAP / 2, 0, 1 / 3 - GAP, 1))
         axis.set_axis_off()
         center = slice_center(view)
-        draw_slice(axis, scan, Plane.through(center, np.eye(3), orientation, FIELD_MM))
+        plane = Plane.through(center, np.eye(3), orientation, FIELD_MM)
+        draw_slice(axis, scan, plane, outlined or results.segmentationOf(scan))
     canvas.draw()
     save(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), OUT / f"{name}.png")
 
@@ -159,8 +177,9 @@ def slice_center(view: str) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 3]
 
 
-def draw_slice(axis: Any, scan: Any, plane: Plane) -> None:
+def draw_slice(axis: Any, scan: Any, plane: Plane, outlined: Any) -> None:
     from matplotlib import colormaps
+    from matplotlib.patheffects import withStroke
 
     half = plane.field_mm / 2
     how: dict[str, Any] = {"origin": "lower", "extent": (-half, half, -half, half)}
@@ -169,14 +188,16 @@ def draw_slice(axis: Any, scan: Any, plane: Plane) -> None:
     axis.imshow(grey, cmap=greys, vmin=0, vmax=np.percentile(grey, 99.5), **how, **EXACT)
     if results.residualOf(scan) is not None:
         draw_residual(axis, scan, plane, how)
+        draw_outlines(axis, scan, plane, how, outlined)
     for side in Side:
         corners = plane.cut(boxFromNode(side, boxNode(scan, side)))
         if len(corners):
             x, y = np.vstack([corners, corners[:1]]).T
             axis.plot(x, y, color=SINUSES[side].color, linewidth=1.2)
-    places = ((0.02, 0.5), (0.94, 0.5), (0.5, 0.93), (0.5, 0.02))
+    places = ((0.03, 0.3), (0.97, 0.3), (0.5, 0.96), (0.5, 0.04))
+    how = {"ha": "center", "va": "center", "path_effects": [withStroke(linewidth=3)]}
     for letter, (x, y) in zip(plane.orientation.letters, places, strict=True):
-        axis.text(x, y, letter, color="#ffe08a", fontsize=8, transform=axis.transAxes)
+        axis.text(x, y, letter, color="#ffe08a", fontsize=9, transform=axis.transAxes, **how)
     axis.set_xlim(-half, half)
     axis.set_ylim(-half, half)
 
@@ -203,12 +224,14 @@ def draw_residual(axis: Any, scan: Any, plane: Plane, how: dict[str, Any]) -> No
         **how,
         **EXACT,
     )
-    marked = results.segmentationOf(scan)
-    segments = marked.GetSegmentation()
+
+
+def draw_outlines(axis: Any, scan: Any, plane: Plane, how: dict[str, Any], outlined: Any) -> None:
+    segments = outlined.GetSegmentation()
     for index in range(segments.GetNumberOfSegments()):
         segment = segments.GetNthSegment(index)
         identifier = segments.GetNthSegmentID(index)
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(marked, identifier, scan)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(outlined, identifier, scan)
         if mask is not None:
             cut = plane.sample(mask.transpose(2, 1, 0).astype(np.float32), affine(scan), PIXELS)
             if cut.max() > 0.5:

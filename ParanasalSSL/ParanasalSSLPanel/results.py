@@ -28,13 +28,14 @@ from ParanasalSSLPanel.belongings import (
 )
 from ParanasalSSLPanel.scans import worldAffine
 from ParanasalSSLPanel.segments import (
-    Layer,
+    ResidualFile,
     fingerprintOf,
     levelsOf,
     markedLayers,
     masksOf,
     showLayers,
 )
+from ParanasalSSLPanel.trust import verdictWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes import SinusBox
@@ -147,11 +148,21 @@ def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
         leaveBelonging(scan, "segmentation")
 
 
-def showResidualFile(node: vtkMRMLScalarVolumeNode, layers: list[Layer]) -> None:
-    """A residual map from a file, coloured, with its marks as segments."""
+def levelsOfScan(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
+    """The segmentation with the levels of a scan, if they have been made."""
+    return belonging(scan, "levels")
+
+
+def showResidualFile(file: ResidualFile) -> None:
+    """A residual map from a file, coloured, with its marks as segments; their levels stay hidden."""
+    node = file.node
     _styleResidual(node)
     name = _("{scan}, marked").format(scan=node.GetName())
-    showLayers(node, "segmentation", name, layers)
+    showLayers(node, "segmentation", name, markedLayers(file.masks))
+    residual = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
+    name = _("{scan}, levels").format(scan=node.GetName())
+    levels = showLayers(node, "levels", name, levelsOf(residual, file.masks))
+    levels.SetDisplayVisibility(False)
     slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.6)
 
 
@@ -182,16 +193,17 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     name = _("{scan} sinus scores").format(scan=scan.GetName())
     node = obtainBelonging(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
+    sides = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
     decisions = {True: _("anomaly"), False: _("clear")}
     node.RemoveAllColumns()
-    _addColumn(node, _("Side"), [side.value for side, _sinus in scored])
+    _addColumn(node, _("Side"), [sides[side] for side, _sinus in scored])
     _addColumn(node, _("Probability"), [shown(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
     _addColumn(node, _("Anomaly (ml)"), [round(sinus.anomalyMl, 2) for _side, sinus in scored])
     shares = [round(100 * sinus.shareOfCube, 2) for _side, sinus in scored]
     _addColumn(node, _("Of the cube (%)"), shares)
-    _addColumn(node, _("Box quality"), [quality.verdict] * len(scored))
+    _addColumn(node, _("Box quality"), [verdictWords(quality.verdict)] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)  # a table view would let a user type over the numbers
 

@@ -72,5 +72,12 @@ class ResultsSection:
         with self._panel.telling():
             self._panel.prepare()
             threshold = self._panel.parameters.residualThreshold
-            node, layers = segments.loadResidualFile(path, threshold)
-            results.showResidualFile(node, layers)
+            file = segments.loadResidualFile(path, threshold)
+            results.showResidualFile(file)
+            beside = _("Marked as in the segmentation beside the file.")
+            alone = _(
+                "There is no segmentation beside the file: marked from {threshold}, the value of "
+                '"Residual shown from".'
+            )
+            words = beside if file.calibrated else alone.format(threshold=f"{threshold:.2f}")
+            self._ui.findingLabel.text = words

@@ -13,10 +13,10 @@ from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.openResult import openResult
 from ParanasalSSLPanel.packages import ensureHighdicom
 from ParanasalSSLPanel.results import shown
-from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn
+from ParanasalSSLPanel.trust import verdictWords
+from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn, stateWords
 
 SETTING = "ParanasalSSL/worklistFolder"
-HEADERS = ("Scan", "Left", "Right", "Quality", "State")
 
 
 class WorklistSection:
@@ -27,8 +27,9 @@ class WorklistSection:
         self._worklist: Worklist | None = None
         self._run: WorklistRun | None = None
         self._table = self._ui.worklistTable
-        self._table.setColumnCount(len(HEADERS))
-        self._table.setHorizontalHeaderLabels([_(header) for header in HEADERS])
+        headers = [_("Scan"), _("Left"), _("Right"), _("Quality"), _("State")]
+        self._table.setColumnCount(len(headers))
+        self._table.setHorizontalHeaderLabels(headers)
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         header.setSortIndicator(-1, qt.Qt.AscendingOrder)  # the list's own order, the urgent first
@@ -69,7 +70,8 @@ class WorklistSection:
         self._table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             chances = ("" if each is None else shown(each) for each in (row.left, row.right))
-            cells = [row.entry.name, *chances, row.quality, _(row.entry.state)]
+            quality, state = verdictWords(row.quality), stateWords(row.entry.state)
+            cells = [row.entry.name, *chances, quality, state]
             for column, content in enumerate(cells):
                 self._table.setItem(number, column, _item(content, row))
             tip = f"{row.entry.path}\n{self._table.item(number, 1).toolTip()}".strip()

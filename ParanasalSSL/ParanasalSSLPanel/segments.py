@@ -165,14 +165,24 @@ def _labelmap(scan: vtkMRMLScalarVolumeNode, mask: np.ndarray) -> slicer.vtkOrie
 # ------------------------------------------------------------------------------ from a file
 
 
-def loadResidualFile(path: Path, threshold: float) -> tuple[vtkMRMLScalarVolumeNode, list[Layer]]:
-    """A residual map that `paranasal predict` wrote, and what is marked in it.
+@dataclass(frozen=True, eq=False)
+class ResidualFile:
+    """A residual map from a file, in the scene.
+
+    node: the map. masks: per side, bool (I, J, K), what is marked.
+    calibrated: whether the marks are those of the segmentation beside the file.
+    """
+
+    node: vtkMRMLScalarVolumeNode
+    masks: dict[Side, np.ndarray]
+    calibrated: bool
+
+
+def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
+    """Load a residual map that `paranasal predict` or `paranasal residual-files` wrote.
 
     The marks are those of the segmentation beside it; without one, residuals of `threshold` or more,
     on the side of the head's middle where they lie.
-
-    Returns:
-        the map's volume node, and one layer per side.
 
     Raises:
         ParanasalError: the file cannot be read, or holds no residuals (0..1).
@@ -189,8 +199,8 @@ def loadResidualFile(path: Path, threshold: float) -> tuple[vtkMRMLScalarVolumeN
     node.SetName(path.name.removesuffix(".gz").removesuffix(".nii"))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(residual.affine))
     slicer.util.updateVolumeFromArray(node, residual.data.transpose(2, 1, 0).copy())
-    masks = _marksBeside(path, residual.shape) or _marksByPlace(residual, threshold)
-    return node, markedLayers(masks)
+    beside = _marksBeside(path, residual.shape)
+    return ResidualFile(node, beside or _marksByPlace(residual, threshold), beside is not None)
 
 
 def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] | None:

@@ -45,6 +45,12 @@ def qualityForScoring(
     )
 
 
+def verdictWords(verdict: str) -> str:
+    """A verdict of the quality in one word; "" stays ""."""
+    words = {"ok": _("ok"), "review": _("review"), "failed": _("failed")}
+    return words.get(verdict, "")
+
+
 def failedWords(quality: Quality) -> str:
     """What a user reads when the registration failed."""
     return _(

@@ -62,6 +62,17 @@ class Row:
         return order, -max(self.left or 0.0, self.right or 0.0)
 
 
+def stateWords(state: State) -> str:
+    """How far a scan is, in one word."""
+    words = {
+        "waiting": _("waiting"),
+        "running": _("running"),
+        "done": _("done"),
+        "failed": _("failed"),
+    }
+    return words[state]
+
+
 class Worklist:
     """The list of one folder; every change is written at once. A damaged list raises `BadConfig`."""
 

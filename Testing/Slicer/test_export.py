@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,11 +75,17 @@ def test_a_scan_without_boxes_is_not_exported(openPanel: Any, standIn: Any, scan
     assert "Press Place boxes first" in panel.ui.messageLabel.text
 
 
-@pytest.mark.slow
-def test_a_dicom_series_gives_dicom_objects_of_its_study(
-    slicer: Any, openPanel: Any, shared_data: Path, tmp_path: Path, monkeypatch: Any
-) -> None:
-    """The series is loaded as the application does, with a stand-in for its DICOM database."""
+@dataclass
+class FromDicom:
+    """A volume as the application loads it from a DICOM series; files: by SOPInstanceUID."""
+
+    node: Any
+    files: dict[str, str]
+
+
+@pytest.fixture
+def dicomScan(slicer: Any, shared_data: Path, tmp_path: Path, monkeypatch: Any) -> FromDicom:
+    """With a stand-in for the application's DICOM database."""
     import pydicom
 
     from ParanasalSSLLib.volume import read_volume
@@ -101,9 +108,110 @@ def test_a_dicom_series_gives_dicom_objects_of_its_study(
     node.SetAttribute("DICOM.instanceUIDs", " ".join(files))
     database = SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""))
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    return FromDicom(node, files)
 
+
+def move(scan: FromDicom) -> None:
+    x, y, z = scan.node.GetOrigin()
+    scan.node.SetOrigin(x, y + 20, z)
+
+
+def change(scan: FromDicom) -> None:
+    import slicer
+
+    slicer.util.arrayFromVolume(scan.node)[:] *= 1.1
+
+
+def lose(scan: FromDicom) -> None:
+    scan.files.popitem()
+
+
+def cut(scan: FromDicom) -> None:
+    """The file that is left out makes a gap in the series."""
+    kept = list(scan.files)[:3:2]
+    scan.node.SetAttribute("DICOM.instanceUIDs", " ".join(kept))
+
+
+@pytest.mark.parametrize(
+    ("alter", "words"),
+    [
+        (None, ""),
+        (move, "was changed or moved after it was loaded"),
+        (change, "was changed or moved after it was loaded"),
+        (lose, "no longer in Slicer's DICOM database"),
+        (cut, "No DICOM files were written"),
+    ],
+    ids=["untouched", "moved", "changed", "lost", "cut"],
+)
+def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
+    slicer: Any, module: Any, dicomScan: FromDicom, tmp_path: Path, alter: Any, words: str
+) -> None:
+    from ParanasalSSLPanel.compute import Settings
+    from ParanasalSSLPanel.export import Export
+    from ParanasalSSLPanel.scans import volumeFromNode
+
+    if alter is not None:
+        alter(dicomScan)
+    export = Export(dicomScan.node, tmp_path, Settings(), print, print)
+    export._inputs = tmp_path / "inputs"
+    export._inputs.mkdir()
+    series = export._series(volumeFromNode(dicomScan.node))
+    assert (series is not None) == (alter is None)
+    assert words in " ".join(export._remarks)
+
+
+def test_files_of_another_model_than_the_panels_are_told(
+    slicer: Any, module: Any, logic: Any, scan: Any, tmp_path: Path
+) -> None:
+    from ParanasalSSLPanel.compute import Settings
+    from ParanasalSSLPanel.export import Export
+
+    logic.placeBoxes(scan)
+    logic.run(scan)
+    export = Export(scan, tmp_path, Settings(), print, print)
+    report = {"files": {}, "model": {"name": "compact", "version": "2"}}
+    export._compare(report)
+    assert export._remarks == [
+        "The files are of model compact 2, the table in the panel is of stand-in 0."
+    ]
+    report = {"files": {"dicom_sr": "a"}, "model": {"name": "stand-in", "version": "0"}}
+    export._remarks.clear()
+    export._compare(report)
+    assert export._remarks == [
+        "Nothing is marked, so there is no DICOM segmentation, only the report."
+    ]
+
+
+def test_an_export_is_cancelled(placedPanel: Any, fakeLibrary: Any, tmp_path: Path) -> None:
+    import headless
+    import slicer
+
+    fakeLibrary(
+        """
+        print('{"event": "stage", "stage": "analyse", "fraction": 0.5}', flush=True)
+        sys.stdin.read()
+        """
+    )
+    ui = placedPanel.ui
+    ui.exportButton.click()
+    headless.wait_until(lambda: ui.exportLabel.text == "Scoring the sinuses")
+    assert not ui.runButton.enabled
+    ui.cancelExportButton.click()
+    headless.wait_until(lambda: not placedPanel._export.isRunning)
+    assert ui.exportLabel.text == "Cancelled. Nothing was exported."
+    assert not list((tmp_path / "Expört").iterdir())
+    assert not list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))
+    assert ui.exportButton.enabled and not ui.cancelExportButton.enabled
+
+
+@pytest.mark.slow
+def test_a_dicom_series_gives_dicom_objects_of_its_study(
+    openPanel: Any, dicomScan: FromDicom, tmp_path: Path
+) -> None:
+    import pydicom
     from ParanasalSSLPanel.compute import SeparateProcess
 
+    files = dicomScan.files
     panel = openPanel(SeparateProcess())
     panel.ui.placeBoxesButton.click()
     panel.ui.exportFolderEdit.currentPath = str(tmp_path / "out")

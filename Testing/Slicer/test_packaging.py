@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +112,19 @@ def test_a_built_extension_uses_the_library_beside_the_module(
     assert Path(library) == folder / "ParanasalSSLLib"
 
 
+def test_a_module_alone_uses_the_library_that_pip_has_installed(
+    installed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "modules" / "ParanasalSSL"
+    shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    site = tmp_path / "site-packages"
+    ignore = shutil.ignore_patterns("__pycache__", "bundles")
+    shutil.copytree(LIBRARY, site / "ParanasalSSLLib", ignore=ignore)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    library, _ = load_in_a_fresh_python(folder / "ParanasalSSL.py", tmp_path)
+    assert Path(library) == site / "ParanasalSSLLib"
+
+
 # ------------------------------------------------------------------- what Slicer's index asks for
 
 ENTRY = ROOT / "Docs" / "extensions-index" / "ParanasalSSL.json"
@@ -204,3 +218,22 @@ def test_the_tutorial_shows_every_picture_and_they_are_small() -> None:
     assert sorted(shown) == [f"tutorial/{path.name}" for path in pictures]
     sizes = [path.stat().st_size for path in pictures]
     assert max(sizes) < 70_000 and sum(sizes) < 600_000
+
+
+def test_every_field_of_the_panel_is_reached_from_its_label() -> None:
+    text = (MODULE / "Resources" / "UI" / "ParanasalSSL.ui").read_text(encoding="utf-8")
+    root = ET.fromstring(text)
+    widgets = {widget.get("name"): widget for widget in root.iter("widget")}
+    buddies = [
+        item.findtext("cstring") for item in root.iter("property") if item.get("name") == "buddy"
+    ]
+    kinds = ("qMRMLNodeComboBox", "QComboBox", "ctkSliderWidget", "ctkPathLineEdit")
+    fields = {name for name, widget in widgets.items() if widget.get("class") in kinds}
+    assert set(buddies) == fields
+
+
+def test_no_two_keys_of_the_panel_are_the_same_nor_one_of_slicers_menus() -> None:
+    text = (MODULE / "Resources" / "UI" / "ParanasalSSL.ui").read_text(encoding="utf-8")
+    keys = [match.lower() for match in re.findall(r"&amp;(\w)", text)]
+    assert len(set(keys)) == len(keys)
+    assert not set(keys) & set("fevh"), "File, Edit, View, Help"

@@ -136,6 +136,7 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     slicer: Any, openPanel: Callable[[Any], Any], standIn: Any, scan: Any, fakeLibrary: Any
 ) -> None:
     import headless
+    import qt
     from ParanasalSSLPanel.compute import SeparateProcess
 
     computation = SeparateProcess()
@@ -157,7 +158,7 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     process = panel._run._work._process
     panel.ui.cancelButton.click()
     headless.wait_until(lambda: not panel._run.isRunning)
-    assert process.state() == process.NotRunning
+    assert process.state() == qt.QProcess.NotRunning
     assert panel.ui.messageLabel.text == "Cancelled. Nothing was changed."
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
     assert panel.ui.tableView.mrmlTableNode() is None

@@ -152,15 +152,20 @@ def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
 def test_a_residual_file_becomes_segments_of_its_sides(
     slicer: Any, written: tuple[Path, np.ndarray], alone: bool, tmp_path: Path, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel.results import segmentationOf, showResidualFile
+    from ParanasalSSLPanel.results import levelsOfScan, segmentationOf, showResidualFile
     from ParanasalSSLPanel.segments import loadResidualFile
 
     path, labels = written
     if alone:
         path = path.rename(tmp_path / "somewhere.nii.gz")
-    node, layers = loadResidualFile(path, threshold=0.5)
-    showResidualFile(node, layers)
+    file = loadResidualFile(path, threshold=0.5)
+    assert file.calibrated != alone
+    showResidualFile(file)
+    node = file.node
     segmentation = segmentationOf(node)
+    levels = levelsOfScan(node)
+    assert levels.GetSegmentation().GetNumberOfSegments() == 6
+    assert not levels.GetDisplayVisibility()
     for side, label in ((Side.LEFT, 1), (Side.RIGHT, 2)):
         found = voxels(slicer, segmentation, SINUSES[side].residual_name, node)
         assert np.array_equal(found, labels == label)
@@ -178,6 +183,7 @@ def test_a_residual_file_is_not_taken_for_a_scan(
     panel = openPanel(standIn)
     panel._results.openResidualFile(written[0])
     assert panel.scan is None and not panel.ui.runButton.enabled
+    assert panel.ui.findingLabel.text == "Marked as in the segmentation beside the file."
 
 
 @pytest.mark.parametrize("side", Side)
@@ -194,8 +200,8 @@ def test_a_single_cube_is_of_its_side_of_the_image(slicer: Any, tmp_path: Path, 
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = (-71, -31, -31)
     write_volume(Volume(data, affine), tmp_path / "map.nii.gz")
-    _node, layers = loadResidualFile(tmp_path / "map.nii.gz", 0.5)
-    assert {layer.side for layer in layers if layer.mask.any()} == {side}
+    file = loadResidualFile(tmp_path / "map.nii.gz", 0.5)
+    assert {side for side, mask in file.masks.items() if mask.any()} == {side}
 
 
 def test_files_that_hold_no_residual_are_refused(slicer: Any, scan: Any, tmp_path: Path) -> None:
