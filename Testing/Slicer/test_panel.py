@@ -35,6 +35,9 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert slicer.util.saveNode(scan, str(path))
     slicer.mrmlScene.Clear()
     slicer.util.loadVolume(str(path))
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study of today")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(panel.parameters.scan), study)
     panel.ui.placeBoxesButton.click()
     assert "registration looks good" in panel.ui.qualityLabel.text
     geometry.move(slicer.util.getNode("Left maxillary sinus box"), (-2, 1, 0))
@@ -42,6 +45,8 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert message(panel) == ""
     panel.ui.opacitySlider.setValue(0.35)
     panel.ui.thresholdSlider.setValue(0.25)
+    panel.ui.levelsButton.click()
+    panel.ui.lockBoxesCheckBox.click()
 
     scanNode = panel.parameters.scan
     before = {
@@ -49,6 +54,11 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         "table": geometry.tableRows(results.tableOf(scanNode)),
         "boxes": {side: (box.origin, box.box_to_ras) for side, box in boxesOf(scanNode).items()},
         "notices": results.noticesOf(scanNode),
+        "segments": [
+            facts(node)
+            for node in (results.segmentationOf(scanNode), results.levelsOfScan(scanNode))
+        ],
+        "places": places(slicer),
     }
     masks = segments(slicer, results.segmentationOf(scanNode), scanNode)
     scene = tmp_path / "scene.mrb"
@@ -77,11 +87,38 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     for side in Side:
         assert np.array_equal(after[side], masks[side])
     assert results.noticesOf(scanNode) == before["notices"]
+    assert before["segments"] == [
+        facts(node) for node in (results.segmentationOf(scanNode), results.levelsOfScan(scanNode))
+    ]
+    assert places(slicer) == before["places"]
+    assert panel.ui.lockBoxesCheckBox.checked
     assert qualityOf(scanNode).verdict == "ok"
     assert panel.ui.tableView.mrmlTableNode() is results.tableOf(scanNode)
     assert panel.ui.noticesLabel.text.endswith("Stand-in, no model.")
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {c.GetForegroundVolumeID() for c in composites} == {residual.GetID()}
+
+
+def facts(segmentation: Any) -> list[tuple[Any, ...]]:
+    """Name, colour and terms of every segment."""
+    import vtk
+
+    found = []
+    content = segmentation.GetSegmentation()
+    for index in range(content.GetNumberOfSegments()):
+        segment, terms = content.GetNthSegment(index), vtk.reference("")
+        segment.GetTag(segment.GetTerminologyEntryTagName(), terms)
+        found.append((segment.GetName(), np.round(segment.GetColor(), 3).tolist(), str(terms)))
+    return found
+
+
+def places(slicer: Any) -> dict[str, str]:
+    """Under what each node lies in the subject hierarchy."""
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsROINode")
+    nodes = [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
+    parents = {n.GetName(): hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in nodes}
+    return {name: hierarchy.GetItemName(parent) for name, parent in parents.items()}
 
 
 def segments(slicer: Any, node: Any, scan: Any) -> dict[Side, np.ndarray]:
@@ -522,6 +559,7 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
     slicer: Any, realPanel: Any, scan: Any, stage: str
 ) -> None:
     import headless
+    import qt
 
     panel = realPanel
     panel.ui.placeBoxesButton.click()
@@ -536,8 +574,10 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
     panel._run._onProgress = watch
     panel.ui.runButton.click()
     headless.wait_until(lambda: stage in seen, 60)
+    process = panel._run._work._process
     panel.ui.cancelButton.click()
     wait_for_run(panel)
+    assert process.state() == qt.QProcess.NotRunning
     # The process may have been faster than the click: then all is there, else nothing is.
     if message(panel) == "Cancelled. Nothing was changed.":
         assert slicer.mrmlScene.GetNumberOfNodes() == nodes

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ParanasalSSLLib.sinuses import Side
+
 
 @pytest.fixture
 def photograph(tmp_path: Path) -> Callable[[Any, str], np.ndarray]:
@@ -41,8 +43,11 @@ def test_every_state_of_the_panel_has_its_own_picture(
     standIn: Any,
     photograph: Callable[[Any, str], np.ndarray],
     slicer: Any,
+    geometry: Any,
+    tmp_path: Path,
 ) -> None:
     import headless
+    from ParanasalSSLPanel.boxes import boxNode
     from ParanasalSSLPanel.selfcheck import addMadeUpScan
 
     panel = openPanel(standIn)
@@ -59,6 +64,25 @@ def test_every_state_of_the_panel_has_its_own_picture(
     for name in ("researchUseLabel", "qualityLabel", "tableView", "noticesLabel", "runButton"):
         widget = getattr(panel.ui, name)
         assert inkOf(widget, pictures["results"], panel) > 0.01, f"{name}: nothing is drawn"
+
+    geometry.move(boxNode(panel.scan, Side.RIGHT), (0, 4, 0))
+    pictures["moved"] = photograph(panel, "moved")
+    assert inkOf(panel.ui.messageLabel, pictures["moved"], panel) > 0.01
+    standIn.verdict, standIn.reasons = "review", ("The head is turned by 50 degrees.",)
+    headless.click(panel.ui.placeBoxesButton)
+    pictures["review"] = photograph(panel, "review")
+    standIn.verdict = "failed"
+    headless.click(panel.ui.placeBoxesButton)
+    pictures["failed"] = photograph(panel, "failed")
+    flat = slicer.util.addVolumeFromArray(np.zeros((3, 64, 64), np.float32), np.eye(4), "Flat")
+    panel.ui.scanSelector.setCurrentNode(flat)
+    pictures["refused"] = photograph(panel, "refused")
+    assert inkOf(panel.ui.judgementLabel, pictures["refused"], panel) > 0.01
+    panel.ui.worklistCollapsibleButton.collapsed = False
+    panel.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
+    panel.ui.addLoadedButton.click()
+    pictures["worklist"] = photograph(panel, "worklist")
+    assert inkOf(panel.ui.worklistTable, pictures["worklist"], panel) > 0.01
 
     states = [picture.tobytes() for picture in pictures.values()]
     assert len(set(states)) == len(states)

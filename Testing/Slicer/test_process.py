@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -203,32 +204,61 @@ def test_cancelling_a_registration_ends_it_at_once(module: ModuleType, tmp_path:
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_no_process_is_left_when_slicer_is_killed(module: ModuleType, tmp_path: Path) -> None:
-    """A stand-in for Slicer starts `paranasal predict` and is killed."""
+# A stand-in for Slicer starts `paranasal predict` and tells whom it has started, and what that prints.
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+print(child.pid, flush=True)
+for line in child.stdout:
+    print(line, end="", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["read", "register", "analyse", "write"])
+@pytest.mark.parametrize("whom", ["slicer", "the process"])
+def test_killing_at_any_moment_leaves_no_half_written_result_and_no_process(
+    module: ModuleType, tmp_path: Path, stage: str, whom: str
+) -> None:
+    from ParanasalSSLPanel.compute import Settings
+
     import ParanasalSSLLib
 
-    scan = Path(ParanasalSSLLib.__file__).parent / SAMPLE
-    code = f"""
-    import subprocess, sys, time
-    command = [sys.executable, "-m", "ParanasalSSLLib.cli", "predict", {str(scan)!r}]
-    options = ["-o", {str(tmp_path / "out")!r}, "--json-progress", "--end-with-input"]
-    child = subprocess.Popen(command + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    child.stdout.readline()
-    print(child.pid, flush=True)
-    time.sleep(600)
-    """
+    scan, out = Path(ParanasalSSLLib.__file__).parent / SAMPLE, tmp_path / "out"
+    arguments = Settings("cpu").predict({"sub-0001": scan}, out)
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli", *arguments]
     parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT, *command], stdout=subprocess.PIPE, text=True
     )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    while json.loads(parent.stdout.readline()).get("stage") != stage:
+        pass
+    time.sleep(random.uniform(0, 0.3))
+    os.kill(parent.pid if whom == "slicer" else child, signal.SIGKILL)
+    parent.communicate()
     deadline = time.monotonic() + 60
     while is_running(child):
         assert time.monotonic() < deadline, "the process went on"
         time.sleep(0.1)
-    assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "sub-0001").exists()
+    assert_nothing_half_written(out)
+    if whom == "slicer":
+        assert not list(out.glob(".*")), "it tidies up by itself"
+
+
+def assert_nothing_half_written(out: Path) -> None:
+    """What can be seen is whole; what was being written is hidden, and goes at the next run."""
+    from ParanasalSSLLib.outputs import ScanFiles, read_maps, read_report, write_whole_folder
+
+    if (out / "sub-0001").exists():
+        files = ScanFiles(out / "sub-0001", "sub-0001")
+        read_maps(files)
+        assert set(read_report(files.report_json)["sinuses"]) == {"left", "right"}
+        assert files.report_html.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    elif out.exists():
+        with write_whole_folder(out / "sub-0001"):
+            pass
+        assert not list(out.glob(".*"))
 
 
 def is_running(pid: int) -> bool:

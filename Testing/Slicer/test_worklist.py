@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -126,7 +127,7 @@ def test_a_folder_is_searched_for_scans_but_not_for_results(
 
 @pytest.mark.slow
 def test_five_scans_one_of_them_broken(
-    slicer: Any, openPanel: Any, standIn: Any, sample: Path, tmp_path: Path
+    slicer: Any, openPanel: Any, standIn: Any, sample: Path, tmp_path: Path, geometry: Any
 ) -> None:
     """The real command line with the shipped model, from the panel."""
     import headless
@@ -163,7 +164,12 @@ def test_five_scans_one_of_them_broken(
     assert {box.origin for box in boxesOf(scan).values()} == {"registration"}
     assert results.tableOf(scan).GetNumberOfRows() == 2
     residual = slicer.util.arrayFromVolume(results.residualOf(scan))
-    assert residual.shape == slicer.util.arrayFromVolume(scan).shape and residual.max() > 0
+    assert residual.max() > 0
+    identifier = identifier_of(panel, row)
+    file = nib.load(tmp_path / "results" / identifier / f"{identifier}_desc-residual_map.nii.gz")
+    np.testing.assert_array_equal(residual.transpose(2, 1, 0), np.asarray(file.dataobj, np.float32))
+    for node in (scan, results.residualOf(scan)):
+        np.testing.assert_allclose(geometry.ijkToRas(node), file.affine, atol=1e-4)
     ui.worklistTable.cellClicked.emit(row, 0)
     assert panel.parameters.scan is scan, "opened twice"
 
@@ -173,6 +179,12 @@ def test_five_scans_one_of_them_broken(
     again.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
     assert again.ui.worklistTable.rowCount == 5
     assert not again.ui.runWorklistButton.enabled
+
+
+def identifier_of(panel: Any, row: int) -> str:
+    import qt
+
+    return str(panel.ui.worklistTable.item(row, 0).data(qt.Qt.UserRole))
 
 
 def test_loaded_scans_without_a_file_are_written_once(
