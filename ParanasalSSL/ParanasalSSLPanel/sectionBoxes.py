@@ -43,12 +43,16 @@ class BoxesSection:
         """What the section says about the boxes as they are now."""
         quality = boxes.qualityOf(scan) if scan is not None else None
         words = trust.qualityWords(quality) if quality else _("No boxes yet.")
-        self._ui.qualityLabel.text = words
         locked = scan is not None and boxes.areLocked(scan)
         self._ui.placeBoxesButton.enabled = scan is not None and not busy and not locked
         self._ui.lockBoxesCheckBox.checked = locked
         present = {side: boxes.isMoved(scan, side) if scan is not None else None for side in Side}
         self._ui.lockBoxesCheckBox.enabled = any(moved is not None for moved in present.values())
+        if any(present.values()):
+            words = _(
+                "{words} A box was moved by hand: it is as good as you have placed it."
+            ).format(words=words)
+        self._ui.qualityLabel.text = words
         both = None not in present.values()
         for side, moved in present.items():
             self._labels[side].text = _boxWords(side, moved)

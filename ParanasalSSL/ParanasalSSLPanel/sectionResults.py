@@ -29,6 +29,7 @@ class ResultsSection:
         """Show what is known of the scan."""
         table = results.tableOf(scan) if scan is not None else None
         self._ui.tableView.setMRMLTableNode(table)
+        self._ui.tableView.visible = table is not None
         self._ui.findingLabel.text = ""
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
         for button in (

@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.openResult import openResult
 from ParanasalSSLPanel.packages import ensureHighdicom
@@ -105,11 +106,20 @@ class WorklistSection:
         """Add the scans of the scene; those that have no file are written beside the results."""
         with self._panel.telling():
             self._panel.prepare()
-            results = self._worklist.folder
-            loaded = {scans.fileOf(n, results): n.GetName() for n in scans.scansInScene()}
-            number = self._worklist.add(loaded)
-            self._ui.worklistLabel.text = _("{number} new scans.").format(number=number)
+            loaded, unfit = self._loadedFiles()
+            words = _("{number} new scans.").format(number=self._worklist.add(loaded))
+            self._ui.worklistLabel.text = "\n".join([words, *unfit])
         self.update()
+
+    def _loadedFiles(self) -> tuple[dict[Path, str], list[str]]:
+        """The scene's scans as files, with their names; and why others are not among them."""
+        files, unfit = {}, []
+        for node in scans.scansInScene():
+            try:
+                files[scans.fileOf(node, self._worklist.folder)] = node.GetName()
+            except ParanasalError as error:
+                unfit.append(str(error))
+        return files, unfit
 
     def _onCsv(self, checked: bool = False) -> None:
         path = qt.QFileDialog.getSaveFileName(

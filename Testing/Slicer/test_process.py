@@ -215,10 +215,18 @@ for line in child.stdout:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["read", "register", "analyse", "write"])
-@pytest.mark.parametrize("whom", ["slicer", "the process"])
+@pytest.mark.parametrize(
+    ("whom", "stage"),
+    [
+        ("slicer", "read"),
+        ("slicer", "register"),
+        ("slicer", "write"),
+        ("process", "analyse"),
+        ("process", "write"),
+    ],
+)
 def test_killing_at_any_moment_leaves_no_half_written_result_and_no_process(
-    module: ModuleType, tmp_path: Path, stage: str, whom: str
+    module: ModuleType, tmp_path: Path, whom: str, stage: str
 ) -> None:
     from ParanasalSSLPanel.compute import Settings
 

@@ -225,8 +225,12 @@ def test_the_table_is_sorted_by_a_click_on_its_header(listed: Any) -> None:
 
 
 def test_loaded_scans_are_added_by_their_names(listed: Any) -> None:
+    import slicer
+
+    slicer.util.addVolumeFromArray(np.zeros((3, 64, 64), np.float32), np.eye(4), "Flat")
     listed.ui.addLoadedButton.click()
-    assert "Made-up scan" in column(listed, 0)
+    assert "Made-up scan" in column(listed, 0) and "Flat" not in column(listed, 0)
+    assert listed.ui.worklistLabel.text.startswith("1 new scans.\nFlat has")
 
 
 def test_what_failed_can_be_tried_again(listed: Any, fakeLibrary: Any) -> None:
