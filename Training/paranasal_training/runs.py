@@ -1,6 +1,7 @@
 """One training run: a folder with configuration, checkpoints, logs and, at the end, the weights.
 
 - `config.json`: the stage's configuration, usable again with `--config`.
+- `inputs.json`: SHA-256 of what the run was made from, wherever it lay.
 - `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run goes on from the last.
 - `metrics.json`: what the run reached.
 - `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
@@ -30,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.files import tupled, write_json, write_whole
+from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
 from ParanasalSSLLib.networks import Network, channels_last
 
 from .data import Batch, BatchLoader, CropData
@@ -78,6 +79,10 @@ class RunConfig:
             raise BadConfig("accumulate, validate_every, devices and fold are 1 or more.")
         if self.validate_every > recipe.epochs:
             raise BadConfig("validate_every is at most epochs, otherwise nothing is ever saved.")
+
+    def inputs(self) -> dict[str, Path | None]:
+        """The files that say what comes out, beside the store, by setting."""
+        return {"splits": self.splits}
 
     @property
     def own_recipe(self) -> Recipe:
@@ -171,25 +176,27 @@ def _require_finite(name: str, loss: float, epoch: int) -> None:
         )
 
 
-def begin(config: RunConfig) -> bool:
+def begin(config: RunConfig, store: CropStore) -> bool:
     """Seed everything and say whether there is anything to do.
 
     Returns:
-        False when the folder already holds the finished run of this very configuration.
+        False when the folder already holds the finished run of this very configuration and input.
 
     Raises:
-        BadConfig: it holds a run (finished or not) with other settings.
+        BadConfig: it holds a run (finished or not) with other settings or of other input.
     """
     pl.seed_everything(config.seed, verbose=False)
-    record = config.output / "config.json"
-    if not record.is_file():
+    found = _read_settings(config.output / "config.json")
+    if found is None:
         return True
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadConfig(f"{record} is damaged. Remove {config.output} and start again.") from error
+    made_from = _read_settings(config.output / "inputs.json")
+    # Where the content is known, the place does not matter. Early versions kept no such record.
+    free = (*_FREE_TO_CHANGE, *(config.inputs() if made_from else ()))
     wanted = plain(config)
-    different = [k for k in wanted if k not in _FREE_TO_CHANGE and found.get(k) != wanted[k]]
+    different = [k for k in wanted if k not in free and found.get(k) != wanted[k]]
+    if made_from:
+        given = _input_digests(config, store)
+        different += [k for k in {**made_from, **given} if made_from.get(k) != given.get(k)]
     if different:
         raise BadConfig(
             f"{config.output} holds a run with another {', '.join(different)}. Choose another "
@@ -199,6 +206,31 @@ def begin(config: RunConfig) -> bool:
         logger.info("%s is complete already.", config.output)
         return False
     return True
+
+
+def _read_settings(path: Path) -> dict[str, Any] | None:
+    """None: there is no such file. Raises `BadConfig` when it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise BadConfig(f"{path} is damaged. Remove {path.parent} and start again.") from error
+
+
+def _write_settings(config: RunConfig, store: CropStore) -> None:
+    # In this order: a folder with config.json alone is taken for one of an early version.
+    write_json(config.output / "inputs.json", _input_digests(config, store))
+    write_json(config.output / "config.json", plain(config))
+
+
+def _input_digests(config: RunConfig, store: CropStore) -> dict[str, str]:
+    """SHA-256 of everything that the run is made from, by setting; the store's table has labels."""
+    files = {"store's table": store.folder / "table.csv", **config.inputs()}
+    for name, path in files.items():
+        if path and not path.is_file():
+            raise BadConfig(f"{path} is missing. It is needed for {name}.")
+    return {"store": store.checksum, **{k: sha256(path) for k, path in files.items() if path}}
 
 
 def fit(
@@ -223,7 +255,7 @@ def fit(
     """
     config = stage.config
     started = time.monotonic()
-    write_json(config.output / "config.json", plain(config))
+    _write_settings(config, store)
     watch, best, last = (
         _WatchLoss(),
         _Checkpoint(config, "best", "val/loss"),
@@ -301,7 +333,7 @@ def _best_loss(checkpoint: ModelCheckpoint) -> float:
 
 def finish_untrained(stage: Stage, store: CropStore) -> Path:
     """Write a run that consists of given weights; returns its folder."""
-    write_json(stage.config.output / "config.json", plain(stage.config))
+    _write_settings(stage.config, store)
     facts = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
     _finish(stage, store, facts)
     return stage.config.output

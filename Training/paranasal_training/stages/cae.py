@@ -58,9 +58,9 @@ def train_cae(config: TrainConfig) -> Path:
         BadStore: the store is damaged, or has no normal crops.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
-    if not begin(config):
-        return config.output
     store = CropStore.open(config.store)
+    if not begin(config, store):
+        return config.output
     partition = Partition.of(store, config.splits, config.fold)
     rows = partition.rows("train", 0, config.normal_share, config.jittered)
     voxels = config.network.voxels

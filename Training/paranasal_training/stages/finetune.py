@@ -52,6 +52,13 @@ class FinetuneConfig(RunConfig):
         if not 0 < self.label_share <= 1:
             raise BadConfig(f"label_share is above 0 and at most 1, not {self.label_share}.")
 
+    def inputs(self) -> dict[str, Path | None]:
+        return {
+            **super().inputs(),
+            "pretrained": self.pretrained and self.pretrained / "model.safetensors",
+            "residuals": self.residuals and self.residuals / "residuals.json",
+        }
+
 
 class FinetuneStage(Stage):
     """Two-class cross-entropy, classes weighted by how rare they are (the paper's code)."""
@@ -88,9 +95,9 @@ def finetune(config: FinetuneConfig) -> Path:
         BadCheckpoint: the pretrained run is missing or of another architecture.
         BadConfig: the folder holds another run, or the loss is not finite.
     """
-    if not begin(config):
-        return config.output
     store = CropStore.open(config.store)
+    if not begin(config, store):
+        return config.output
     partition = Partition.of(store, config.splits, config.fold)
     partition.require_both_classes()
     network = start_network(config)

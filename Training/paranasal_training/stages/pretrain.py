@@ -39,6 +39,15 @@ class PretrainConfig(RunConfig):
     network: EncoderConfig = field(default_factory=EncoderConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
+    def inputs(self) -> dict[str, Path | None]:
+        residuals = self.residuals and self.residuals / "residuals.json"
+        weights = self.options.get("file")  # of the method `transfer`
+        return {
+            **super().inputs(),
+            "residuals": residuals,
+            "file of weights": Path(str(weights)) if weights else None,
+        }
+
     @property
     def own_recipe(self) -> Recipe:
         return method_class(self.method).recipe
@@ -81,9 +90,9 @@ def pretrain(config: PretrainConfig) -> Path:
             number.
         BadCheckpoint: a file of weights that does not fit (method `transfer`).
     """
-    if not begin(config):
-        return config.output
     store = CropStore.open(config.store)
+    if not begin(config, store):
+        return config.output
     method = make_method(config.method, config.network, config.options)
     if not method.learns:
         return finish_untrained(PretrainStage(method, config), store)
