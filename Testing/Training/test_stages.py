@@ -264,6 +264,27 @@ def test_full_disk_is_told_in_words_and_the_run_goes_on_later(
     assert (tmp_path / "r/run.json").is_file()
 
 
+@pytest.mark.slow
+def test_a_share_of_the_pretrained_classifier_is_kept(
+    runs: Path, toy_store: CropStore, tmp_path: Path
+) -> None:
+    config = FinetuneConfig(
+        store=toy_store.folder, output=tmp_path / "on", pretrained=runs / "classifier", epochs=1,
+        batch_size=8, keep_pretrained=0.25, optimizer=FAST,
+    )  # fmt: skip
+    finetune(config)
+    before = read_run(runs / "classifier", "FinetuneStage").weights
+    after = read_run(tmp_path / "on", "FinetuneStage").weights
+    trained = torch.load(tmp_path / "on/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    for name in (name for name in after if after[name].is_floating_point()):
+        mean = 0.25 * before[name] + 0.75 * trained[f"network.{name}"]
+        torch.testing.assert_close(after[name], mean)
+    with pytest.raises(BadCheckpoint, match="a FinetuneStage of format"):
+        finetune(replace(config, output=tmp_path / "unet", pretrained=runs / "unet"))
+    with pytest.raises(BadConfig, match="needs a pretrained run"):
+        replace(config, pretrained=None)
+
+
 def test_pretrained_encoder_really_arrives(runs: Path) -> None:
     network = Classifier(SMALL_ENCODER)
     run = read_run(runs / "unet", "PretrainStage")

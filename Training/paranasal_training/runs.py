@@ -118,6 +118,9 @@ class Stage(pl.LightningModule):
         """The batch's mean loss; augmentation only when training."""
         raise NotImplementedError
 
+    def complete(self) -> None:
+        """Called with the kept weights in the network, before they are scored and written."""
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self.loss(batch, training=True)
         self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.crops))
@@ -271,6 +274,7 @@ def fit(
     _train(trainer, stage, *_loaders(trainer, config, train, validation))
     result = _read_checkpoint(chosen)
     stage.load_state_dict(result["state_dict"])
+    stage.complete()
     facts = {
         "best_epoch": result["epoch"],
         "val_loss": watch.val_loss if stage.keeps_last else _best_loss(best),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class FinetuneConfig(RunConfig):
 
     pretrained: folder of a finished `pretrain` run, or of a `finetune` run to go on from; None starts
         from scratch.
+    keep_pretrained: share of the weights that stays that of `pretrained`, a `finetune` run: the result
+        is the mean of both (WiSE-FT, Wortsman et al. 2022), which holds better on other data.
     network: of the encoder; None is that of the pretrained run.
     label_share: of the training patients, smaller shares nested in larger ones.
     residuals: residual store of all labelled crops; then the classifier sees crop and residual.
@@ -41,6 +44,7 @@ class FinetuneConfig(RunConfig):
     batch_size: int = 16
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="adamw"))
     pretrained: Path | None = None
+    keep_pretrained: float = 0.0
     network: EncoderConfig | None = None
     label_share: float = 1.0
     residuals: Path | None = None
@@ -51,6 +55,12 @@ class FinetuneConfig(RunConfig):
         super().__post_init__()
         if not 0 < self.label_share <= 1:
             raise BadConfig(f"label_share is above 0 and at most 1, not {self.label_share}.")
+        if not 0 <= self.keep_pretrained < 1:
+            raise BadConfig(
+                f"keep_pretrained is 0 or more and below 1, not {self.keep_pretrained}."
+            )
+        if self.keep_pretrained and self.pretrained is None:
+            raise BadConfig("keep_pretrained needs a pretrained run.")
 
     def inputs(self) -> dict[str, Path | None]:
         return {
@@ -61,18 +71,34 @@ class FinetuneConfig(RunConfig):
 
 
 class FinetuneStage(Stage):
-    """Two-class cross-entropy, classes weighted by how rare they are (the paper's code)."""
+    """Two-class cross-entropy, classes weighted by how rare they are (the paper's code).
+
+    start: weights of the pretrained classifier, where `keep_pretrained` asks for them.
+    """
 
     config: FinetuneConfig
     network: Classifier
 
     def __init__(
-        self, network: Classifier, config: FinetuneConfig, class_weights: Tensor, inputs: Inputs
+        self,
+        network: Classifier,
+        config: FinetuneConfig,
+        class_weights: Tensor,
+        inputs: Inputs,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(network, config)
         self.class_weights = torch.nn.Buffer(class_weights, persistent=False)
         self.augmentation = Augmentation(config.augment)
         self.inputs = inputs
+        self.start = start
+
+    def complete(self) -> None:
+        if self.start is None:
+            return
+        for name, weight in self.network.state_dict().items():
+            if weight.is_floating_point():  # all but counters
+                weight.lerp_(self.start[name].to(weight), self.config.keep_pretrained)
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
         crops, residuals = self.inputs.as_floats(batch.crops)
@@ -109,7 +135,7 @@ def finetune(config: FinetuneConfig) -> Path:
     voxels = network.config.voxels
     train = load_crops(store, rows, labels, voxels, inputs.second(rows))
     validation = load_crops(store, checks, store.labels(checks), voxels, inputs.second(checks))
-    stage = FinetuneStage(network, config, weights, inputs)
+    stage = FinetuneStage(network, config, weights, inputs, kept_weights(config, network))
 
     def scores() -> dict[str, Any]:
         return score_network(partition, network, inputs, config.output)[1]
@@ -134,6 +160,21 @@ def start_network(config: FinetuneConfig) -> Classifier:
     network = Classifier(_with_channels(config, found))
     transfer_encoder(network, run)
     return network
+
+
+def kept_weights(config: FinetuneConfig, network: Classifier) -> Mapping[str, Tensor] | None:
+    """Weights of the pretrained classifier, where the result keeps a share of them.
+
+    Raises:
+        BadCheckpoint: the run is no `finetune` run, or of another architecture.
+    """
+    if config.pretrained is None or not config.keep_pretrained:
+        return None
+    run = read_run(config.pretrained, "FinetuneStage")
+    shapes = {name: weight.shape for name, weight in network.state_dict().items()}
+    if any(name not in run.weights or run.weights[name].shape != s for name, s in shapes.items()):
+        raise BadCheckpoint(f"{run.folder} has another architecture, none of it can be kept.")
+    return run.weights
 
 
 def _with_channels(config: FinetuneConfig, network: EncoderConfig) -> EncoderConfig:
