@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from paranasal_training.store import CropStore, write_store
+from paranasal_training.workflow import experiment
 from paranasal_training.workflow.experiment import (
     ExperimentConfig,
     _environment,
@@ -16,6 +19,8 @@ from paranasal_training.workflow.experiment import (
 from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+from ParanasalSSLLib.errors import BadConfig
 
 
 def dry_run(folder: Path, config: ExperimentConfig) -> str:
@@ -100,3 +105,78 @@ def test_scans_without_lesion_masks_are_compared_but_not_judged_voxel_by_voxel(
             words = shlex.split(line)
             assert words[words.index("--store") + 1] == str(bare_store.folder)
     assert len(commands(output, "compare")) == 1
+
+
+def test_crops_of_scans_in_the_place_of_the_simulated_ones_are_not_overwritten(
+    tmp_path: Path, toy_store: CropStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = write_store(tmp_path / "crops", toy_store.crops[:2], toy_store.table[:2])
+    with pytest.raises(BadConfig, match="stopped"):
+        experiment.run_experiment(ExperimentConfig(name="loss", preset="smoke", output=tmp_path))
+    shown = capfd.readouterr()
+    assert "holds crops of scans" in shown.out + shown.err
+    assert CropStore.open(store.folder).checksum == store.checksum
+
+
+# --------------------------------------------------- what is done again, with steps that do nothing
+
+STEP = """#!/bin/sh
+echo "$1" >> called.txt
+name=$1
+while [ "$1" != --output ]; do shift; done
+case $name in
+split) echo > "$2" ;;
+*)
+    mkdir -p "$2"
+    for file in store.json config.json run.json done.npy metrics.json page.html; do
+        echo '{"format_version": 1, "kind": "crop store", "rows": 0, "sha256": {},
+               "info": {"simulated": true}}' > "$2/$file"
+    done
+    ;;
+esac
+"""
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working folder of experiments whose steps only write the files that complete them."""
+    program = tmp_path / "bin/paranasal"
+    program.parent.mkdir()
+    program.write_text(STEP)
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setattr(experiment, "_environment", lambda: os.environ | {"PATH": path})
+    return tmp_path / "work"
+
+
+def steps_done(folder: Path, preset: str) -> dict[str, int]:
+    """Run the experiment `loss`; how often each command was called."""
+    (folder / "called.txt").unlink(missing_ok=True)
+    experiment.run_experiment(ExperimentConfig(name="loss", preset=preset, output=folder))
+    called = folder / "called.txt"
+    return dict(Counter(called.read_text().split())) if called.exists() else {}
+
+
+def test_what_is_done_again_is_what_the_edited_settings_concern(
+    steps: Path, tmp_path: Path
+) -> None:
+    preset = tmp_path / "own.yaml"
+    text = (HERE / "presets/smoke.yaml").read_text()
+    preset.write_text(text)
+    assert steps_done(steps, str(preset)) == {
+        "simulate": 1, "split": 1, "train": 1, "residuals": 1, "pretrain": 3, "finetune": 6,
+        "compare": 1,
+    }  # fmt: skip
+    checkpoint = steps / "finetune/l1/100/fold1/checkpoints/last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    preset.write_text(text.replace("batch_size: 8", "batch_size: 4"))
+    assert steps_done(steps, str(preset)) == {"finetune": 6, "compare": 1}
+    assert not checkpoint.exists(), "nothing is gone on from that was made in another way"
+
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    for missing in ("finetune/l1/100/fold1/run.json", "results/loss/page.html"):  # as after a kill
+        (steps / missing).unlink()
+    assert steps_done(steps, str(preset)) == {"finetune": 1, "compare": 1}
+    assert checkpoint.exists()

@@ -73,14 +73,8 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     words = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile")]
     words += ["--directory", str(folder.resolve()), "--executor", config.executor]
     words += ["--cores" if config.executor == "local" else "--jobs", str(config.cores)]
-    words += [
-        "--resources",
-        f"gpu={config.gpus}",
-        "--rerun-incomplete",
-        "--rerun-triggers",
-        "mtime",
-        "input",
-    ]
+    words += ["--resources", f"gpu={config.gpus}"]
+    words += ["--rerun-incomplete", "--rerun-triggers", "mtime"]
     words += ["--keep-going", "--show-failed-logs", "--quiet=host"]
     words += ["--dry-run"] if config.dry_run else []
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]

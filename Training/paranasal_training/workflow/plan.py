@@ -225,6 +225,15 @@ class Plan:
         return path
 
 
+def refuse_real_crops(folder: Path) -> None:
+    """Raise `BadConfig` when a folder, where the simulated cohort goes, holds a store of scans."""
+    if (folder / "store.json").is_file() and not read_record(folder)["info"].get("simulated"):
+        raise BadConfig(
+            f"{folder.resolve()} holds crops of scans, not the simulated cohort. Give them with "
+            "--crops, or choose another working folder."
+        )
+
+
 def processor() -> str:
     """The processor's name, as far as the system tells it."""
     try:
