@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import subprocess
@@ -180,3 +181,34 @@ def test_what_is_done_again_is_what_the_edited_settings_concern(
         (steps / missing).unlink()
     assert steps_done(steps, str(preset)) == {"finetune": 1, "compare": 1}
     assert checkpoint.exists()
+
+
+def test_a_second_experiment_in_a_folder_neither_starts_nor_unlocks_the_first_one(
+    steps: Path,
+) -> None:
+    steps.mkdir()
+    with (steps / ".experiment.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(BadConfig, match="Another experiment runs in"):
+            steps_done(steps, "smoke")
+    assert not (steps / ".snakemake").exists()
+
+
+def test_the_lock_that_a_killed_experiment_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlocked = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        unlocked.append("--unlock" in command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(experiment.subprocess, "run", run)
+    config = ExperimentConfig(name="loss", preset="smoke", output=tmp_path)
+    experiment.run_experiment(config)
+    assert unlocked == [False], "there is no lock"
+    lock = tmp_path / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    experiment.run_experiment(config)
+    assert unlocked == [False, True, False]

@@ -51,9 +51,10 @@ def run_experiment(config: ExperimentConfig) -> Path:
     folder = config.output or Path("experiments") / Path(config.preset).stem
     folder.mkdir(parents=True, exist_ok=True)
     command = snakemake_command(config, plan, folder)
-    # A killed run leaves its lock behind; Snakemake would refuse to start.
-    subprocess.run([*command, "--unlock"], env=_environment(), capture_output=True, check=False)
-    done = subprocess.run(command, env=_environment(), check=False)
+    if config.dry_run:
+        done = subprocess.run(command, env=_environment(), check=False)
+    else:
+        done = _run_alone(command, folder)
     if done.returncode < 0:
         raise KeyboardInterrupt
     if done.returncode:
@@ -62,6 +63,39 @@ def run_experiment(config: ExperimentConfig) -> Path:
             "finished is kept; the same command goes on."
         )
     return folder / "results" / config.name / "page.html"
+
+
+def _run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run Snakemake while no other experiment runs in the folder, and remove what a killed one left.
+
+    Raises:
+        BadConfig: another experiment runs there.
+    """
+    with (folder / ".experiment.lock").open("w") as lock:
+        if not _locked(lock.fileno()):
+            raise BadConfig(
+                f"Another experiment runs in {folder}. Wait until it has finished, or give another "
+                "folder with --output."
+            )
+        if any(folder.glob(".snakemake/locks/*")):  # Snakemake would refuse to start
+            unlock = [*command, "--unlock"]
+            subprocess.run(unlock, env=_environment(), capture_output=True, check=False)
+        # Snakemake holds the lock too: it may outlive this process.
+        held = () if sys.platform == "win32" else (lock.fileno(),)
+        return subprocess.run(command, env=_environment(), check=False, pass_fds=held)
+
+
+def _locked(file: int) -> bool:
+    """Lock an open file until its last holder has ended; False when somebody else has done so."""
+    if sys.platform == "win32":  # without locks of this kind
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> list[str]:
