@@ -55,7 +55,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_labels_of_unlabelled_rows_cannot_be_had(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", crops(), rows())
-    with pytest.raises(BadStore, match="without a label"):
+    with pytest.raises(BadStore, match=r"without a label.*row 3 \(patient p1, right\)"):
         store.labels(store.rows("unlabelled"))
 
 

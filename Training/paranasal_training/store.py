@@ -105,11 +105,15 @@ class CropStore:
         """int64 labels (0 normal, 1 anomalous) of labelled rows.
 
         Raises:
-            BadStore: one of the rows has no label.
+            BadStore: one of the rows has no label; names it.
         """
         labels = self.table["label"].iloc[rows]
         if labels.isna().any():
-            raise BadStore(f"{self.folder}: rows without a label cannot be used for this.")
+            first = int(labels.index[labels.isna()][0])
+            raise BadStore(
+                f"{self.folder}: rows without a label cannot be used for this; the first is row {first} "
+                f"(patient {self.table['patient'].iloc[first]}, {self.table['side'].iloc[first]})."
+            )
         return labels.to_numpy(dtype=np.int64)
 
 
