@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from paranasal_training.cohort.simulate import SimulateConfig, plan_cohort
 from paranasal_training.splits import Partition, SplitConfig, divide, make_splits
-from paranasal_training.store import CropStore
+from paranasal_training.store import CropStore, write_store
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.sinuses import Side
@@ -132,3 +133,24 @@ def test_more_folds_than_patients_are_refused(toy_store: CropStore, tmp_path: Pa
     with pytest.raises(BadConfig, match="32 patients"):
         make_splits(SplitConfig(store=toy_store.folder, output=tmp_path / "s.csv", folds=60))
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_division_that_lacks_a_class_somewhere_is_not_written(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    table = toy_store.table.copy()
+    healthy = table["patient"] != "train-0"  # one anomalous sinus for five sets
+    table.loc[healthy & table["label"].notna(), ["class", "label"]] = 0
+    rows = np.flatnonzero(table["label"].notna())[:40]
+    store = write_store(tmp_path / "s", toy_store.crops[rows], table.iloc[rows])
+    with pytest.raises(BadStore, match="no anomalous sinus in the"):
+        make_splits(SplitConfig(store=store.folder, output=tmp_path / "out.csv", folds=3))
+    assert not list(tmp_path.glob("out.*"))
+
+
+def test_a_labelled_patient_who_is_in_no_set_is_named(toy_store: CropStore, tmp_path: Path) -> None:
+    path = make_splits(SplitConfig(store=toy_store.folder, output=tmp_path / "s.csv", folds=3))
+    table = toy_store.table.copy()
+    table.loc[table["patient"] == "unlabelled-3", ["class", "label"]] = 0  # read since then
+    with pytest.raises(BadStore, match="do not stand in it: 1, first unlabelled-3"):
+        Partition.of(replace(toy_store, table=table), path)

@@ -69,14 +69,14 @@ def make_splits(config: SplitConfig) -> Path:
         "seed": config.seed,
         "sinuses": _count(store, table),
     }
+    for fold in range(1, config.folds + 1):
+        Partition.divided(store, table, fold).require_both_classes()
     text = table.to_csv(index=False)
     if config.output.is_file() and config.output.read_text(encoding="utf-8") != text:
         raise BadConfig(f"{config.output} is there already and differs. Choose another name.")
     with write_whole(config.output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_json(_record_path(config.output), record | {"sha256": sha256(config.output)})
-    for fold in range(1, config.folds + 1):
-        Partition.read(store, config.output, fold).require_both_classes()
     return config.output
 
 
@@ -141,8 +141,8 @@ class Partition:
         """By a file of `paranasal split`, or (None) as the store's own table says.
 
         Raises:
-            BadStore: the file is missing, damaged or of another store, or has no such fold; there is
-                no file and the store is not divided.
+            BadStore: the file is missing, damaged or of another store, or lacks the fold or a
+                labelled patient; there is no file and the store is not divided.
         """
         if splits is not None:
             return cls.read(store, splits, fold)
@@ -161,10 +161,22 @@ class Partition:
     @classmethod
     def read(cls, store: CropStore, splits: Path, fold: int = 1) -> Partition:
         """By a file of `paranasal split`. Raises `BadStore`, see `of`."""
-        table = _read_table(splits, store).set_index("patient")
+        table = _read_table(splits, store)
         folds = sorted(table["fold"].dropna().unique())
         if fold not in folds:
             raise BadStore(f"{splits} has no fold {fold}; there are {', '.join(map(str, folds))}.")
+        absent = set(patient_strata(store)["patient"]) - set(table["patient"])
+        if absent:
+            raise BadStore(
+                f"{splits}: labelled patients of {store.folder} who do not stand in it: {len(absent)}, "
+                f"first {min(absent)}. {REMAKE}"
+            )
+        return cls.divided(store, table, fold)
+
+    @classmethod
+    def divided(cls, store: CropStore, table: pd.DataFrame, fold: int) -> Partition:
+        """By a table of `divide`, with all labelled patients of the store in it."""
+        table = table.set_index("patient")
         group = _by_patient(store, table["set"])
         own = _by_patient(store, table["fold"])
         known = store.table["label"].notna()
