@@ -94,7 +94,8 @@ def run_command(command: Command, words: list[str]) -> int:
     except ValueError as error:
         raise BadConfig(f"{command.name}: {error}") from error
     result = getattr(module, command.function)(config, **extra)
-    print(f"Wrote {result}" if isinstance(result, Path) else json.dumps(result, indent=2))
+    if result is not None:
+        print(f"Wrote {result}" if isinstance(result, Path) else json.dumps(result, indent=2))
     return 0
 
 

@@ -111,7 +111,7 @@ class CropStore:
         if labels.isna().any():
             first = int(labels.index[labels.isna()][0])
             raise BadStore(
-                f"{self.folder}: rows without a label cannot be used for this; the first is row {first} "
+                f"{self.folder}: rows without a label cannot be used for this; first row {first} "
                 f"(patient {self.table['patient'].iloc[first]}, {self.table['side'].iloc[first]})."
             )
         return labels.to_numpy(dtype=np.int64)

@@ -21,6 +21,7 @@ from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from ParanasalSSLLib.cli import main
 from ParanasalSSLLib.errors import BadConfig
 
 
@@ -117,6 +118,16 @@ def test_crops_of_scans_in_the_place_of_the_simulated_ones_are_not_overwritten(
     shown = capfd.readouterr()
     assert "holds crops of scans" in shown.out + shown.err
     assert CropStore.open(store.folder).checksum == store.checksum
+
+
+def test_a_dry_run_names_no_page_that_it_did_not_make(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["experiment", "loss", "--preset", "smoke", "--dry_run", "true", "--output"]
+    assert main([*words, str(tmp_path)]) == 0
+    shown = capfd.readouterr()
+    assert "rule compare" in shown.out + shown.err
+    assert "Wrote" not in shown.out
 
 
 # --------------------------------------------------- what is done again, with steps that do nothing

@@ -39,8 +39,8 @@ class ExperimentConfig:
     dry_run: bool = False
 
 
-def run_experiment(config: ExperimentConfig) -> Path:
-    """Run an experiment; returns the page with its results.
+def run_experiment(config: ExperimentConfig) -> Path | None:
+    """Run an experiment; returns the page with its results (None: it was a dry run).
 
     Raises:
         BadConfig: no such experiment or preset, or one of the runs failed (its message stands above).
@@ -62,7 +62,7 @@ def run_experiment(config: ExperimentConfig) -> Path:
             f"The experiment {config.name} stopped: see the message of the failed step above. What was "
             "finished is kept; the same command goes on."
         )
-    return folder / "results" / config.name / "page.html"
+    return None if config.dry_run else folder / "results" / config.name / "page.html"
 
 
 def _run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
