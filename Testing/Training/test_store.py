@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +137,30 @@ def test_residuals_begin_anew_when_snakemake_has_removed_what_says_how_far_they_
     found = ResidualStore.open(tmp_path / "r", store)
     assert (found.gain, list(found.done)) == (1.0, [False, True, False, False])
     assert not found.residuals[0].any(), "nothing is left of the first start"
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_store(tmp_path / "s", crops(), rows())
+
+    def full(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(BadStore, match=r"needs 26\.21 GB in .*No space left.*another disk"):
+        StoreWriter(tmp_path / "big", rows=100_000).__enter__()
+    with pytest.raises(BadStore, match=r"residuals\.npy needs 0\.00 GB"):
+        ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
+    assert [path.name for path in tmp_path.rglob("*") if path.parent != store.folder] == ["s", "r"]
+
+
+def test_a_disk_that_cannot_set_room_aside_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
+    data = crops()
+    assert np.array_equal(write_store(tmp_path / "s", data, rows()).crops, data)

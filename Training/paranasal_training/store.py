@@ -14,7 +14,9 @@ A residual store holds `residuals.npy`, aligned with the rows of one crop store.
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shutil
 import uuid
@@ -131,7 +133,8 @@ class StoreWriter:
         info: how the crops were made, plain JSON values.
 
     Raises:
-        BadStore: the folder is not empty; fewer or more rows than said; a malformed crop or row.
+        BadStore: the folder is not empty; no space is left; fewer or more rows than said; a malformed
+            crop or row.
     """
 
     def __init__(
@@ -154,10 +157,12 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         self._temporary.mkdir(parents=True)
         shape = (self.rows, *CROP_SHAPE)
-        for name in self._names:
-            self._arrays[name] = np.lib.format.open_memmap(
-                self._temporary / name, mode="w+", dtype=np.uint8, shape=shape
-            )
+        try:
+            for name in self._names:
+                self._arrays[name] = _new_array(self._temporary / name, shape, self.folder)
+        except BaseException:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
         return self
 
     def append(
@@ -285,7 +290,7 @@ class ResidualWriter:
         info: what they depend on, plain JSON values; must hold `gain`.
 
     Raises:
-        BadStore: the folder holds residuals that were made in another way, or other files.
+        BadStore: the folder holds residuals that were made in another way; no space is left.
     """
 
     def __init__(
@@ -320,7 +325,7 @@ class ResidualWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "residuals.npy"
         shape = (len(store.table), *(record["voxels"],) * 3)
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+        _new_array(path, shape, self.folder)
         write_json(self.folder / "residuals.json", record)
         self.done = np.zeros(len(store.table), bool)
         self._save_done()
@@ -383,6 +388,39 @@ def _verify(folder: Path, digests: Mapping[str, str]) -> None:
             raise BadStore(f"{folder / name} is damaged or was changed after it was made. {REMAKE}")
     with suppress(OSError):  # a store on a read-only disk is verified each time
         write_json(mark, state)
+
+
+def _new_array(path: Path, shape: tuple[int, ...], store: Path) -> np.ndarray:
+    """Make a file of uint8 zeros, mapped for writing, that has its room on the disk already.
+
+    Without it, a disk that gets full while a mapped file is written ends the process without a word.
+
+    Raises:
+        BadStore: there is not enough room, or the disk cannot be written to; the file is removed.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        _set_room_aside(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        needed = math.prod(shape) / 1e9
+        raise BadStore(
+            f"{store}: {path.name} needs {needed:.2f} GB in {store.absolute().parent}, which cannot be "
+            f"had ({error.strerror or error}). Make room, or choose another disk."
+        ) from error
+    return array
+
+
+def _set_room_aside(path: Path) -> None:
+    """Let the disk hold a file's whole length; raises `OSError`. Not on macOS, Windows, some disks."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the disk does not know how
+                raise
 
 
 def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
