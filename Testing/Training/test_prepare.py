@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 from paranasal_training.prepare import PrepareConfig, prepare, work
 from paranasal_training.prepare.scans import read_scans
+from paranasal_training.prepare.sheet import Seen, label_words
 from paranasal_training.store import CropStore
 
 import ParanasalSSLLib
@@ -257,6 +258,33 @@ def test_box_by_hand_takes_the_place_of_the_registration(site: Path, serial: lis
     store = CropStore.open(prepare(by_hand(site), site.parent / "crops"))
     ball = np.argwhere(store.crops[0] > 200).mean(axis=0)
     np.testing.assert_allclose(ball, 31.5 - 2.0, atol=0.3)
+
+
+def test_a_scan_copied_under_another_patient_is_refused_with_both_lines(
+    site: Path, serial: list[int]
+) -> None:
+    for pattern in ("scans/{}.nii.gz", "boxes/{}.mrk.json"):
+        shutil.copy(site.parent / pattern.format("Ann"), site.parent / pattern.format("Cy"))
+    with pytest.raises(
+        BadConfig,
+        match=r"line 4 of cohort.csv: scans/Cy.nii.gz of patient Cy is a copy of scans/Ann.nii.gz "
+        r"of patient Ann \(line 2 of cohort.csv\)",
+    ):
+        prepare(by_hand(site), site.parent / "crops")
+    assert not (site.parent / "crops").exists()
+
+
+def test_the_sheet_says_each_side_s_label_so_that_swapped_ones_are_seen(site: Path) -> None:
+    scans = read_scans(site)
+    words = [
+        [label_words(Seen("p", work.Outcome(1, "ok"), labels=scan.labels), side) for side in Side]
+        for scan in scans
+    ]
+    assert words == [
+        ["left: anomalous, cyst", "right: normal"],
+        ["left: anomalous, full", "right: normal"],
+        ["left: anomalous, polyp", "right: unlabelled"],
+    ]
 
 
 def test_key_is_written_where_it_is_asked_for(site: Path, serial: list[int]) -> None:

@@ -90,7 +90,8 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
     """Cut the sinuses of all scans into a crop store; returns its folder.
 
     Raises:
-        BadConfig: the table, the BIDS folder or an option makes no sense.
+        BadConfig: the table, the BIDS folder or an option makes no sense, or a scan stands under two
+            patients.
         BadBoxes: a damaged file of boxes.
         BadStore: the output is there already, no space is left, or no scan gave a crop.
     """
@@ -110,7 +111,9 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
     _refuse_full_disk(jobs, output)
     outcomes = do_scans(jobs, config.processes)
     seen = [
-        Seen(ids[scan.patient], outcome, scan.modality, tuple(_left_out(scan, outcome)))
+        Seen(
+            ids[scan.patient], outcome, scan.modality, tuple(_left_out(scan, outcome)), scan.labels
+        )
         for scan, outcome in zip(scans, outcomes, strict=True)
     ]
     quality = output.with_name(f"{output.name}.quality")
@@ -197,14 +200,26 @@ def _write_store(
         raise BadStore(
             f"None of the {len(scans)} scans gave crops; see {output}.quality/review.md. {GOES_ON}"
         )
+    known: dict[str, Scan] = {}
     with StoreWriter(output, count, info=_info(config, seen)) as writer:
-        for job, shown, lines in tqdm(
-            list(zip(jobs, seen, rows, strict=True)), desc="store", unit="scan"
+        for scan, job, shown, lines in tqdm(
+            list(zip(scans, jobs, seen, rows, strict=True)), desc="store", unit="scan"
         ):
             crops = read_crops(job, shown.outcome).crops
             for index, row in lines:
                 checksum = hashlib.sha256(crops[index].tobytes()).hexdigest()
+                _refuse_copy(scan, known.setdefault(checksum, scan))
                 writer.append(crops[index], row | {"checksum": checksum})
+
+
+def _refuse_copy(scan: Scan, first: Scan) -> None:
+    """Raise `BadConfig` for a scan of another patient that gave the same crop, voxel by voxel."""
+    if scan.patient != first.patient:
+        raise BadConfig(
+            f"{scan.place}: {scan.name} of patient {scan.patient} is a copy of {first.name} of patient "
+            f"{first.patient} ({first.place}). One scan could be trained on and tested: keep one. "
+            f"{GOES_ON}"
+        )
 
 
 def _rows(scan: Scan, seen: Seen) -> Iterator[tuple[int, dict[str, Any]]]:

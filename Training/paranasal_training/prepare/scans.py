@@ -22,6 +22,8 @@ from ParanasalSSLLib.boxes import SinusBox, read_boxes
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.sinuses import Side
 
+from ..cohort.lesions import Kind
+
 SUFFIXES = ("FLAIR", "T1w", "T2w", "PDw")
 SPLITS = ("train", "validation", "test")
 LABEL_COLUMNS = {
@@ -48,6 +50,13 @@ class SinusLabel:
 
     label: int
     kind: int | None = None
+
+    @property
+    def words(self) -> str:
+        """For people: "normal", "anomalous" or "anomalous, cyst"."""
+        if self.label == 0:
+            return "normal"
+        return f"anomalous, {Kind(self.kind).name.lower()}" if self.kind else "anomalous"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from tqdm import tqdm
 from ParanasalSSLLib.boxes import EDGE_MM
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
+from .scans import SinusLabel
 from .work import PICTURE_MM, PICTURE_PIXELS, Outcome
 
 SCANS_A_PAGE = 24
 COLUMNS = 2
+HEAD, LINE, PICTURES, LABELS = 0.5, 1.6, 1.18, 0.18  # inches, from top to bottom
 GAP_PIXELS = 4
 COLORS = {"ok": "#7fd08a", "review": "#ffc14d", "failed": "#ff7a6b"}
 REASON_LETTERS = 105
@@ -29,12 +31,13 @@ FIGURES = ("metric", "start_agreement_mm", "shear", "rotation_deg", "tissue_shar
 
 @dataclass(frozen=True)
 class Seen:
-    """One scan as it is shown: its outcome, the patient's id in the table, further remarks."""
+    """One scan as it is shown: its outcome, the patient's id in the table, further remarks, labels."""
 
     patient: str
     outcome: Outcome
     modality: str = ""
     remarks: tuple[str, ...] = ()
+    labels: Mapping[Side, SinusLabel] = field(default_factory=dict)
 
     @property
     def page(self) -> int:
@@ -46,10 +49,10 @@ class Seen:
 
 
 def draw_sheets(seen: Sequence[Seen], pictures: Callable[[Seen], np.ndarray], folder: Path) -> None:
-    """Draw every scan: axial, coronal and sagittal planes through each box, with its outline.
+    """Draw every scan: axial, coronal and sagittal planes through each box, its outline and label.
 
-    Right sinuses are on the left, as in radiology; nothing is mirrored. Scans that could not be read
-    are black.
+    Labels let a swapped side be seen: all looks normal where an anomaly is said to be. Right sinuses
+    are on the left, as in radiology; nothing is mirrored. Scans that could not be read are black.
 
     Args:
         seen: the scans in their order.
@@ -60,17 +63,18 @@ def draw_sheets(seen: Sequence[Seen], pictures: Callable[[Seen], np.ndarray], fo
     for start in tqdm(starts, desc="picture sheets", unit="page"):
         page = seen[start : start + SCANS_A_PAGE]
         lines = -(-len(page) // COLUMNS)
-        height = 0.5 + 1.42 * lines
+        height = HEAD + LINE * lines
         figure = Figure(figsize=(14.6, height), facecolor="black")
         for position, scan in enumerate(page):
             line, column = divmod(position, COLUMNS)
-            left, bottom = 0.005 + 0.5 * column, 1 - (0.5 + 1.42 * (line + 1)) / height
-            axis = figure.add_axes((left, bottom, 0.49, 1.18 / height))
+            left = 0.005 + 0.5 * column
+            bottom = 1 - (HEAD + LINE * (line + 1) - LABELS) / height
+            axis = figure.add_axes((left, bottom, 0.49, PICTURES / height))
             _draw_scan(axis, scan, pictures(scan))
         figure.text(
             0.005, 1 - 0.27 / height,
             f"Boxes of scans {page[0].outcome.number} to {page[-1].outcome.number}. Each: right, then"
-            " left sinus; axial, coronal, sagittal. The patient's right is on the left.",
+            " left sinus; axial, coronal, sagittal; label below. The patient's right is on the left.",
             color="white", fontsize=9,
         )  # fmt: skip
         figure.savefig(folder / f"boxes-{page[0].page:03d}.png", dpi=100, facecolor="black")
@@ -92,6 +96,11 @@ def _draw_scan(axis: Axes, seen: Seen, pictures: np.ndarray) -> None:
     y = (PICTURE_PIXELS - edge) / 2
     for left, color in corners:
         axis.add_patch(Rectangle((left, y), edge, edge, fill=False, edgecolor=color, linewidth=1.0))
+    for side, first in ((Side.RIGHT, 0), (Side.LEFT, 3)):
+        axis.text(
+            first * pitch, -3, label_words(seen, side), color=SINUSES[side].color, fontsize=7.5,
+            va="top",
+        )  # fmt: skip
     outcome = seen.outcome
     words = f"{outcome.number}  {seen.patient}  {outcome.verdict}"
     reasons = " ".join(outcome.reasons)
@@ -101,6 +110,12 @@ def _draw_scan(axis: Axes, seen: Seen, pictures: np.ndarray) -> None:
         f"{words}   {reasons}", color=COLORS[outcome.verdict], fontsize=7.5, loc="left", pad=3,
         parse_math=False,
     )  # fmt: skip
+
+
+def label_words(seen: Seen, side: Side) -> str:
+    """What the table says of a sinus, such as "left: anomalous, cyst" or "right: unlabelled"."""
+    label = seen.labels.get(side)
+    return f"{side}: {label.words if label else 'unlabelled'}"
 
 
 # --------------------------------------------------------------------------------------- lists
