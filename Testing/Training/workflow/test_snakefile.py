@@ -185,6 +185,8 @@ def test_what_is_done_again_is_what_the_edited_settings_concern(
     preset.write_text(text.replace("batch_size: 8", "batch_size: 4"))
     assert steps_done(steps, str(preset)) == {"finetune": 6, "compare": 1}
     assert not checkpoint.exists(), "nothing is gone on from that was made in another way"
+    old = steps / "finetune/l1/100/fold1.old/checkpoints/last.ckpt"
+    assert old.exists(), "nor is it lost"
 
     checkpoint.parent.mkdir()
     checkpoint.touch()
