@@ -30,7 +30,7 @@ class ResultsSection:
         table = results.tableOf(scan) if scan is not None else None
         self._ui.tableView.setMRMLTableNode(table)
         self._ui.tableView.visible = table is not None
-        self._ui.findingLabel.text = ""
+        self._say("")
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
         for button in (
             self._ui.previousFindingButton,
@@ -49,9 +49,11 @@ class ResultsSection:
     def _go(self, step: int) -> None:
         side = self._tour.go(self._panel.scan, step)
         if side is not None:
-            self._ui.findingLabel.text = _("{sinus}: its largest residual").format(
-                sinus=_(SINUSES[side].name)
-            )
+            self._say(_("{sinus}: its largest residual").format(sinus=_(SINUSES[side].name)))
+
+    def _say(self, words: str) -> None:
+        self._ui.findingLabel.text = words
+        self._ui.findingLabel.visible = bool(words)
 
     def _onLayout(self, checked: bool = False) -> None:
         views.showSinusLayout()
@@ -77,8 +79,8 @@ class ResultsSection:
             results.showResidualFile(file)
             beside = _("Marked as in the segmentation beside the file.")
             alone = _(
-                "There is no segmentation beside the file: marked from {threshold}, the value of "
-                '"Residual shown from".'
+                "There is no segmentation beside the file: marked from {threshold}, as "
+                '"Residual shown from" says.'
             )
             words = beside if file.calibrated else alone.format(threshold=f"{threshold:.2f}")
-            self._ui.findingLabel.text = words
+            self._say(words)
