@@ -390,11 +390,12 @@ def _notices(report: Mapping[str, Any]) -> str:
 def _row(side: Side, sinus: Mapping[str, Any]) -> str:
     color = "#" + "".join(f"{round(255 * part):02x}" for part in SINUSES[side].color)
     decision, probability = sinus["decision"], sinus["probability"]
+    shown = min(max(probability, 0.01), 0.99)  # nothing is ever certain
     word_class = ' class="anomaly-word"' if decision == "anomaly" else ""
     return (
         f'<tr><td><span class="swatch" style="background:{color}"></span>'
         f"{html.escape(sinus['name'])}</td>"
-        f'<td class="number">{probability:.2f}<span class="bar {decision}">'
+        f'<td class="number">{shown:.2f}<span class="bar {decision}">'
         f'<i style="width:{probability:.1%}"></i>'
         f'<b style="left:{sinus["threshold"]:.1%}"></b></span></td>'
         f"<td{word_class}>{DECISION_WORDS[decision]}</td>"

@@ -43,6 +43,7 @@ HEALTHY_ML, HEALTHY_SHARE = 0.5, 0.95  # what a healthy sinus may show, and in h
 COVERED_SHARE = 0.1  # of a lesion; when the mask covers it, the lesion is found
 SCORE_QUANTILE = 0.95
 PICTURES, COLUMNS = 24, 4
+TITLE_INCHES = 0.35  # above the pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,7 +404,8 @@ def _draw(source: Maps, test: np.ndarray, region: np.ndarray, thresholds: Thresh
         f"{count} {simulated}test lesions (red): crop, healthy reconstruction, evidence with its "
         f"mask (yellow) above {thresholds.healthy:.3f}"
     )
-    figure.tight_layout(pad=0.3, h_pad=1.0)
+    top = 1 - TITLE_INCHES / figure.get_figheight()
+    figure.tight_layout(pad=0.3, h_pad=1.0, rect=(0, 0, 1, top))
     return figure
 
 
