@@ -27,6 +27,14 @@ def test_processes_divide_every_batch_among_them(toy_store: CropStore) -> None:
         assert parts[0][number].seed != parts[1][number].seed, "not the same noise twice"
 
 
+def test_no_process_is_left_without_a_crop(toy_store: CropStore) -> None:
+    data = load_crops(toy_store, toy_store.rows("train")[:9], np.arange(9), voxels=32)
+    parts = [
+        [b.target.tolist() for b in BatchLoader(data, 4, 0, False, rank, 2)] for rank in (0, 1)
+    ]
+    assert parts == [[[0, 2], [4, 6], [8]], [[1, 3], [5, 7], [8]]]
+
+
 def test_batches_that_cannot_be_divided_are_refused(toy_store: CropStore) -> None:
     data = load_crops(toy_store, toy_store.rows("test"), voxels=32)
     with pytest.raises(BadConfig, match="cannot be shared by 3"):

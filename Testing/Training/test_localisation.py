@@ -144,7 +144,7 @@ def test_a_run_finds_bright_balls(toy_store: CropStore, cae: Path, tmp_path: Pat
     kinds = pd.read_csv(output / "by_kind.csv")
     assert set(kinds["map"]) == {"residual", "evidence"} and set(kinds["kind"]) == {"cyst"}
     assert sorted(path.name for path in output.iterdir()) == [
-        "by_kind.csv", "lesions.png", "metrics.json",
+        "by_kind.csv", "config.json", "lesions.png", "metrics.json",
     ]  # fmt: skip
 
 

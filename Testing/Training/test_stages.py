@@ -106,6 +106,8 @@ def test_classifier_learns_and_the_record_tells_how(runs: Path, toy_store: CropS
     lines = (runs / "evaluation/predictions.csv").read_text().splitlines()
     assert len(lines) == 1 + 44  # validation and test
     assert (runs / "evaluation/curves.png").stat().st_size > 5000
+    settings = json.loads((runs / "evaluation/config.json").read_text())
+    assert (settings["jitter"], settings["fold"]) == (0, 1)
     record = read_run(runs / "classifier", "FinetuneStage").record
     assert record["store"] == toy_store.checksum
     assert str(runs) not in json.dumps(record["network"])

@@ -142,7 +142,8 @@ class BatchLoader:
         order = self.sampler.indices().to(self.data.crops.device)
         for number in range(len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            chosen = chosen[self.rank :: self.world]
+            # Of fewer crops than processes every one gets the first: the loss of nothing is no number.
+            chosen = chosen[self.rank :: self.world] if self.rank < len(chosen) else chosen[:1]
             epoch = self.sampler.epoch if self.sampler.shuffle else 0
             seed = mixed_seed(self.sampler.seed, epoch, number) + self.rank
             # Plain indexing would copy bytes one by one.

@@ -32,7 +32,7 @@ from ParanasalSSLLib.resolution import CROP_VOXELS
 
 from .augment import warp
 from .data import as_floats, load_crops
-from .runs import FinishedRun, load_network
+from .runs import FinishedRun, load_network, plain
 from .splits import Partition
 from .store import CropStore, ResidualStore
 
@@ -146,6 +146,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     metrics["classifier"] = {k: run.record[k] for k in ("config", "val_loss", "best_epoch")}
     with write_whole(config.output / "curves.png") as temporary:
         draw_curves(scored[scored["split"] == "test"], metrics).savefig(temporary, dpi=90)
+    write_json(config.output / "config.json", plain(config))
     write_json(config.output / "metrics.json", metrics)
     return metrics
 

@@ -30,6 +30,7 @@ from ParanasalSSLLib.residual import ResidualConfig, air_share, mask_evidence
 
 from .bundling import ThresholdConfig, sinus_region
 from .evaluate import KIND_NAMES, VOLUME_EDGES_ML, dice
+from .runs import plain
 from .splits import Partition
 from .stages.cae import load_cae
 from .stages.residuals import CHUNK, residual_pairs
@@ -102,6 +103,7 @@ def localise(config: LocaliseConfig) -> dict[str, Any]:
         "maps": {name: tally.metrics() for name, tally in tallies.items()},
     }
     picture = _draw(source, test, region, thresholds["evidence"])
+    write_json(config.output / "config.json", plain(config))
     _write(config.output, metrics, tallies, picture)
     return metrics
 
