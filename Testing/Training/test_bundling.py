@@ -106,6 +106,15 @@ def test_crops_of_the_autoencoder_may_be_others_if_they_are_named(
 
 
 @pytest.mark.slow
+def test_an_autoencoder_of_another_fold_is_refused(config: BundleConfig, tmp_path: Path) -> None:
+    cae = shutil.copytree(config.cae, tmp_path / "cae")
+    record = json.loads((cae / "run.json").read_text())
+    (cae / "run.json").write_text(json.dumps(record | {"config": record["config"] | {"fold": 2}}))
+    with pytest.raises(BadConfig, match="trained on fold 2"):
+        make_bundle(replace(config, cae=cae, output=tmp_path / "bundle"))
+
+
+@pytest.mark.slow
 def test_temperature_leaves_the_even_margin_even(config: BundleConfig, tmp_path: Path) -> None:
     changed = replace(config, calibration="temperature", output=tmp_path / "bundle")
     card = load_bundle(make_bundle(changed)).card

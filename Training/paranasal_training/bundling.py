@@ -30,6 +30,7 @@ from ParanasalSSLLib.residual import (
 from .data import as_floats
 from .evaluate import CalibrationKind, dice, load_classifier, measure, probabilities
 from .modelcard import ModelCardConfig, write_model_card
+from .runs import FinishedRun
 from .stages.cae import load_cae
 from .stages.residuals import residual_pairs
 from .store import CropStore
@@ -119,6 +120,8 @@ def make_bundle(config: BundleConfig) -> Path:
             raise BadConfig(
                 f"{run.folder} was trained on other crops than those in {crops.folder}."
             )
+    if config.cae_store is None:
+        _refuse_other_fold(cae_run, classifier_run)
     scored = read_predictions(config.classifier, store)
     _, measured = measure(scored, config.calibration)
     metrics = measured.pop("test") | {k: v for k, v in measured.items() if k != "validation"}
@@ -192,6 +195,17 @@ def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None
             f"{difference:.2f}. A classifier that sees residuals needs the autoencoder and the "
             "residual options of its residual store, and a gain of 1 there (a larger one cuts "
             "residuals off)."
+        )
+
+
+def _refuse_other_fold(cae: FinishedRun, classifier: FinishedRun) -> None:
+    """Healthy validation sinuses set the mask's levels: the autoencoder must not have learnt them."""
+    folds = [run.record["config"]["fold"] for run in (cae, classifier)]
+    if folds[0] != folds[1]:
+        raise BadConfig(
+            f"{cae.folder} was trained on fold {folds[0]} and {classifier.folder} on fold {folds[1]}: "
+            "the autoencoder has learnt healthy sinuses that would set the mask's levels. Bundle a "
+            "classifier of its own fold."
         )
 
 
