@@ -357,10 +357,11 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._sayIfOutdated()
 
     def showResults(self) -> None:
-        """Show new results, over the slices too."""
+        """Show new results, over the slices too; while another module is open, on coming back."""
         self.refresh()
         self._shownOverlay = None
-        self._onParameters()
+        if self.parameters is not None:
+            self._onParameters()
 
     def _onNodeAdded(self, caller: Any, event: Any) -> None:
         """The first scan may have been loaded."""

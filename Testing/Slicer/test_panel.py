@@ -515,6 +515,25 @@ def test_a_users_slice_views_are_left_alone_on_coming_back(
     assert panel.ui.rightBoxLabel.text == "Right: no box"
 
 
+def test_a_run_ends_while_another_module_is_open(
+    slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path
+) -> None:
+    from ParanasalSSLPanel import models
+    from ParanasalSSLPanel.results import residualOf, tableOf
+
+    models.addModel(str(untrainedBundle))
+    realPanel._run.listModels(str(untrainedBundle))
+    realPanel.ui.placeBoxesButton.click()
+    realPanel.ui.runButton.click()
+    realPanel.exit()
+    wait_for_run(realPanel)
+    assert tableOf(scan) is not None
+    realPanel.enter()
+    assert realPanel.ui.tableView.mrmlTableNode() is tableOf(scan)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {c.GetForegroundVolumeID() for c in composites} == {residualOf(scan).GetID()}
+
+
 def test_scans_that_come_in_a_batch_are_found(slicer: Any, panel: Any) -> None:
     from ParanasalSSLPanel.selfcheck import addMadeUpScan
 
