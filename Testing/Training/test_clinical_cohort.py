@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from paranasal_training.cohort.acquisition import AcquisitionRange
+from paranasal_training.cohort.anatomy import paint_procedural
 from paranasal_training.cohort.artefacts import ArtefactRange
+from paranasal_training.cohort.contrast import TYPICAL
+from paranasal_training.cohort.geometry import GeometryRange, draw_variant
 from paranasal_training.cohort.lesions import Kind, grow_lesion
 from paranasal_training.cohort.simulate import PatientPlan, PatientSimulator, SimulateConfig
 from paranasal_training.cohort.stack import HALF_MM, Stack, StackRange, draw_stack, slice_positions
@@ -45,6 +49,19 @@ def test_each_option_changes_the_scan_and_is_repeatable(acquisition: Acquisition
     changed = crops(config)
     assert not np.array_equal(changed, crops(SimulateConfig()))
     assert np.array_equal(changed, crops(config))
+
+
+def test_a_fat_pad_is_painted_behind_the_sinus_and_only_when_asked() -> None:
+    spread = GeometryRange(fat_pad_share=1.0, fat_pad_mm=(8.0, 8.0))
+    rng = np.random.default_rng
+    plain, padded = (draw_variant(rng(3), each) for each in (GeometryRange(), spread))
+    assert (plain.fat_pad_mm, padded.fat_pad_mm) == (0.0, 8.0)
+    assert np.array_equal(plain.shift_mm, padded.shift_mm)
+    before, after = (paint_procedural(v, TYPICAL["t1"], rng(4)) for v in (plain, padded))
+    assert torch.equal(before.lumen, after.lumen), "the air stays where it was"
+    changed = np.argwhere((after.image - before.image).abs().numpy() > 0.2)
+    assert len(changed) > 1000
+    assert changed[:, 1].mean() < 32, "behind the middle of the cube"
 
 
 def test_a_stack_has_the_spacing_and_ends_where_it_should() -> None:

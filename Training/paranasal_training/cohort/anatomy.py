@@ -91,6 +91,8 @@ def paint_procedural(variant: Variant, contrast: Contrast, rng: np.random.Genera
     wall_bumps = rng.uniform(0.3, 1.2) * smooth_noise(rng, 9)[0]
     distance = lumen_distance(points, walls) + wall_bumps
     canvas = Canvas(_soft_tissue(points, contrast, rng))
+    if variant.fat_pad_mm:
+        canvas.paint(_fat_pad(points, walls, variant.fat_pad_mm), contrast.fat)
     _paint_orbit(canvas, points, walls, contrast, rng)
     _paint_lateral_and_below(canvas, points, walls, contrast, rng)
     _paint_nose(canvas, points, walls, contrast, rng)
@@ -107,6 +109,14 @@ def _soft_tissue(points: Tensor, contrast: Contrast, rng: np.random.Generator) -
     fat_behind_wall = soft((points[1] + 20).abs() - rng.uniform(1, 4), 0.8)
     fat_share = torch.maximum(fat_share, fat_behind_wall)
     return contrast.muscle + (contrast.fat - contrast.muscle) * fat_share
+
+
+def _fat_pad(points: Tensor, walls: Walls, depth_mm: float) -> Tensor:
+    """Share 0..1 of fat in the wedge behind the outer wall, which T2 and T1 show bright and sharp."""
+    x, y, z = points
+    behind = 0.93 * (-y - 0.40 * walls.taper * x - walls.posterior)
+    faces = [(behind - 1 - depth_mm / 2).abs() - depth_mm / 2, x - 2, (z + 2).abs() - 15]
+    return soft(smooth_intersection(faces, 1.5))
 
 
 def _paint_orbit(

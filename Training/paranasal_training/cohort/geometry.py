@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,17 +24,25 @@ class GeometryRange:
     # Healthy mucosa painted onto the walls of donors, mean depth in mm; procedural sinuses have up
     # to 1.3 mm. (0, 0) paints none and draws no random number.
     donor_lining_mm: tuple[float, float] = (0.0, 0.0)
+    # Share of procedural sinuses with a wedge of fat behind the outer wall, and its depth. A share of 0
+    # draws no random number.
+    fat_pad_share: float = 0.0
+    fat_pad_mm: tuple[float, float] = (4.0, 14.0)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One patient side's drawn geometry. `size` scales the sinus alone: 1 usual, 0.55 hypoplastic."""
+    """One patient side's drawn geometry. `size` scales the sinus alone: 1 usual, 0.55 hypoplastic.
+
+    fat_pad_mm: depth of the fat behind the outer wall; 0 for none but the usual thin layer.
+    """
 
     shift_mm: np.ndarray
     rotation_deg: np.ndarray
     scale: np.ndarray
     size: float
     elastic_mm: float
+    fat_pad_mm: float = 0.0
 
 
 def draw_variant(rng: np.random.Generator, spread: GeometryRange) -> Variant:
@@ -46,13 +54,16 @@ def draw_variant(rng: np.random.Generator, spread: GeometryRange) -> Variant:
         size = rng.uniform(1.15, 1.3)
     else:
         size = float(np.exp(rng.normal(0, 0.09)))
-    return Variant(
+    variant = Variant(
         shift_mm=rng.normal(0, spread.shift_sd_mm),
         rotation_deg=rng.normal(0, spread.rotation_sd_deg, 3),
         scale=np.exp(rng.normal(0, spread.log_scale_sd, 3)),
         size=float(size),
         elastic_mm=float(rng.uniform(*spread.elastic_mm)),
     )
+    if not spread.fat_pad_share or rng.random() >= spread.fat_pad_share:
+        return variant
+    return replace(variant, fat_pad_mm=float(rng.uniform(*spread.fat_pad_mm)))
 
 
 def canonical_points(variant: Variant, rng: np.random.Generator) -> Tensor:
