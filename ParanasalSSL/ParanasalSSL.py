@@ -115,7 +115,7 @@ class ParanasalSSLParameterNode:
 
     overlayOpacity: of the residual over the scan, 0..1
     residualThreshold: residuals below it are not painted, 0..1
-    device, model: as `RunSection.choices` has them
+    device: as `Settings.device`. model: as `models.identityOf` has it
     """
 
     scan: vtkMRMLScalarVolumeNode

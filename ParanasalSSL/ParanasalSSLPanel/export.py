@@ -160,7 +160,7 @@ class Export:
             self.failed(_("Cancelled. Nothing was exported."))
         elif ending is not Ending.FINISHED or self._failure or not results.is_dir():
             self.failed(self._failure or words or _("Nothing was exported."))
-        elif not _isSceneSaved(results / f"{self.identifier}_scene.mrb"):
+        elif not _saveScene(results / f"{self.identifier}_scene.mrb"):
             self.failed(_("The files were written, but the scene could not be saved."))
         else:
             self.done(results, " ".join(self._remarks))
@@ -178,7 +178,8 @@ def _isUnchanged(now: Volume, loaded: Volume) -> bool:
     return same and is_same_place(now, loaded)
 
 
-def _isSceneSaved(path: Path) -> bool:
+def _saveScene(path: Path) -> bool:
+    """Whether it could be saved."""
     try:
         return bool(slicer.util.saveScene(str(path)))
     except Exception:  # Qt would only print it, and the panel would wait for ever

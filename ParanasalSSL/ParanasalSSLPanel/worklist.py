@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.compute import Settings, modelName
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 from ParanasalSSLPanel.scans import SUFFIXES
@@ -176,11 +176,9 @@ class Worklist:
 
 
 def _csvRow(row: Row, figures: list[str], withNames: bool) -> list[object]:
-    report = row.report or {"sinuses": {}, "model": {"name": "", "version": ""}}
-    numbers = [
-        report["sinuses"].get(side.value, {}).get(figure, "") for side in Side for figure in figures
-    ]
-    model = f"{report['model']['name']} {report['model']['version']}".strip()
+    sinuses = row.report["sinuses"] if row.report else {}
+    numbers = [sinuses.get(side.value, {}).get(figure, "") for side in Side for figure in figures]
+    model = modelName(row.report) if row.report else ""
     names = [row.entry.name] if withNames else []
     message = row.entry.message if withNames else ""  # it may name the file
     return [row.entry.identifier, *names, row.entry.state, row.quality, *numbers, model, message]
@@ -278,21 +276,22 @@ class WorklistRun:
         if state is None or entry is None or entry.state == state:
             return
         self._moved = True
+        self._change(entry, state, str(event.get("message", "")))
+        self.changed()
+
+    def _change(self, entry: Entry, state: State, message: str) -> None:
+        """A folder that cannot be written any more ends the run, with a sentence."""
         try:
-            self.worklist.change(entry.identifier, state, str(event.get("message", "")))
+            self.worklist.change(entry.identifier, state, message)
         except BadConfig as error:
             self._failure = str(error)
-            self.cancel()
-        self.changed()
+            self.cancel()  # of a process that has ended: nothing
 
     def _onEnd(self, ending: Ending, words: str) -> None:
         # A scan on which the process broke is not tried again without being asked.
         stopped = ending is Ending.CANCELLED or bool(self._failure)
-        try:
-            for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
-                self.worklist.change(entry.identifier, "waiting" if stopped else "failed", words)
-        except BadConfig as error:  # the folder cannot be written any more
-            self._failure = str(error)
+        for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
+            self._change(entry, "waiting" if stopped else "failed", words)
         self.changed()
         if self._moved and not self._failure and ending is not Ending.CANCELLED:
             self.start()  # with those that are left

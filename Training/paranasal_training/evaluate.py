@@ -258,10 +258,8 @@ def fit_operating(
     regression = LogisticRegression(C=np.inf, fit_intercept=kind == "platt")
     regression.fit(margin[:, None], labels)
     slope, intercept = float(regression.coef_[0, 0]), float(np.ravel(regression.intercept_)[0])
-    if kind == "temperature":
-        slope = max(
-            slope, 1 / HOTTEST
-        )  # a temperature is positive: it never turns the order around
+    if kind == "temperature":  # which is positive: it never turns the order around
+        slope = max(slope, 1 / HOTTEST)
     calibration = Calibration(round(slope, 6), round(intercept, 6))
     precision, recall, levels = precision_recall_curve(labels, probabilities(calibration, margin))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)

@@ -68,7 +68,7 @@ def lumen_distance(points: Tensor, walls: Walls) -> Tensor:
         0.95 * (z - 0.30 * taper * x - walls.roof),
         0.86 * (-z - 0.60 * taper * x - walls.floor),
         0.90 * (y - 0.50 * taper * x - walls.anterior),
-        0.93 * (-y - 0.40 * taper * x - walls.posterior),
+        behind_wall(points, walls),
     ]
     return smooth_intersection(faces, walls.rounding)
 
@@ -82,6 +82,12 @@ class Canvas:
     def paint(self, occupancy: Tensor, signal: float | Tensor) -> None:
         """Blend `signal` in where `occupancy` (0..1) says so."""
         self.image = torch.lerp(self.image, torch.as_tensor(signal, dtype=torch.float32), occupancy)
+
+
+def behind_wall(points: Tensor, walls: Walls) -> Tensor:
+    """Signed distance (mm) behind the posterior, outer wall of the sinus; negative in front of it."""
+    x, y, _ = points
+    return 0.93 * (-y - 0.40 * walls.taper * x - walls.posterior)
 
 
 def paint_procedural(variant: Variant, contrast: Contrast, rng: np.random.Generator) -> Anatomy:
@@ -113,8 +119,8 @@ def _soft_tissue(points: Tensor, contrast: Contrast, rng: np.random.Generator) -
 
 def _fat_pad(points: Tensor, walls: Walls, depth_mm: float) -> Tensor:
     """Share 0..1 of fat in the wedge behind the outer wall, which T2 and T1 show bright and sharp."""
-    x, y, z = points
-    behind = 0.93 * (-y - 0.40 * walls.taper * x - walls.posterior)
+    x, _, z = points
+    behind = behind_wall(points, walls)
     faces = [(behind - 1 - depth_mm / 2).abs() - depth_mm / 2, x - 2, (z + 2).abs() - 15]
     return soft(smooth_intersection(faces, 1.5))
 
