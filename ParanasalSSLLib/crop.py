@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume
 
 
 @dataclass(frozen=True)

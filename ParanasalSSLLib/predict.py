@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality, judge_given_boxes
+from ParanasalSSLLib.boxes.registration import localize
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import DeviceUnavailable, NotAHead, SinusOutsideImage
-from ParanasalSSLLib.localize import localize
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
-from ParanasalSSLLib.quality import THRESHOLDS, Quality, judge_given_boxes
+from ParanasalSSLLib.scans.volume import Volume, read_volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume, read_volume
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.bundle import Bundle, SinusScore
+    from ParanasalSSLLib.model.bundle import Bundle, SinusScore
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 GPU_WAS_FULL = (

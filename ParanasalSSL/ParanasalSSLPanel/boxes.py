@@ -17,8 +17,8 @@ from ParanasalSSLPanel.belongings import belonging, note, noted, obtainBelonging
 from ParanasalSSLPanel.scans import worldAffine
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.quality import Quality
 
 # A box whose matrix differs by less than this (mm, or rotation matrix entries) was not touched.
 UNTOUCHED = 1e-3
@@ -169,7 +169,7 @@ def boxesOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, SinusBox]:
 
 def boxFromNode(side: Side, node: vtkMRMLMarkupsROINode) -> SinusBox:
     """One ROI, in world coordinates (transforms and hand rotation included)."""
-    from ParanasalSSLLib.boxes import EDGE_MM, SinusBox
+    from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
 
     if any(abs(length - EDGE_MM) > UNTOUCHED for length in node.GetSize()):
         node.SetSize(EDGE_MM, EDGE_MM, EDGE_MM)
@@ -187,7 +187,7 @@ def _isUntouched(node: vtkMRMLMarkupsROINode) -> bool:
 
 def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:
     """How well the boxes were placed by registration; None if that is not known."""
-    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.boxes.quality import Quality
 
     text = noted(scan, "quality")
     if text is None:

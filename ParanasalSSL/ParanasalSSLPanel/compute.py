@@ -23,11 +23,11 @@ from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.localize import Localization
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.boxes.registration import Localization
     from ParanasalSSLLib.progress import Progress
-    from ParanasalSSLLib.quality import Quality
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.scans.volume import Volume
 
 SCAN_ID = "scan"
 
@@ -137,7 +137,7 @@ class SeparateProcess:
     """Computes with `paranasal predict` in a process of its own."""
 
     def localize(self, volume: Volume) -> Localization:
-        from ParanasalSSLLib.localize import localize
+        from ParanasalSSLLib.boxes.registration import localize
 
         return localize(volume)
 
@@ -149,8 +149,8 @@ class SeparateProcess:
         settings: Settings,
         watcher: Watcher,
     ) -> Work:
-        from ParanasalSSLLib.boxes import write_boxes
-        from ParanasalSSLLib.volume import write_volume
+        from ParanasalSSLLib.boxes.box import write_boxes
+        from ParanasalSSLLib.scans.volume import write_volume
 
         folder = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
         try:
@@ -213,7 +213,7 @@ class _Run:
 
 def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
-    from ParanasalSSLLib.outputs import ScanFiles, read_maps
+    from ParanasalSSLLib.results.write import ScanFiles, read_maps
 
     residual, labels = read_maps(ScanFiles(out / scanId, scanId))
     sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}

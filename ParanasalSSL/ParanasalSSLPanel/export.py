@@ -25,9 +25,9 @@ from ParanasalSSLPanel.results import modelOf
 from ParanasalSSLPanel.scans import volumeFromNode
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.scans.volume import Volume
     from ParanasalSSLLib.sinuses import Side
-    from ParanasalSSLLib.volume import Volume
 
 
 def isFromDicom(scan: vtkMRMLScalarVolumeNode) -> bool:
@@ -82,8 +82,8 @@ class Export:
         self._process.wait()
 
     def _arguments(self, boxes: dict[Side, SinusBox]) -> list[str]:
-        from ParanasalSSLLib.boxes import write_boxes
-        from ParanasalSSLLib.volume import write_volume
+        from ParanasalSSLLib.boxes.box import write_boxes
+        from ParanasalSSLLib.scans.volume import write_volume
 
         write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
         volume = volumeFromNode(self.scan)
@@ -96,7 +96,7 @@ class Export:
 
     def _series(self, volume: Volume) -> Path | None:
         """A folder with the DICOM series that the scan is; None, with a remark, if it is none now."""
-        from ParanasalSSLLib.volume import read_volume
+        from ParanasalSSLLib.scans.volume import read_volume
 
         if not isFromDicom(self.scan):
             return None
@@ -168,7 +168,7 @@ class Export:
 
 def _isUnchanged(now: Volume, loaded: Volume) -> bool:
     """Whether a volume still has the voxels of its file, in their places, in whatever order."""
-    from ParanasalSSLLib.volume import is_same_place
+    from ParanasalSSLLib.scans.volume import is_same_place
 
     facts = [
         [data.min(), data.max(), data.mean(dtype=float), data.std(dtype=float)]

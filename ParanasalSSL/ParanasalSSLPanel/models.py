@@ -7,13 +7,13 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.bundle import (
+from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.model.bundle import (
     BundleSummary,
     check_bundle,
     describe_bundle,
     shipped_bundle_path,
 )
-from ParanasalSSLLib.errors import BadBundle
 
 SETTING = "ParanasalSSL/models"
 SHIPPED = ""  # "folder" and identity of the model that comes with the library

@@ -24,9 +24,9 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     Raises:
         ParanasalError: the scan or its results cannot be read.
     """
-    from ParanasalSSLLib.boxes import read_boxes
-    from ParanasalSSLLib.outputs import ScanFiles, read_report
-    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.boxes.box import read_boxes
+    from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.results.write import ScanFiles, read_report
 
     # Scrambled: a saved scene is not to hold paths of this computer.
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
@@ -56,7 +56,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
 
 def _load(path: Path, shape: tuple[int, ...]) -> vtkMRMLScalarVolumeNode:
     """Read by the library, so that its grid is the one in which the scan was scored."""
-    from ParanasalSSLLib.volume import read_volume
+    from ParanasalSSLLib.scans.volume import read_volume
 
     volume = read_volume(path)
     if volume.shape != shape:

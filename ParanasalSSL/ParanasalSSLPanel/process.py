@@ -75,7 +75,7 @@ class LibraryProcess:
 
     def start(self, arguments: list[str]) -> None:
         """Run `paranasal` with these arguments."""
-        self._process.start(pythonExecutable(), ["-m", "ParanasalSSLLib.cli", *arguments])
+        self._process.start(pythonExecutable(), ["-m", "ParanasalSSLLib.cli.main", *arguments])
 
     def cancel(self) -> None:
         """Ask the process to stop, and kill it if it does not do so soon. `onEnd` follows."""

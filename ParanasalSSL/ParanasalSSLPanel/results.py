@@ -38,8 +38,8 @@ from ParanasalSSLPanel.segments import (
 from ParanasalSSLPanel.trust import verdictWords
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.quality import Quality
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLPanel.compute import Findings
 
 # Perceptually even, as in the HTML report; the second is for scenes without the application's files.

@@ -16,7 +16,7 @@ from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
 from ParanasalSSLPanel.belongings import noted
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.scans.volume import Volume
 
 
 # Of files that the library reads by themselves, which a single DICOM file is not.
@@ -30,7 +30,7 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
         UnsupportedScan: no voxels, several values a voxel, a frame of a sequence, a warp, or what
             `checked_volume` refuses (CT, label map, ...).
     """
-    from ParanasalSSLLib.volume import Provenance, checked_volume
+    from ParanasalSSLLib.scans.volume import Provenance, checked_volume
 
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
@@ -93,7 +93,7 @@ def fileOf(node: vtkMRMLScalarVolumeNode, folder: Path) -> Path:
 
     Raises `ParanasalError`s.
     """
-    from ParanasalSSLLib.volume import write_volume
+    from ParanasalSSLLib.scans.volume import write_volume
 
     storage = node.GetStorageNode()
     path = Path(storage.GetFileName() or "") if storage is not None else Path()

@@ -18,7 +18,7 @@ from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_e
 from ParanasalSSLPanel.belongings import note, obtainBelonging
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.scans.volume import Volume
 
 LEVELS = (0.5, 0.75, 0.95)  # of the calibrated range, see `levelsOf`
 WIDEST_CUBE_MM = 100  # of one cube turned with the head; two cubes together are wider
@@ -187,7 +187,7 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
     Raises:
         ParanasalError: the file cannot be read, or holds no residuals (0..1).
     """
-    from ParanasalSSLLib.outputs import read_residual_map
+    from ParanasalSSLLib.results.write import read_residual_map
 
     # Not by Slicer's reader, which may turn the order of the slices around: the marks are in the
     # order of the file.
@@ -205,7 +205,7 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
 
 def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] | None:
     from ParanasalSSLLib.errors import UnreadableScan
-    from ParanasalSSLLib.outputs import ScanFiles, read_labels
+    from ParanasalSSLLib.results.write import ScanFiles, read_labels
 
     if not path.name.endswith(f"_{RESIDUAL_FILE}"):
         return None

@@ -15,10 +15,10 @@ from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Findings, Settings, SinusFinding, Watcher
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.localize import Localization
-    from ParanasalSSLLib.quality import Quality
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.boxes.registration import Localization
+    from ParanasalSSLLib.scans.volume import Volume
 
 CENTERS_RAS_MM = {Side.LEFT: (-24.0, 30.0, -20.0), Side.RIGHT: (24.0, 30.0, -20.0)}
 PROBABILITIES = {Side.LEFT: 0.8, Side.RIGHT: 0.1}
@@ -52,9 +52,9 @@ class StandIn:
         self.scored: dict[Side, SinusBox] = {}
 
     def localize(self, volume: Volume) -> Localization:
-        from ParanasalSSLLib.boxes import SinusBox
-        from ParanasalSSLLib.localize import Localization
-        from ParanasalSSLLib.quality import Quality
+        from ParanasalSSLLib.boxes.box import SinusBox
+        from ParanasalSSLLib.boxes.quality import Quality
+        from ParanasalSSLLib.boxes.registration import Localization
 
         angle = np.deg2rad(10)
         turned = np.array(

@@ -11,9 +11,9 @@ from ParanasalSSLLib.errors import BadBoxes, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes import SinusBox
-    from ParanasalSSLLib.quality import Quality
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.scans.volume import Volume
 
 
 def qualityForScoring(
@@ -26,8 +26,8 @@ def qualityForScoring(
         NotAHead: the registration failed, and not every box was put right by hand.
         SinusOutsideImage: too much of a box lies outside the image.
     """
-    from ParanasalSSLLib.boxes import refuse_swapped_sides
-    from ParanasalSSLLib.quality import judge_given_boxes
+    from ParanasalSSLLib.boxes.box import refuse_swapped_sides
+    from ParanasalSSLLib.boxes.quality import judge_given_boxes
 
     if not boxes:
         raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.predict import ScanResult, SinusResult
-from ParanasalSSLLib.quality import Quality
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume
 
 CENTERS = {Side.LEFT: np.array([-24.0, 60.0, -55.0]), Side.RIGHT: np.array([20.0, 58.0, -57.0])}
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.crop import CropConfig, crop_affine, cut_crop, paste, scale_intensities
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume
 
 SHAPE = (60, 36, 40)
 SPACING = np.array([3.0, 3.5, 2.5])

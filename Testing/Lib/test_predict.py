@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.errors import (
     Cancelled,
     DeviceUnavailable,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes import SinusBox, read_boxes, write_boxes
+from ParanasalSSLLib.boxes.box import SinusBox, read_boxes, write_boxes
 from ParanasalSSLLib.errors import BadBoxes, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.sinuses import SINUSES, Side
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes import read_boxes
+from ParanasalSSLLib.boxes.box import read_boxes
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -88,7 +88,7 @@ def dicomScan(slicer: Any, shared_data: Path, tmp_path: Path, monkeypatch: Any) 
     """With a stand-in for the application's DICOM database."""
     import pydicom
 
-    from ParanasalSSLLib.volume import read_volume
+    from ParanasalSSLLib.scans.volume import read_volume
 
     series = tmp_path / "series"
     with zipfile.ZipFile(shared_data / "heads" / "t1_sagittal_dicom.zip") as archive:

@@ -304,12 +304,12 @@ def test_a_defaced_scan_is_refused_in_words(
 @pytest.fixture
 def untrainedBundle(tmp_path: Path) -> Path:
     """A small bundle with the weights that it was born with."""
-    from ParanasalSSLLib.bundle import Bundle, BundleCard, save_bundle
-    from ParanasalSSLLib.calibration import Calibration
     from ParanasalSSLLib.crop import CropConfig
-    from ParanasalSSLLib.encoders import EncoderConfig
-    from ParanasalSSLLib.networks import CAE, CAEConfig, Classifier
-    from ParanasalSSLLib.residual import MaskConfig, ResidualConfig
+    from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
+    from ParanasalSSLLib.model.calibration import Calibration
+    from ParanasalSSLLib.model.encoders import EncoderConfig
+    from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
+    from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig
 
     cae, classifier = CAEConfig(8, channels=(2, 4, 8)), EncoderConfig((2, 4, 8, 16))
     parts = (CropConfig(), ResidualConfig(0), MaskConfig(minimum_part_voxels=0), Calibration())
@@ -642,5 +642,5 @@ def test_the_modules_own_test_needs_nothing_that_slicer_lacks(
 ) -> None:
     for lacking in ("nibabel", "torch", "safetensors"):
         monkeypatch.setitem(sys.modules, lacking, None)
-    monkeypatch.delitem(sys.modules, "ParanasalSSLLib.outputs", raising=False)
+    monkeypatch.delitem(sys.modules, "ParanasalSSLLib.results.write", raising=False)
     module.ParanasalSSLTest().runTest()

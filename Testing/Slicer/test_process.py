@@ -234,7 +234,7 @@ def test_killing_at_any_moment_leaves_no_half_written_result_and_no_process(
 
     scan, out = Path(ParanasalSSLLib.__file__).parent / SAMPLE, tmp_path / "out"
     arguments = Settings("cpu").predict({"sub-0001": scan}, out)
-    command = [sys.executable, "-m", "ParanasalSSLLib.cli", *arguments]
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli.main", *arguments]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *command], stdout=subprocess.PIPE, text=True
     )
@@ -256,7 +256,7 @@ def test_killing_at_any_moment_leaves_no_half_written_result_and_no_process(
 
 def assert_nothing_half_written(out: Path) -> None:
     """What can be seen is whole; what was being written is hidden, and goes at the next run."""
-    from ParanasalSSLLib.outputs import ScanFiles, read_maps, read_report, write_whole_folder
+    from ParanasalSSLLib.results.write import ScanFiles, read_maps, read_report, write_whole_folder
 
     if (out / "sub-0001").exists():
         files = ScanFiles(out / "sub-0001", "sub-0001")

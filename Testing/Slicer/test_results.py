@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import cut_crop
-from ParanasalSSLLib.outputs import PastedRegion, write_segmentation
 from ParanasalSSLLib.predict import ScanResult, SinusResult
-from ParanasalSSLLib.quality import Quality
+from ParanasalSSLLib.results.write import PastedRegion, write_segmentation
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
-from ParanasalSSLLib.volume import Volume
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_a_good_bundle_is_added_with_its_card(
 
     import qt
 
-    from ParanasalSSLLib.bundle import shipped_bundle_path
+    from ParanasalSSLLib.model.bundle import shipped_bundle_path
 
     folder = tmp_path / "site model"
     shutil.copytree(shipped_bundle_path(), folder)

@@ -125,13 +125,13 @@ def test_levels_of_a_scan_that_was_not_scored_are_refused(slicer: Any, scan: Any
 @pytest.fixture
 def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
     """A residual map and a segmentation as `paranasal predict` writes them, and its labels."""
-    from ParanasalSSLLib.outputs import (
+    from ParanasalSSLLib.results.write import (
         PastedRegion,
         ScanFiles,
         write_residual_map,
         write_segmentation,
     )
-    from ParanasalSSLLib.volume import Volume
+    from ParanasalSSLLib.scans.volume import Volume
 
     affine = np.diag([-2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = (60, -60, -60)
@@ -191,7 +191,7 @@ def test_a_single_cube_is_of_its_side_of_the_image(slicer: Any, tmp_path: Path, 
     """As `paranasal residual-files` writes a patient of whom one side is known."""
     from ParanasalSSLPanel.segments import loadResidualFile
 
-    from ParanasalSSLLib.volume import Volume, write_volume
+    from ParanasalSSLLib.scans.volume import Volume, write_volume
 
     data = np.zeros((72, 32, 32), np.float32)
     start = 0 if side is Side.LEFT else 40

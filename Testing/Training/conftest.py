@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.store import CropStore, write_store
+from paranasal_training.data.store import CropStore, write_store
 
 SIZE = 64
 PATIENTS = {"train": 24, "validation": 10, "test": 12, "unlabelled": 6}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from paranasal_training.commands import COMMANDS
-from paranasal_training.store import CropStore
+from paranasal_training.data.store import CropStore
 
-from ParanasalSSLLib.cli import build_parser, main
+from ParanasalSSLLib.cli.main import build_parser, main
 
 
 def test_every_command_is_listed_and_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,7 @@ def test_every_command_is_listed_and_explains_itself(capsys: pytest.CaptureFixtu
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys; from ParanasalSSLLib.cli import build_parser; build_parser().format_help(); "
+        "import sys; from ParanasalSSLLib.cli.main import build_parser; build_parser().format_help(); "
         "print(sorted({'torch', 'monai', 'pytorch_lightning'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -140,15 +140,15 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
         rows.append({"stage": name, "seconds": now - clock, "peak_gb": _peak_gb()})
         clock = time.perf_counter()
 
-    from ParanasalSSLLib import outputs
+    from ParanasalSSLLib.boxes.registration import localize
     from ParanasalSSLLib.crop import cut_crop
-    from ParanasalSSLLib.localize import localize
-    from ParanasalSSLLib.volume import read_volume
+    from ParanasalSSLLib.results import write as outputs
+    from ParanasalSSLLib.scans.volume import read_volume
 
     lap("import (SimpleITK, scipy, ...)")
-    from ParanasalSSLLib.bundle import load_bundle, shipped_bundle_path
+    from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
     from ParanasalSSLLib.predict import FoundSinuses, score_sinuses
-    from ParanasalSSLLib.report import write_html_report
+    from ParanasalSSLLib.results.html import write_html_report
 
     lap("import (torch, networks)")
     bundle = load_bundle(shipped_bundle_path(), device)
@@ -203,7 +203,7 @@ class Call:
 
 _RUN_AND_TELL_PEAK = """
 import resource, sys
-from ParanasalSSLLib.cli import main
+from ParanasalSSLLib.cli.main import main
 status = main(sys.argv[1:])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak / (1e9 if sys.platform == "darwin" else 1e6), file=sys.stderr)
@@ -228,7 +228,7 @@ def whole_call(scan: Path, times: int, device: str) -> Call:
 
 def help_seconds() -> float:
     started = time.perf_counter()
-    command = [sys.executable, "-m", "ParanasalSSLLib.cli", "--help"]
+    command = [sys.executable, "-m", "ParanasalSSLLib.cli.main", "--help"]
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - started
 

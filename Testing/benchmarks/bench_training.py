@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paranasal_training.augment import Augmentation, AugmentConfig
-from paranasal_training.data import Batch, BatchLoader, CropData, as_floats
-from paranasal_training.evaluate import Inputs
+from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.batches import Batch, BatchLoader, CropData, as_floats
+from paranasal_training.evaluation.classifier import Inputs
 from paranasal_training.methods import make_method
 from paranasal_training.methods.residual import Options, residual_loss
-from paranasal_training.optimizers import LARS, make_optimizer
-from paranasal_training.runs import Stage
+from paranasal_training.runs.optimizers import LARS, make_optimizer
+from paranasal_training.runs.run import Stage
 from paranasal_training.stages.cae import CAEStage, TrainConfig
 from paranasal_training.stages.finetune import FinetuneConfig, FinetuneStage
 from paranasal_training.stages.pretrain import PretrainConfig, PretrainStage
@@ -42,9 +42,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from usual_pipeline import UsualTraining, plain_copy, write_files
 
-from ParanasalSSLLib.encoders import COMPACT_WIDTHS, FULL_WIDTHS, EncoderConfig
 from ParanasalSSLLib.files import write_json, write_whole
-from ParanasalSSLLib.networks import CAE, Classifier
+from ParanasalSSLLib.model.encoders import COMPACT_WIDTHS, FULL_WIDTHS, EncoderConfig
+from ParanasalSSLLib.model.networks import CAE, Classifier
 
 EDGE = 64
 CROPS = 64

@@ -25,12 +25,12 @@ from monai.transforms import (
     RandGaussianNoised,
     ScaleIntensityRanged,
 )
-from paranasal_training.augment import AugmentConfig
+from paranasal_training.data.augment import AugmentConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import RandomSampler
 
-from ParanasalSSLLib.networks import LastConvolution
+from ParanasalSSLLib.model.networks import LastConvolution
 
 ENDLESS = 10**7  # samples
 

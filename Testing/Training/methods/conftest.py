@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from paranasal_training.augment import Augmentation, AugmentConfig
+from paranasal_training.data.augment import Augmentation, AugmentConfig
 from paranasal_training.methods import Method, Sample
 
-from ParanasalSSLLib.encoders import EncoderConfig
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 VOXELS = 32
 DEFAULT = AugmentConfig()

@@ -13,9 +13,9 @@ from paranasal_training.methods.drasclr import Task, info_nce, nearest
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig, cut_patch, patch_locations
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.networks import Classifier, channels_last
+from ParanasalSSLLib.model.encoders import EncoderConfig, cut_patch, patch_locations
+from ParanasalSSLLib.model.networks import Classifier, channels_last
 
 MakeSample = Callable[..., Sample]
 

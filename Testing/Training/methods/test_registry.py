@@ -12,8 +12,8 @@ import pytest
 import torch
 from paranasal_training.methods import Method, Sample, make_method, method_class, method_names
 
-from ParanasalSSLLib.encoders import EncoderConfig
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 MakeSample = Callable[..., Sample]
 OURS = ("ae", "byol", "dae", "none", "residual", "simclr", "simsiam", "transfer")

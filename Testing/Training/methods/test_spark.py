@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from paranasal_training.augment import AugmentConfig
+from paranasal_training.data.augment import AugmentConfig
 from paranasal_training.methods import Sample, make_method
 from paranasal_training.methods._sparse import at_edge, sparse_features, sparse_norm
 from paranasal_training.methods.spark import (
@@ -21,9 +21,9 @@ from paranasal_training.methods.spark import (
 )
 from torch import Tensor, nn
 
-from ParanasalSSLLib.encoders import EncoderConfig, ResNetEncoder
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.networks import channels_last
+from ParanasalSSLLib.model.encoders import EncoderConfig, ResNetEncoder
+from ParanasalSSLLib.model.networks import channels_last
 
 MakeSample = Callable[..., Sample]
 WIDTHS = (4, 8, 8, 16)

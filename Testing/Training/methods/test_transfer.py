@@ -14,8 +14,8 @@ import torch
 from paranasal_training.methods import make_method
 from torch import Tensor
 
-from ParanasalSSLLib.encoders import EncoderConfig, ResNetEncoder
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
+from ParanasalSSLLib.model.encoders import EncoderConfig, ResNetEncoder
 
 FULL = EncoderConfig()
 Weights = dict[str, Tensor]

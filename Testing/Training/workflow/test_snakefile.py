@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from paranasal_training.store import CropStore, write_store
+from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.workflow import experiment
 from paranasal_training.workflow.experiment import (
     ExperimentConfig,
@@ -21,7 +21,7 @@ from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-from ParanasalSSLLib.cli import main
+from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadConfig
 
 

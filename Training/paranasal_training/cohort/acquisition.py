@@ -11,9 +11,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .artefacts import ArtefactRange, Artefacts, add_ghosts, distort_tissue, draw_artefacts
-from .fields import SIZE, box_blur, grid_mm, rotation_matrix, sample_at, smooth_noise, white_noise
-from .stack import Stack, StackRange, draw_stack, put_back, sharpened, take_slices
+from paranasal_training.cohort.artefacts import (
+    ArtefactRange,
+    Artefacts,
+    add_ghosts,
+    distort_tissue,
+    draw_artefacts,
+)
+from paranasal_training.cohort.fields import (
+    SIZE,
+    box_blur,
+    grid_mm,
+    rotation_matrix,
+    sample_at,
+    smooth_noise,
+    white_noise,
+)
+from paranasal_training.cohort.stack import (
+    Stack,
+    StackRange,
+    draw_stack,
+    put_back,
+    sharpened,
+    take_slices,
+)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .contrast import Contrast
-from .fields import ellipsoid, smooth_intersection, smooth_noise, soft
-from .geometry import Variant, canonical_points
+from paranasal_training.cohort.contrast import Contrast
+from paranasal_training.cohort.fields import ellipsoid, smooth_intersection, smooth_noise, soft
+from paranasal_training.cohort.geometry import Variant, canonical_points
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .fields import box_blur
-from .stack import THICK_MM, shifted
+from paranasal_training.cohort.fields import box_blur
+from paranasal_training.cohort.stack import THICK_MM, shifted
 
 
 @dataclass(frozen=True)

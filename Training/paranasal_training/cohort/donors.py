@@ -15,15 +15,19 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from paranasal_training.cohort.anatomy import Anatomy
+from paranasal_training.cohort.contrast import draw_curve
+from paranasal_training.cohort.fields import sample_at, smooth_noise
+from paranasal_training.cohort.geometry import (
+    GeometryRange,
+    Variant,
+    canonical_points,
+    resize_around,
+)
+from ParanasalSSLLib.boxes.registration import localize
 from ParanasalSSLLib.crop import CropConfig, cut_crop
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
-from ParanasalSSLLib.localize import localize
-from ParanasalSSLLib.volume import read_volume
-
-from .anatomy import Anatomy
-from .contrast import draw_curve
-from .fields import sample_at, smooth_noise
-from .geometry import GeometryRange, Variant, canonical_points, resize_around
+from ParanasalSSLLib.scans.volume import read_volume
 
 logger = logging.getLogger(__name__)
 

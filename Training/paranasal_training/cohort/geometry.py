@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .fields import grid_mm, rotation_matrix, smooth_noise
+from paranasal_training.cohort.fields import grid_mm, rotation_matrix, smooth_noise
 
 
 @dataclass(frozen=True)

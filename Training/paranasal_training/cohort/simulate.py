@@ -16,18 +16,18 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ParanasalSSLLib.crop import CropConfig, scale_intensities
-from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.sinuses import Side
-
-from ..store import StoreWriter
-from .acquisition import Acquisition, AcquisitionRange, acquire, draw_acquisition
-from .anatomy import Anatomy, paint_procedural
-from .contrast import Contrast, draw_contrast
-from .donors import Donor, load_donors, paint_donor
-from .fields import SIZE
-from .geometry import GeometryRange, draw_variant
-from .lesions import (
+from paranasal_training.cohort.acquisition import (
+    Acquisition,
+    AcquisitionRange,
+    acquire,
+    draw_acquisition,
+)
+from paranasal_training.cohort.anatomy import Anatomy, paint_procedural
+from paranasal_training.cohort.contrast import Contrast, draw_contrast
+from paranasal_training.cohort.donors import Donor, load_donors, paint_donor
+from paranasal_training.cohort.fields import SIZE
+from paranasal_training.cohort.geometry import GeometryRange, draw_variant
+from paranasal_training.cohort.lesions import (
     Kind,
     LesionRange,
     draw_least_depth_mm,
@@ -36,6 +36,10 @@ from .lesions import (
     grow_lesion,
     paint_lesion,
 )
+from paranasal_training.data.store import StoreWriter
+from ParanasalSSLLib.crop import CropConfig, scale_intensities
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.sinuses import Side
 
 # The paper's cohort (2.1): 1067 labelled patients, 489 with both sides normal, 870 of 2134 sides
 # anomalous, so 292 of the other 578 patients on both sides; 1559 unlabelled patients.

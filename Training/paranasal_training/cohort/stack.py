@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .fields import SIZE, box_blur, sample_at, white_noise
+from paranasal_training.cohort.fields import SIZE, box_blur, sample_at, white_noise
 
 HALF_MM = SIZE / 2  # from the cube's centre to its faces
 THICK_MM = 1.5  # thicker slices are 2D ones

@@ -16,11 +16,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ParanasalSSLLib.encoders import EncoderConfig, make_encoder
+from paranasal_training.data.augment import Augmentation
+from paranasal_training.runs.optimizers import OptimizerConfig, Recipe
 from ParanasalSSLLib.errors import BadConfig
-
-from ..augment import Augmentation
-from ..optimizers import OptimizerConfig, Recipe
+from ParanasalSSLLib.model.encoders import EncoderConfig, make_encoder
 
 # Pretraining in Bhattacharya 2024, 2.6.
 PAPER_RECIPE = Recipe(

@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import ResidualBlock, ResNetEncoder
+from ParanasalSSLLib.model.encoders import ResidualBlock, ResNetEncoder
 
 
 def sparse_features(encoder: ResNetEncoder, crops: Tensor, visible: Tensor) -> list[Tensor]:

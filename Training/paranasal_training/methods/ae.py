@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig
-from ParanasalSSLLib.networks import UNetDecoder
-
-from ..optimizers import OptimizerConfig, Recipe
-from . import Method, Sample
+from paranasal_training.methods import Method, Sample
+from paranasal_training.runs.optimizers import OptimizerConfig, Recipe
+from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.networks import UNetDecoder
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..augment import generator_from
-from . import Sample, ae
-from ._heads import check_between
+from paranasal_training.data.augment import generator_from
+from paranasal_training.methods import Sample, ae
+from paranasal_training.methods._heads import check_between
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import (
+from paranasal_training.methods import Method, Sample
+from paranasal_training.methods._heads import check_between, follow, frozen_copy, mlp
+from paranasal_training.runs.optimizers import OptimizerConfig, Recipe
+from ParanasalSSLLib.model.encoders import (
     EncoderConfig,
     LocatedEncoder,
     check_positive,
     cut_patch,
     patch_locations,
 )
-
-from ..optimizers import OptimizerConfig, Recipe
-from . import Method, Sample
-from ._heads import check_between, follow, frozen_copy, mlp
 
 
 @dataclass(frozen=True)

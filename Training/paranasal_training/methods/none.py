@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import Method
+from paranasal_training.methods import Method
 
 
 @dataclass(frozen=True)

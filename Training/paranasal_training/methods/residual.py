@@ -12,10 +12,9 @@ from typing import Literal, get_args
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig
-from ParanasalSSLLib.networks import UNetDecoder
-
-from . import Method, Sample
+from paranasal_training.methods import Method, Sample
+from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.networks import UNetDecoder
 
 Objective = Literal["bce", "l1", "l2"]
 

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig
-
-from . import Method, Sample
-from ._heads import check_between, mlp
+from paranasal_training.methods import Method, Sample
+from paranasal_training.methods._heads import check_between, mlp
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 
 @dataclass(frozen=True)

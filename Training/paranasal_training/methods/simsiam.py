@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig
-
-from . import Method, Sample
-from ._heads import mlp
+from paranasal_training.methods import Method, Sample
+from paranasal_training.methods._heads import mlp
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import Convolution3, EncoderConfig
-from ParanasalSSLLib.resolution import CROP_VOXELS
-
-from . import Method, Sample
-from ._heads import check_between
-from ._sparse import at_edge, sparse_features, sparse_norm
+from paranasal_training.methods import Method, Sample
+from paranasal_training.methods._heads import check_between
+from paranasal_training.methods._sparse import at_edge, sparse_features, sparse_norm
+from ParanasalSSLLib.model.encoders import Convolution3, EncoderConfig
+from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 _FLAT = 1e-6  # added to variances: a patch without contrast has nothing to predict
 

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ParanasalSSLLib.encoders import FULL_WIDTHS, EncoderConfig
+from paranasal_training.methods import Method
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-
-from . import Method
+from ParanasalSSLLib.model.encoders import FULL_WIDTHS, EncoderConfig
 
 NEEDED = "MedicalNet's resnet_18_23dataset.pth is needed (github.com/Tencent/MedicalNet)"
 _PREFIX = "module."

@@ -20,17 +20,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ParanasalSSLLib.crop import CropConfig
-from ParanasalSSLLib.errors import BadConfig, BadStore
-from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.localize import LocalizeConfig
-from ParanasalSSLLib.outputs import software_version, write_whole_folder
-from ParanasalSSLLib.sinuses import Side
-
-from ..store import StoreWriter
-from .scans import Scan, read_hand_boxes, read_scans
-from .sheet import Seen, draw_sheets, write_quality_table, write_review
-from .work import (
+from paranasal_training.data.store import StoreWriter
+from paranasal_training.prepare.scans import Scan, read_hand_boxes, read_scans
+from paranasal_training.prepare.sheet import Seen, draw_sheets, write_quality_table, write_review
+from paranasal_training.prepare.work import (
     CROP_BYTES,
     GOES_ON,
     PICTURE_BYTES,
@@ -42,6 +35,12 @@ from .work import (
     plan_job,
     read_crops,
 )
+from ParanasalSSLLib.boxes.registration import LocalizeConfig
+from ParanasalSSLLib.crop import CropConfig
+from ParanasalSSLLib.errors import BadConfig, BadStore
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.results.write import software_version, write_whole_folder
+from ParanasalSSLLib.sinuses import Side
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ParanasalSSLLib.boxes import SinusBox, read_boxes
+from paranasal_training.cohort.lesions import Kind
+from ParanasalSSLLib.boxes.box import SinusBox, read_boxes
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.sinuses import Side
-
-from ..cohort.lesions import Kind
 
 SUFFIXES = ("FLAIR", "T1w", "T2w", "PDw")
 SPLITS = ("train", "validation", "test")

@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tqdm import tqdm
 
-from ParanasalSSLLib.boxes import EDGE_MM
+from paranasal_training.prepare.scans import SinusLabel
+from paranasal_training.prepare.work import PICTURE_MM, PICTURE_PIXELS, Outcome
+from ParanasalSSLLib.boxes.box import EDGE_MM
 from ParanasalSSLLib.sinuses import SINUSES, Side
-
-from .scans import SinusLabel
-from .work import PICTURE_MM, PICTURE_PIXELS, Outcome
 
 SCANS_A_PAGE = 24
 COLUMNS = 2

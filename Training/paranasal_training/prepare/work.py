@@ -25,19 +25,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ParanasalSSLLib.boxes import SinusBox
+from paranasal_training.prepare.scans import Scan
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.quality import THRESHOLDS
+from ParanasalSSLLib.boxes.registration import LocalizeConfig
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import BadStore, ParanasalError
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.localize import LocalizeConfig
-from ParanasalSSLLib.outputs import software_version
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
-from ParanasalSSLLib.quality import THRESHOLDS
-from ParanasalSSLLib.report import ORIENTATIONS, Plane
+from ParanasalSSLLib.results.html import ORIENTATIONS, Plane
+from ParanasalSSLLib.results.write import software_version
+from ParanasalSSLLib.scans.volume import Volume, read_volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume, read_volume
-
-from .scans import Scan
 
 RESULT_VERSION = 1
 PICTURE_PIXELS = 96

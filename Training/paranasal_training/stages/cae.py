@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.networks import CAE, CAEConfig
-
-from ..corruption import CoarseNoiseConfig, add_coarse_noise
-from ..data import Batch, as_floats, load_crops
-from ..optimizers import OptimizerConfig
-from ..runs import FinishedRun, RunConfig, Stage, begin, fit, load_network
-from ..splits import Partition
-from ..store import CropStore
+from paranasal_training.data.batches import Batch, as_floats, load_crops
+from paranasal_training.data.corruption import CoarseNoiseConfig, add_coarse_noise
+from paranasal_training.data.splits import Partition
+from paranasal_training.data.store import CropStore
+from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.run import FinishedRun, RunConfig, Stage, begin, fit, load_network
+from ParanasalSSLLib.model.networks import CAE, CAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.encoders import EncoderConfig
+from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.batches import Batch, load_crops
+from paranasal_training.data.splits import Partition
+from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.classifier import Inputs, score_network
+from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.run import FinishedRun, RunConfig, Stage, begin, fit, read_run
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import tupled
-from ParanasalSSLLib.networks import Classifier
-
-from ..augment import Augmentation, AugmentConfig
-from ..data import Batch, load_crops
-from ..evaluate import Inputs, score_network
-from ..optimizers import OptimizerConfig
-from ..runs import FinishedRun, RunConfig, Stage, begin, fit, read_run
-from ..splits import Partition
-from ..store import CropStore
+from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.networks import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ParanasalSSLLib.encoders import EncoderConfig
+from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.batches import Batch, CropData, as_floats, load_crops
+from paranasal_training.data.splits import Partition
+from paranasal_training.data.store import CropStore, ResidualStore
+from paranasal_training.methods import Method, Sample, make_method, method_class
+from paranasal_training.runs.optimizers import Recipe
+from paranasal_training.runs.run import RunConfig, Stage, begin, finish_untrained, fit
 from ParanasalSSLLib.errors import BadConfig, BadStore
-
-from ..augment import Augmentation, AugmentConfig
-from ..data import Batch, CropData, as_floats, load_crops
-from ..methods import Method, Sample, make_method, method_class
-from ..optimizers import Recipe
-from ..runs import RunConfig, Stage, begin, finish_untrained, fit
-from ..splits import Partition
-from ..store import CropStore, ResidualStore
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 VALIDATION_SHARE = 0.1  # of the unlabelled patients
 

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ParanasalSSLLib.anomaly import native_residuals, residuals_of
-from ParanasalSSLLib.networks import CAE, channels_last
+from paranasal_training.data.batches import as_floats
+from paranasal_training.data.store import CropStore, ResidualWriter
+from paranasal_training.stages.cae import load_cae
+from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
+from ParanasalSSLLib.model.networks import CAE, channels_last
+from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.predict import resolve_device
-from ParanasalSSLLib.residual import ResidualConfig
-
-from ..data import as_floats
-from ..store import CropStore, ResidualWriter
-from .cae import load_cae
 
 CHUNK = 64
 

@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from paranasal_training.workflow.plan import HERE, Plan
 from ParanasalSSLLib.errors import BadConfig
-
-from .plan import HERE, Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
-from ParanasalSSLLib.encoders import FULL_WIDTHS
+from paranasal_training.data.store import read_record
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
-
-from ..store import read_record
+from ParanasalSSLLib.model.encoders import FULL_WIDTHS
 
 HERE = Path(__file__).parent
 Settings = dict[str, Any]

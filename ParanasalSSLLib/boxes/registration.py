@@ -1,0 +1,301 @@
+"""Find the maxillary sinuses: affine registration with the head template by mutual information.
+
+The search starts from many poses (heads lie on their side, look up or down), aligns the best on a
+coarse grid, refines the best different answers on a fine one, and keeps the best. A rival that does
+nearly as well somewhere else is evidence against the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
+from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
+from ParanasalSSLLib.boxes.quality import Quality, inside_fraction, judge
+from ParanasalSSLLib.scans.volume import LPS_TO_RAS, Volume
+from ParanasalSSLLib.sinuses import Side
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    Matrix = TypeVar("Matrix", sitk.Similarity3DTransform, sitk.AffineTransform)
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """How the search is done. Angles in degrees, lengths in mm."""
+
+    coarse_mm: float = 8.0
+    fine_mm: float = 3.0
+    histogram_bins: int = 32
+    start_angles_deg: tuple[float, ...] = (-24.0, 24.0)  # about each axis, one at a time
+    start_scales: tuple[float, ...] = (1.0, 1.2)  # of the scan's head relative to the template's
+    coarse_candidates: int = 4
+    coarse_iterations: int = 60
+    fine_candidates: int = 2
+    fine_iterations: int = 60
+    sampling_share: float = 0.15
+    distinct_mm: float = 12.0  # coarse results further apart than this are different answers
+    rival_share: float = 0.95  # a fine result with this share of the best metric is a rival
+    seed: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """Boxes of both sinuses, the evidence, and the (4, 4) affine from template to scan, RAS mm."""
+
+    boxes: dict[Side, SinusBox]
+    quality: Quality
+    template_to_scan: np.ndarray
+
+
+def localize(volume: Volume, config: LocalizeConfig = LocalizeConfig()) -> Localization:
+    """Place a box around each maxillary sinus.
+
+    Args:
+        volume: a head scan in any orientation.
+        config: the search.
+
+    Returns:
+        Boxes, quality and transform. A registration that is not to be trusted raises nothing: its
+        quality says "failed" and why.
+    """
+    atlas = load_atlas()
+    search = _Search(atlas, volume, config)
+    results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
+    metric, affine = results[0]
+    boxes = boxes_from_affine(affine, atlas)
+    rivals = [other for value, other in results[1:] if value <= config.rival_share * metric]
+    agreement = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
+    return Localization(boxes, _quality(volume, atlas, affine, boxes, -metric, agreement), affine)
+
+
+def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
+    """Largest distance between where two affines (4, 4; template to scan) put a sinus."""
+    difference = one - other
+    centroids = atlas.centroids_ras_mm.values()
+    return max(float(np.linalg.norm(difference[:3, :3] @ c + difference[:3, 3])) for c in centroids)
+
+
+def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, SinusBox]:
+    """Boxes at the mapped centroids, turned by the affine's rigid part (polar decomposition)."""
+    rotation = rigid_part(template_to_scan)
+    return {
+        side: SinusBox(side, template_to_scan[:3, :3] @ c + template_to_scan[:3, 3], rotation)
+        for side, c in atlas.centroids_ras_mm.items()
+    }
+
+
+def rigid_part(affine: np.ndarray) -> np.ndarray:
+    """(3, 3) proper rotation nearest to the linear part of `affine`."""
+    u, _, vt = np.linalg.svd(affine[:3, :3])
+    u[:, -1] *= np.sign(np.linalg.det(u @ vt))
+    return u @ vt
+
+
+class _Search:
+    """The registration of one scan. Transforms map template points to scan points, LPS mm."""
+
+    def __init__(self, atlas: Atlas, volume: Volume, config: LocalizeConfig) -> None:
+        self.config, self.atlas = config, atlas
+        template, scan = atlas.template.to_sitk(), _windowed(volume).to_sitk()
+        self.fixed_coarse = _shrunk(template, config.coarse_mm)
+        self.fixed_fine = _shrunk(template, config.fine_mm)
+        self.moving_coarse = _shrunk(scan, config.coarse_mm)
+        self.moving_fine = _shrunk(scan, config.fine_mm)
+
+    def best_starts(self) -> list[sitk.Similarity3DTransform]:
+        """Similarity transforms, coarsely aligned from the most promising poses.
+
+        The best comes first, then the best of those that differ from it.
+        """
+        coarse = self._registration(self.config.coarse_iterations, coarse=True)
+        starts = [
+            self._start(angles, scale, by_mass)
+            for scale in self.config.start_scales
+            for angles in self._start_angles()
+            for by_mass in (True, False)
+        ]
+        values = [self._value(coarse, start) for start in starts]
+        order = sorted(range(len(starts)), key=lambda i: values[i])
+        upright = min((0, 1), key=lambda i: values[i])  # heads are upright far more often than not
+        chosen = [upright, *(i for i in order if i != upright)][: self.config.coarse_candidates]
+        aligned = sorted(
+            (self._run(coarse, starts[i], coarse=True) for i in chosen), key=lambda r: r[0]
+        )
+        return self._different([transform for _, transform in aligned])
+
+    def _different(
+        self, transforms: list[sitk.Similarity3DTransform]
+    ) -> list[sitk.Similarity3DTransform]:
+        """The first transforms that put the sinuses in different places, then the rest."""
+        affines = [_to_ras(t) for t in transforms]
+        kept: list[int] = []
+        for i in range(len(transforms)):
+            apart = [_distance_mm(affines[i], affines[j], self.atlas) for j in kept]
+            if min(apart, default=np.inf) > self.config.distinct_mm:
+                kept.append(i)
+        kept += [i for i in range(len(transforms)) if i not in kept]
+        return [transforms[i] for i in kept[: self.config.fine_candidates]]
+
+    def refine(self, start: sitk.Similarity3DTransform) -> tuple[float, np.ndarray]:
+        """Affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
+        import SimpleITK as sitk
+
+        registration = self._registration(self.config.fine_iterations, coarse=False)
+        affine = sitk.AffineTransform(3)
+        affine.SetCenter(start.GetCenter())
+        affine.SetMatrix(start.GetMatrix())
+        affine.SetTranslation(start.GetTranslation())
+        metric, result = self._run(registration, affine, coarse=False)
+        return metric, _to_ras(result)
+
+    def _start_angles(self) -> list[tuple[float, float, float]]:
+        angles = [(0.0, 0.0, 0.0)]
+        for axis in range(3):
+            for angle in self.config.start_angles_deg:
+                turned = [0.0, 0.0, 0.0]
+                turned[axis] = angle
+                angles.append((turned[0], turned[1], turned[2]))
+        return angles
+
+    def _start(
+        self, angles_deg: tuple[float, float, float], scale: float, by_mass: bool
+    ) -> sitk.Similarity3DTransform:
+        """A start with the images' centres (of mass, or geometric) on one another."""
+        import SimpleITK as sitk
+
+        kind = sitk.CenteredTransformInitializerFilter
+        mode = kind.MOMENTS if by_mass else kind.GEOMETRY
+        euler = sitk.CenteredTransformInitializer(
+            self.fixed_coarse, self.moving_coarse, sitk.Euler3DTransform(), mode
+        )
+        turned = sitk.Euler3DTransform(euler)
+        turned.SetRotation(*np.deg2rad(angles_deg).tolist())
+        start = sitk.Similarity3DTransform()
+        start.SetCenter(turned.GetCenter())
+        start.SetMatrix([scale * entry for entry in turned.GetMatrix()])
+        start.SetTranslation(turned.GetTranslation())
+        return start
+
+    def _registration(self, iterations: int, coarse: bool) -> sitk.ImageRegistrationMethod:
+        import SimpleITK as sitk
+
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(self.config.histogram_bins)
+        if not coarse:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(self.config.sampling_share, self.config.seed)
+        method.SetInterpolator(sitk.sitkLinear)
+        step = 4.0 if coarse else 2.0
+        # The slow relaxation matters: with the usual 0.5 the search stops short of the optimum.
+        method.SetOptimizerAsRegularStepGradientDescent(
+            step, 0.02, iterations, relaxationFactor=0.8, gradientMagnitudeTolerance=1e-6
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        return method
+
+    def _value(self, method: sitk.ImageRegistrationMethod, start: sitk.Transform) -> float:
+        method.SetInitialTransform(start)
+        try:
+            return float(method.MetricEvaluate(self.fixed_coarse, self.moving_coarse))
+        except RuntimeError:  # the images do not overlap
+            return 0.0
+
+    def _run(
+        self, method: sitk.ImageRegistrationMethod, start: Matrix, coarse: bool
+    ) -> tuple[float, Matrix]:
+        fixed = self.fixed_coarse if coarse else self.fixed_fine
+        moving = self.moving_coarse if coarse else self.moving_fine
+        transform = type(start)(start)
+        method.SetInitialTransform(transform, inPlace=True)
+        try:
+            method.Execute(fixed, moving)
+        except RuntimeError:  # all samples left the image: keep the start, with the worst metric
+            return 0.0, start
+        return float(method.GetMetricValue()), transform
+
+
+def _windowed(volume: Volume) -> Volume:
+    """Intensities clipped at percentiles 1 and 98 and compressed (power 0.6), for even histograms.
+
+    Without the compression, dark scans with a few bright vessels or fat align wrongly.
+    """
+    step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
+    low, high = np.percentile(volume.data[step], [1, 98])
+    scaled = np.clip((volume.data - low) / max(float(high - low), 1e-6), 0, 1) ** np.float32(0.6)
+    return Volume(255 * scaled, volume.affine, volume.provenance)
+
+
+def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
+    """Averaged to about `spacing_mm`; axes with thicker slices stay as they are."""
+    import SimpleITK as sitk
+
+    factors = [
+        max(1, min(round(spacing_mm / s), n // 4))
+        for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)
+    ]
+    return sitk.BinShrink(image, factors)
+
+
+def _to_ras(transform: sitk.Similarity3DTransform | sitk.AffineTransform) -> np.ndarray:
+    """(4, 4) RAS affine of a SimpleITK matrix transform (LPS)."""
+    matrix = np.array(transform.GetMatrix()).reshape(3, 3)
+    center = np.array(transform.GetCenter())
+    lps = np.eye(4)
+    lps[:3, :3] = matrix
+    lps[:3, 3] = np.array(transform.GetTranslation()) + center - matrix @ center
+    return LPS_TO_RAS @ lps @ LPS_TO_RAS
+
+
+def _quality(
+    volume: Volume,
+    atlas: Atlas,
+    affine: np.ndarray,
+    boxes: dict[Side, SinusBox],
+    mutual_information: float,
+    agreement_mm: float,
+) -> Quality:
+    rotation = rigid_part(affine)
+    stretch = rotation.T @ affine[:3, :3]  # symmetric: scale on the diagonal, shear beside it
+    x, y, z = np.diag(stretch).tolist()
+    shear = float(abs(stretch - np.diag(np.diag(stretch))).max())
+    angle = float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+    return judge(
+        mutual_information,
+        agreement_mm,
+        (x, y, z),
+        shear,
+        angle,
+        {side: inside_fraction(box, volume) for side, box in boxes.items()},
+        tissue_share(volume, atlas, affine),
+        float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
+    )
+
+
+def tissue_share(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) -> float:
+    """Share (0..1) of the template's tissue around the sinuses that has signal in the scan.
+
+    Removed faces, extracted brains and boxes beyond the image leave background there instead.
+    """
+    points = _face_points(atlas)
+    to_index = np.linalg.inv(volume.affine) @ template_to_scan
+    index = np.rint(to_index[:3, :3] @ points + to_index[:3, 3:]).astype(int)
+    inside = ((index >= 0) & (index < np.array(volume.shape)[:, None])).all(axis=0)
+    values = volume.data[tuple(index[:, inside])]
+    step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
+    background, bright = np.percentile(volume.data[step], [1, 97])
+    signal = values > background + 0.12 * (bright - background)
+    return float(signal.sum() / points.shape[1])
+
+
+def _face_points(atlas: Atlas) -> np.ndarray:
+    """(3, n) RAS mm of template voxels with tissue inside either sinus box."""
+    template = atlas.template
+    tissue = np.argwhere(template.data > 90)
+    points = tissue @ template.affine[:3, :3].T + template.affine[:3, 3]
+    near = [(abs(points - c) < EDGE_MM / 2).all(axis=1) for c in atlas.centroids_ras_mm.values()]
+    return points[near[0] | near[1]][::7].T

@@ -1,0 +1,260 @@
+"""The networks: autoencoder of healthy sinuses, U-Net decoder, classifier. No training code here.
+
+All take crops (N, 1, D, D, D), float, 0..1, where D is 64 (1 mm) or 32 (2 mm).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ParanasalSSLLib.model.encoders import Convolution3, EncoderConfig, check_positive, make_encoder
+
+LastStage = Literal["convolution", "subpixel", "paper_code"]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class CAEConfig:
+    """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c).
+
+    last_stage: "convolution" upsamples, then convolves once more at full resolution; "subpixel"
+    convolves at half resolution to the eight voxels of each block, which is nearly twice as fast to
+    train; "paper_code" ends as the published code does, in batch norm, leaky ReLU and upsampling.
+    """
+
+    latent: int = 512
+    voxels: int = 64  # edge of the 64 mm crops: 64 at 1 mm (the paper), 32 at 2 mm
+    channels: tuple[int, ...] = (16, 32, 64)
+    bottleneck_channels: int = 4
+    last_stage: LastStage = "convolution"
+
+    def __post_init__(self) -> None:
+        if self.last_stage not in get_args(LastStage):
+            raise ValueError(f"last_stage is one of {get_args(LastStage)}, not {self.last_stage!r}")
+        check_positive(
+            "CAE channels", (self.latent, self.voxels, self.bottleneck_channels, *self.channels)
+        )
+        if self.voxels not in (32, 64):
+            raise ValueError(f"voxels is 32 or 64, not {self.voxels}")
+        if not 1 <= len(self.channels) <= 4:
+            raise ValueError("a CAE has one to four stages")
+
+
+# ------------------------------------------------------------------------------- autoencoder
+
+
+class CAE(nn.Module):
+    """Squeezes a crop through a small latent vector: (N, 1, D, D, D) -> the same shape.
+
+    Trained on healthy sinuses only, it cannot reproduce anomalies. `encode` gives the latent
+    vectors, (N, latent).
+    """
+
+    def __init__(self, config: CAEConfig = CAEConfig()) -> None:
+        super().__init__()
+        self.config = config
+        widths = (1, *config.channels)
+        edge = config.voxels // 2 ** len(config.channels)
+        self._bottleneck_shape = (config.bottleneck_channels, edge, edge, edge)
+        flat = config.bottleneck_channels * edge**3
+        self.encoder = nn.Sequential(
+            *(_normed_conv(a, b, stride=2) for a, b in itertools.pairwise(widths)),
+            nn.Conv3d(widths[-1], config.bottleneck_channels, 1),
+        )
+        self.to_latent = nn.Linear(flat, config.latent)
+        self.from_latent = nn.Linear(config.latent, flat)
+        self.decoder = _cae_decoder(config)
+
+    def encode(self, crops: Tensor) -> Tensor:
+        """(N, 1, D, D, D) -> (N, latent)."""
+        return self.to_latent(self.encoder(crops).flatten(1))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(N, latent) -> (N, 1, D, D, D)."""
+        cube = self.from_latent(latents).unflatten(1, self._bottleneck_shape)
+        return self.decoder(cube)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.decode(self.encode(crops))
+
+
+def _cae_decoder(config: CAEConfig) -> nn.Sequential:
+    widths = config.channels[::-1]
+    parts: list[nn.Module] = [nn.Conv3d(config.bottleneck_channels, widths[0], 1)]
+    for a, b in itertools.pairwise(widths):
+        parts += [_normed_conv(a, b, stride=1), _twice_as_large()]
+    if config.last_stage == "convolution":
+        parts += [_twice_as_large(), LastConvolution(widths[-1])]
+    elif config.last_stage == "subpixel":
+        parts.append(SubpixelConvolution(widths[-1]))
+    else:
+        parts += [_normed_conv(widths[-1], 1, stride=1), _twice_as_large()]
+    return nn.Sequential(*parts)
+
+
+class Convolution5(nn.Conv3d):
+    """A 5^3 convolution, (N, C, D, D, D) -> (N, C', D/stride, ...).
+
+    Over maps of 4^3 voxels it is computed without autocast: on the CPU, torch 2.13 leaves uninitialised
+    memory in its bf16 gradients.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(channels_in, channels_out, 5, stride=stride, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.shape[-1] > 4:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
+class SubpixelConvolution(nn.Conv3d):
+    """A 5^3 convolution to the eight voxels of each block, (N, C, D, H, W) -> (N, 1, 2D, 2H, 2W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 8, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = super().forward(x).unflatten(1, (2, 2, 2)).permute(0, 4, 1, 5, 2, 6, 3)
+        return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
+
+
+class LastConvolution(nn.Conv3d):
+    """A plain 5^3 convolution to one channel, (N, C, D, H, W) -> (N, 1, D, H, W).
+
+    Convolutions to a single channel leave most of a processor's vector lanes idle. On the CPU blocks
+    of 2 x 2 x 4 neighbouring results are therefore computed as 16 channels of a strided convolution
+    whose kernels are shifted copies of the one kernel: the same numbers, two to three times as fast.
+    """
+
+    BLOCK = (2, 2, 4)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        divisible = all(n % b == 0 for n, b in zip(x.shape[2:], self.BLOCK, strict=True))
+        if x.device.type != "cpu" or not divisible:
+            return super().forward(x)
+        return self._in_blocks(x)
+
+    def _in_blocks(self, x: Tensor) -> Tensor:
+        di, dj, dk = self.BLOCK
+        shifts = itertools.product(range(di), range(dj), range(dk))
+        kernels = [
+            F.pad(self.weight, (k, dk - 1 - k, j, dj - 1 - j, i, di - 1 - i)) for i, j, k in shifts
+        ]
+        assert self.bias is not None
+        bias = self.bias.expand(len(kernels))
+        blocks = F.conv3d(x, torch.cat(kernels), bias, stride=self.BLOCK, padding=2)
+        blocks = blocks.unflatten(1, self.BLOCK).permute(0, 4, 1, 5, 2, 6, 3)
+        return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
+
+
+def _normed_conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+    convolution = Convolution5(channels_in, channels_out, stride)
+    return nn.Sequential(convolution, nn.BatchNorm3d(channels_out), nn.LeakyReLU())
+
+
+def _twice_as_large() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+
+
+# ------------------------------------------------------------------------- decoder and classifier
+
+
+class UNetDecoder(nn.Module):
+    """The encoder's mirror image with skips: five feature maps -> logits (N, 1, D, D, D).
+
+    As in the paper's code, the last map is computed at half resolution and then upsampled: residuals
+    are coarse, and a decoder stage at 64^3 costs twice as much as all the rest together.
+    """
+
+    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
+        super().__init__()
+        a, b, c, d = config.widths
+        outputs = [max(1, d // 2**halvings) for halvings in range(1, 5)]
+        inputs = [d, *outputs[:-1]]
+        self.blocks = nn.ModuleList(
+            DecoderBlock(below, skip, out)
+            for below, skip, out in zip(inputs, (c, b, a, a), outputs, strict=True)
+        )
+        self.head = nn.Conv3d(outputs[-1], 1, 3, padding=1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        *skips, x = features
+        for block, skip in zip(self.blocks, reversed(skips), strict=True):
+            x = block(x, skip)
+        return twice_as_large_map(self.head(x))
+
+
+def twice_as_large_map(x: Tensor) -> Tensor:
+    """Trilinear upsampling of one channel, (N, 1, D, D, D) -> (N, 1, 2D, 2D, 2D).
+
+    The same numbers as `F.interpolate`, whose gradient takes six times as long on the CPU.
+    """
+    for axis in (4, 3, 2):
+        count = x.shape[axis]
+        ends = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, count - 1, 1)], axis)
+        halves = [ends.narrow(axis, start, count).lerp(x, 0.75) for start in (0, 2)]
+        x = torch.stack(halves, axis + 1).flatten(axis, axis + 1)
+    return x
+
+
+class DecoderBlock(nn.Module):
+    """Upsamples to the skip's size, puts the encoder's features beside, and convolves twice."""
+
+    def __init__(self, channels_in: int, channels_skip: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_normed_conv3(channels_in + channels_skip, channels_out),
+            *_normed_conv3(channels_out, channels_out),
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        if x.shape[2:] != skip.shape[2:]:
+            x = F.interpolate(x, size=skip.shape[2:], mode="trilinear")
+        return self.convolutions(torch.cat([x.to(skip.dtype), skip], dim=1))
+
+
+def _normed_conv3(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
+    convolution = Convolution3(channels_in, channels_out)
+    return convolution, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True)
+
+
+class Classifier(nn.Module):
+    """Encoder, global average pooling and an MLP: (N, channels, D, D, D) -> logits (N, 2).
+
+    Logit 0 stands for normal, 1 for anomalous. The hidden layer is half as wide as the features
+    (512-256-2 at full width).
+    """
+
+    def __init__(self, config: EncoderConfig = EncoderConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = make_encoder(config)
+        features = config.widths[-1]
+        hidden = max(1, features // 2)
+        self.mlp = nn.Sequential(
+            nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 2)
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.mlp(self.encoder.pooled(crops))
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def channels_last(module: Network) -> Network:
+    """The module in the memory layout in which convolutions run fastest; its input may be in any."""
+    return module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

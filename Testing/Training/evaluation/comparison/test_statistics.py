@@ -1,0 +1,144 @@
+"""Intervals and comparisons against known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from paranasal_training.evaluation.comparison.collect import METRICS, Experiment, Run
+from paranasal_training.evaluation.comparison.statistics import (
+    Resamples,
+    compare,
+    holm,
+    mean_interval,
+    outcome,
+    two_sided_p,
+)
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+PATIENTS = 60
+
+
+@pytest.fixture(scope="module")
+def test_set() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    label = (rng.random(2 * PATIENTS) < 0.4).astype(int)
+    patients = [f"p{n}" for n in range(PATIENTS)]
+    return pd.DataFrame({"patient": np.repeat(patients, 2), "label": label})
+
+
+def scores(test: pd.DataFrame, quality: float, seed: int) -> np.ndarray:
+    """Coarse scores, so that many crops are tied."""
+    noise = np.random.default_rng(seed).normal(size=len(test))
+    return np.round(4 * (noise + quality * test["label"].to_numpy())).astype(int)
+
+
+def experiment(test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]]) -> Experiment:
+    """Runs at 10 % with these scores in their folds."""
+    metrics = dict.fromkeys(METRICS, 0.5)
+    runs = {
+        (name, 10): tuple(Run(n, metrics, 0.5, test, ranks) for n, ranks in enumerate(folds))
+        for name, folds in methods.items()
+    }
+    return Experiment(runs, {}, (0, 1))
+
+
+def test_interval_is_students_t() -> None:
+    found = mean_interval([0.80, 0.82, 0.84])
+    # sd 0.02, n 3: 4.302653 * 0.02 / sqrt(3)
+    assert (found.mean, found.half) == pytest.approx((0.82, 0.0496828))
+    assert found.low == pytest.approx(0.82 - 0.0496828)
+
+
+def test_a_single_fold_has_no_interval() -> None:
+    found = mean_interval([0.8])
+    assert found.mean == 0.8
+    assert np.isnan(found.half)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("auroc", roc_auc_score), ("auprc", average_precision_score)]
+)
+def test_resampled_metrics_are_sklearns(
+    test_set: pd.DataFrame, name: str, reference: Callable[..., float]
+) -> None:
+    drawn = Resamples.draw(test_set, 20, seed=1)
+    folds = [scores(test_set, 1.0, seed) for seed in (1, 2)]
+    found = getattr(drawn, name)(folds)
+    for line, counts in enumerate(drawn.counts.astype(int)):
+        crops = np.repeat(np.arange(len(test_set)), counts[drawn.patients])
+        label = drawn.labels[crops]
+        assert found[line] == pytest.approx(
+            np.mean([reference(label, ranks[crops]) for ranks in folds]), abs=1e-5
+        )
+
+
+def test_auroc_counts_ties_as_half() -> None:
+    test = pd.DataFrame({"patient": list("abcd"), "label": [0, 0, 1, 1]})
+    found = Resamples.draw(test, 0, seed=0).auroc([np.array([1, 2, 2, 2])])
+    assert found[0] == pytest.approx((1 + 0.5 + 1 + 0.5) / 4)
+
+
+def test_both_sinuses_of_a_patient_are_drawn_together(test_set: pd.DataFrame) -> None:
+    drawn = Resamples.draw(test_set, 50, seed=0)
+    assert (drawn.counts.sum(axis=1) == PATIENTS).all()
+    assert (drawn.counts[0] == 1).all()
+    assert (drawn.patients[::2] == drawn.patients[1::2]).all()
+
+
+def test_resamples_without_one_class_are_left_out() -> None:
+    test = pd.DataFrame({"patient": list("abc"), "label": [0, 1, 1]})
+    drawn = Resamples.draw(test, 200, seed=0)
+    assert 1 < len(drawn.counts) < 201
+    assert np.isfinite(drawn.auroc([np.arange(3)])).all()
+
+
+def test_equal_predictions_do_not_differ(test_set: pd.DataFrame) -> None:
+    same = [scores(test_set, 1.0, seed) for seed in (1, 2)]
+    found = compare(experiment(test_set, {"none": same, "residual": same}), "residual", 1000, 0)
+    assert list(found["metric"]) == ["auroc", "auprc"]
+    assert (found[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (found["p"] == 1).all()
+    assert set(found["outcome"]) == {"ties"}
+
+
+def test_better_wins_and_worse_loses(test_set: pd.DataFrame) -> None:
+    methods = {
+        name: [scores(test_set, quality, seed) for seed in (1, 2)]
+        for name, quality in (("none", 0.2), ("residual", 1.2), ("oracle", 4.0))
+    }
+    found = compare(experiment(test_set, methods), "residual", 1000, 0).set_index("baseline")
+    assert set(found.loc["none", "outcome"]) == {"wins"}
+    assert set(found.loc["oracle", "outcome"]) == {"loses"}
+    assert (found["p_holm"] < 0.05).all()
+    assert (found["low"] < found["difference"]).all()
+    assert (found["difference"] < found["high"]).all()
+
+
+def test_same_seed_same_answer(test_set: pd.DataFrame) -> None:
+    methods = {name: [scores(test_set, 1.0, seed)] for name, seed in (("none", 1), ("residual", 2))}
+    runs = experiment(test_set, methods)
+    first, again = (compare(runs, "residual", 1000, seed=3) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+
+
+def test_p_is_twice_the_rarer_side() -> None:
+    assert two_sided_p(np.array([-1.0, *[1.0] * 98])) == pytest.approx(2 * 2 / 100)
+    assert two_sided_p(np.zeros(99)) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    # sorted .01 .02 .03 .04: 4*.01, 3*.02, 2*.03, then not below the one before
+    assert holm(np.array([0.03, 0.01, 0.04, 0.02])) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm(np.array([0.6, 0.7])) == pytest.approx([1.0, 1.0])
+    assert len(holm(np.array([]))) == 0
+
+
+def test_outcome_needs_an_adjusted_p_below_the_level() -> None:
+    assert [outcome(0.1, 0.04), outcome(-0.1, 0.04), outcome(0.1, 0.05)] == [
+        "wins",
+        "loses",
+        "ties",
+    ]

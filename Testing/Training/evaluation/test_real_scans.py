@@ -1,0 +1,73 @@
+"""Inserting lesions into real scans, and the figures of the check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from paranasal_training.cohort.lesions import Kind, grow_lesion
+from paranasal_training.evaluation.real_scans import (
+    SCAN_TABLE,
+    Bars,
+    RealSinus,
+    largest_part,
+    share_in_scan_grid,
+)
+
+from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
+from ParanasalSSLLib.predict import find_sinuses
+from ParanasalSSLLib.scans.volume import Volume
+from ParanasalSSLLib.sinuses import Side
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.6, 0.6, 5.0), (4.8, 1.0, 1.0)])
+def test_an_inserted_lesion_keeps_its_volume_and_place(spacing: tuple[float, ...]) -> None:
+    index = np.indices((64, 64, 64)) - 31.5
+    lesion = np.sqrt((index**2).sum(axis=0)) < 8
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = [31.5 + 20, -31.5 + 60, -31.5 - 58]
+    shape = tuple(int(120 / s) for s in spacing)
+    scan_affine = np.diag([*spacing, 1.0])
+    scan_affine[:3, 3] = [-40, 0, -118]
+    volume = Volume(np.zeros(shape, np.float32), scan_affine)
+    share = share_in_scan_grid(lesion, affine, volume)
+    assert share.max() <= 1 + 1e-6
+    assert abs(share.sum() * np.prod(spacing) / lesion.sum() - 1) < 0.05
+    center = np.array([(share * axis).sum() for axis in np.indices(shape)]) / share.sum()
+    np.testing.assert_allclose(center * spacing + scan_affine[:3, 3], [20, 60, -58], atol=0.5)
+
+
+def test_the_largest_part_of_a_mask_is_kept() -> None:
+    mask = np.zeros((8, 8, 8), bool)
+    mask[0, 0, :2] = True
+    mask[5:7, 5:7, 5:7] = True
+    np.testing.assert_array_equal(np.argwhere(largest_part(mask)).min(axis=0), [5, 5, 5])
+    assert not largest_part(np.zeros((4, 4, 4), bool)).any()
+
+
+def test_bars_are_met_only_by_figures_that_reach_them() -> None:
+    assert all(Bars("5 of 5", 0.9, 0.8, 0.4).met.values())
+    assert not any(Bars("4 of 5", 0.89, 0.79, 0.39).met.values())
+
+
+def test_the_table_of_real_scans_names_five_clear_sides() -> None:
+    table = pd.read_csv(SCAN_TABLE)
+    assert (table["clear"] == "yes").sum() == 5
+
+
+@pytest.mark.slow
+def test_shipped_bundle_tells_clear_real_sinuses_from_ones_with_a_lesion(shared_data: Path) -> None:
+    """A few cases of `paranasal check-real`; the model card has them all."""
+    bundle = load_bundle(shipped_bundle_path())
+    rng = np.random.default_rng(0)
+    for scan, side in (("pd_axial_dicom.zip", Side.LEFT), ("t1_sagittal_dicom.zip", Side.RIGHT)):
+        sinus = RealSinus(find_sinuses(shared_data / "heads" / scan), side, bundle)
+        clear = sinus.facts()
+        assert not clear["anomalous"]
+        lesion = grow_lesion(sinus.air, Kind.CYST, 4.0, rng)
+        result = sinus.score(sinus.insert(lesion, rng))
+        assert result.anomalous
+        assert result.probability > float(str(clear["probability"])) + 0.2
+        assert (largest_part(result.mask) & lesion).any()

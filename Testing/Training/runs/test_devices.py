@@ -1,0 +1,57 @@
+"""Several processes share a run: every batch is divided, one result is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paranasal_training.data.batches import BatchLoader, load_crops
+from paranasal_training.data.store import CropStore
+
+from ParanasalSSLLib.errors import BadConfig
+
+
+def test_processes_divide_every_batch_among_them(toy_store: CropStore) -> None:
+    rows = toy_store.rows("train")
+    data = load_crops(toy_store, rows, np.arange(len(rows)), voxels=32)
+    whole = list(BatchLoader(data, 8, seed=3, shuffle=True))
+    parts = [list(BatchLoader(data, 8, 3, True, rank, 2)) for rank in (0, 1)]
+    for number, batch in enumerate(whole):
+        halves = [set(part[number].target.tolist()) for part in parts]
+        assert not halves[0] & halves[1]
+        assert halves[0] | halves[1] == set(batch.target.tolist())
+        assert parts[0][number].seed != parts[1][number].seed, "not the same noise twice"
+
+
+def test_no_process_is_left_without_a_crop(toy_store: CropStore) -> None:
+    data = load_crops(toy_store, toy_store.rows("train")[:9], np.arange(9), voxels=32)
+    parts = [
+        [b.target.tolist() for b in BatchLoader(data, 4, 0, False, rank, 2)] for rank in (0, 1)
+    ]
+    assert parts == [[[0, 2], [4, 6], [8]], [[1, 3], [5, 7], [8]]]
+
+
+def test_batches_that_cannot_be_divided_are_refused(toy_store: CropStore) -> None:
+    data = load_crops(toy_store, toy_store.rows("test"), voxels=32)
+    with pytest.raises(BadConfig, match="cannot be shared by 3"):
+        BatchLoader(data, 8, 0, True, 0, 3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run(toy_store: CropStore, tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "paranasal"
+    words = f"train --store {toy_store.folder} --output {tmp_path / 'run'} --device cpu --devices 2"
+    words += " --epochs 2 --batch_size 8 --network.voxels 32 --network.channels [4,8]"
+    words += " --network.latent 8 --optimizer.lr 0.005"
+    done = subprocess.run([program, *words.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["config"]["devices"] == 2
+    lines = (tmp_path / "run/logs/csv/version_0/metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("train/loss")
+    losses = [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
+    assert losses[1] < losses[0]

@@ -1,0 +1,384 @@
+"""Runs: kills, moves, damage, bad losses, changed input; logs, accumulation, shifted boxes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from paranasal_training.data.batches import Batch, CropData, EpochOrder
+from paranasal_training.data.store import CropStore, write_store
+from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.run import RunConfig, Stage, begin, finish_untrained, fit, read_run
+from paranasal_training.stages.cae import CAEStage, TrainConfig, train_cae
+from paranasal_training.stages.finetune import FinetuneConfig, finetune
+from paranasal_training.stages.pretrain import PretrainConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
+from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.networks import CAE, CAEConfig
+
+SMALL_CAE = CAEConfig(latent=16, channels=(4, 8, 8), last_stage="subpixel", voxels=32)
+SMALL_ENCODER = EncoderConfig((4, 8, 16, 16), voxels=32)
+FAST = OptimizerConfig(lr=5e-3, schedule="cosine")
+
+
+def losses(run: Path, start: int = 0) -> list[float]:
+    """Training loss of each epoch since the run's first (0), second ... start."""
+    table = pd.read_csv(run / f"logs/csv/version_{start}/metrics.csv")
+    return table["train/loss"].dropna().to_list()
+
+
+@pytest.fixture
+def rising(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage whose validation loss is 1 after the first epoch, then 2, 3, ..."""
+    loss = CAEStage.loss
+
+    def rise(self: CAEStage, batch: Batch, training: bool) -> torch.Tensor:
+        return loss(self, batch, True) if training else torch.tensor(self.current_epoch + 1.0)
+
+    monkeypatch.setattr(CAEStage, "loss", rise)
+
+
+def tiny(store: CropStore, output: Path, **settings: Any) -> TrainConfig:
+    """A run of some seconds."""
+    return TrainConfig(
+        store=store.folder, output=output, batch_size=8, network=SMALL_CAE,
+        optimizer=FAST, **settings,
+    )  # fmt: skip
+
+
+def kill_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run end like a killed process at the start of an epoch (from 0)."""
+    set_epoch = EpochOrder.set_epoch
+
+    def kill(self: EpochOrder, number: int) -> None:
+        set_epoch(self, number)
+        if number == epoch:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(EpochOrder, "set_epoch", kill)
+
+
+def checkpoint(run: Path, name: str) -> dict[str, Any]:
+    return torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)
+
+
+@pytest.fixture
+def killed(toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """A run of two epochs that was killed in its second."""
+    config = tiny(toy_store, tmp_path / "killed", epochs=2)
+    with monkeypatch.context() as patch:
+        kill_in(1, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    return config
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.parametrize(("keeps_last", "epoch", "loss"), [(True, 2, 3.0), (False, 0, 1.0)])
+def test_last_and_best_weights_are_those_of_their_epochs_when_validation_gets_worse(
+    toy_store: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_last: bool,
+    epoch: int,
+    loss: float,
+) -> None:
+    monkeypatch.setattr(CAEStage, "keeps_last", keeps_last)
+    train_cae(tiny(toy_store, tmp_path / "r", epochs=3))
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 2
+    assert checkpoint(tmp_path / "r", "best")["epoch"] == 0
+    run = read_run(tmp_path / "r", "CAEStage")
+    assert (run.record["best_epoch"], run.record["val_loss"]) == (epoch, loss)
+    wanted = checkpoint(tmp_path / "r", "last" if keeps_last else "best")["state_dict"]
+    assert all(torch.equal(wanted[f"network.{name}"], run.weights[name]) for name in run.weights)
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.parametrize("validate_every", [1, 2])
+def test_killed_run_goes_on_with_the_epoch_after_the_last_when_validation_gets_worse(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validate_every: int
+) -> None:
+    config = tiny(toy_store, tmp_path / "r", epochs=6, validate_every=validate_every)
+    with monkeypatch.context() as patch:
+        kill_in(4, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 3
+    train_cae(config)
+    assert len(losses(tmp_path / "r", start=1)) == 2, "epochs 4 and 5 are trained, no other"
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 5
+    first = validate_every - 1
+    assert read_run(tmp_path / "r", "CAEStage").record["best_epoch"] == first, "still known as best"
+    assert sorted(p.name for p in (tmp_path / "r/checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+    ]
+
+
+@pytest.mark.usefixtures("rising")
+def test_run_killed_after_its_last_epoch_still_knows_its_loss(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CAEStage, "keeps_last", True)
+    config = tiny(toy_store, tmp_path / "r", epochs=2)
+    train_cae(config)
+    (tmp_path / "r/run.json").unlink()
+    train_cae(config)
+    assert read_run(tmp_path / "r", "CAEStage").record["val_loss"] == 2.0
+
+
+@pytest.mark.parametrize("validate_every", [1, 2])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_kept(
+    toy_store: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: float,
+    validate_every: int,
+) -> None:
+    loss = CAEStage.loss
+
+    def spoilt(self: CAEStage, batch: Batch, training: bool) -> torch.Tensor:
+        good = training or self.current_epoch < 2
+        return loss(self, batch, training) if good else torch.tensor(value)
+
+    monkeypatch.setattr(CAEStage, "loss", spoilt)
+    with pytest.raises(BadConfig, match="validation loss became"):
+        train_cae(tiny(toy_store, tmp_path / "r", epochs=4, validate_every=validate_every))
+    assert checkpoint(tmp_path / "r", "last")["epoch"] == 1
+    assert checkpoint(tmp_path / "r", "best")["epoch"] <= 1
+    assert not (tmp_path / "r/run.json").exists()
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+@pytest.mark.parametrize("content", [b"garbage" * 100, b"", None])
+def test_damaged_checkpoint_is_told_in_words_before_the_run_goes_on(
+    killed: TrainConfig, name: str, content: bytes | None
+) -> None:
+    file = killed.output / f"checkpoints/{name}.ckpt"
+    if content is None:
+        torch.save({"state_dict": {}}, file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match=rf"{name}.ckpt cannot be read. Remove the folder"):
+        train_cae(killed)
+
+
+@pytest.mark.usefixtures("rising")
+def test_moved_run_goes_on_with_its_own_best_weights_and_loss(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(toy_store, tmp_path / "old", epochs=3)
+    with monkeypatch.context() as patch:
+        kill_in(2, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_cae(config)
+    shutil.copytree(config.output, tmp_path / "new")
+    best = checkpoint(tmp_path / "new", "best")
+    for file in (config.output / "checkpoints").iterdir():
+        file.write_bytes(b"not to be read")
+    train_cae(replace(config, output=tmp_path / "new"))
+    run = read_run(tmp_path / "new", "CAEStage")
+    assert (run.record["best_epoch"], run.record["val_loss"]) == (0, 1.0)
+    weights = best["state_dict"]
+    assert all(torch.equal(weights[f"network.{name}"], run.weights[name]) for name in run.weights)
+    assert {f.read_bytes() for f in (config.output / "checkpoints").iterdir()} == {
+        b"not to be read"
+    }
+
+
+def copy_of_store(store: CropStore, folder: Path, first_voxel: int | None = None) -> CropStore:
+    """The same content elsewhere, or with another value in its first voxel."""
+    crops = np.array(store.crops)
+    if first_voxel is not None:
+        crops[0, 0, 0, 0] = first_voxel
+    assert store.lesions is not None
+    return write_store(folder, crops, store.table, store.lesions, store.info)
+
+
+def settings_of_a_finished_run(config: RunConfig, store: CropStore) -> None:
+    """Leave what a finished run leaves, as far as `begin` looks at it."""
+    finish_untrained(CAEStage(CAE(SMALL_CAE), config), store)  # type: ignore[arg-type]
+
+
+def test_run_is_refused_when_its_store_changed_and_accepted_when_it_moved(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    config = tiny(toy_store, tmp_path / "r")
+    settings_of_a_finished_run(config, toy_store)
+    moved = copy_of_store(toy_store, tmp_path / "moved")
+    assert not begin(replace(config, store=moved.folder), moved), "complete already"
+    other = copy_of_store(toy_store, tmp_path / "other", first_voxel=255)
+    with pytest.raises(BadConfig, match=r"another store\. Choose another output folder"):
+        begin(replace(config, store=other.folder), other)
+    (tmp_path / "r/run.json").unlink()
+    with pytest.raises(BadConfig, match="another store"):
+        begin(replace(config, store=other.folder), other)
+
+
+def test_run_is_refused_when_labels_of_the_same_crops_changed(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    config = tiny(toy_store, tmp_path / "r")
+    settings_of_a_finished_run(config, toy_store)
+    table = toy_store.table.copy()
+    table["label"] = 1 - table["label"]
+    other = write_store(tmp_path / "other", toy_store.crops, table)
+    with pytest.raises(BadConfig, match="another store's table"):
+        begin(replace(config, store=other.folder), other)
+
+
+@pytest.mark.parametrize(
+    ("setting", "file"),
+    [("splits", ""), ("pretrained", "model.safetensors"), ("residuals", "residuals.json")],
+)
+def test_run_is_refused_when_a_file_it_was_made_from_changed_and_accepted_when_it_moved(
+    toy_store: CropStore, tmp_path: Path, setting: str, file: str
+) -> None:
+    def given(name: str, content: str) -> FinetuneConfig:
+        path = tmp_path / name / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        return FinetuneConfig(
+            store=toy_store.folder, output=tmp_path / "r", **{setting: tmp_path / name}
+        )
+
+    settings_of_a_finished_run(given("a", "content"), toy_store)
+    assert not begin(given("b", "content"), toy_store), "complete already"
+    for other in (given("c", "other"), replace(given("a", "content"), **{setting: None})):
+        with pytest.raises(BadConfig, match=rf"another {setting}\. Choose another output folder"):
+            begin(other, toy_store)
+
+
+def test_run_is_refused_when_the_weights_it_transferred_changed(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_text("content")
+    config = PretrainConfig(
+        store=toy_store.folder, output=tmp_path / "r", method="transfer",
+        options={"file": str(weights)},
+    )  # fmt: skip
+    settings_of_a_finished_run(config, toy_store)
+    assert not begin(config, toy_store)
+    weights.write_text("other")
+    with pytest.raises(BadConfig, match="another file of weights"):
+        begin(config, toy_store)
+    weights.unlink()
+    with pytest.raises(BadConfig, match=r"weights\.pth is missing"):
+        begin(config, toy_store)
+
+
+def test_run_of_a_version_that_kept_no_record_of_its_inputs_is_accepted(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    config = tiny(toy_store, tmp_path / "r")
+    settings_of_a_finished_run(config, toy_store)
+    (tmp_path / "r/inputs.json").unlink()
+    other = copy_of_store(toy_store, tmp_path / "other", first_voxel=255)
+    assert not begin(replace(config, store=other.folder), other)
+    with pytest.raises(BadConfig, match="another seed"):
+        begin(replace(config, seed=1), toy_store)
+
+
+def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> None:
+    file = killed.output / "checkpoints/last.ckpt"
+    content = torch.load(file, weights_only=True)
+    torch.save({**content, "state_dict": {"other": torch.zeros(1)}}, file)
+    with pytest.raises(BadCheckpoint, match=r"last\.ckpt cannot be read"):
+        train_cae(killed)
+
+
+class OneWeight(nn.Module):
+    """The smallest network: a factor. Without batch norm, so that batches do not matter."""
+
+    config = SMALL_CAE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(1.0))
+
+
+class OneWeightStage(Stage):
+    network: OneWeight
+
+    def loss(self, batch: Batch, training: bool) -> torch.Tensor:
+        values = batch.crops.float().flatten(1).mean(dim=1)
+        return ((self.network.factor * values - 1) ** 2).mean()
+
+
+def test_accumulated_batches_make_the_steps_of_one_larger_batch(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    crops = torch.arange(32, dtype=torch.uint8).reshape(32, 1, 1, 1, 1)
+    data = CropData(crops, torch.zeros(32, dtype=torch.int64))
+
+    def train(name: str, batch_size: int, accumulate: int) -> tuple[int, float]:
+        config = RunConfig(
+            store=toy_store.folder, output=tmp_path / name, epochs=2, batch_size=batch_size,
+            accumulate=accumulate, optimizer=OptimizerConfig(lr=0.1),
+        )  # fmt: skip
+        fit(OneWeightStage(OneWeight(), config), toy_store, data, data)
+        last = checkpoint(tmp_path / name, "last")
+        return last["global_step"], float(last["state_dict"]["network.factor"])
+
+    large = train("large", 8, 1)
+    assert large[0] == 8, "4 batches an epoch"
+    assert train("accumulated", 4, 2) == (8, pytest.approx(large[1], rel=1e-5))
+    assert train("small", 4, 1)[0] == 16
+
+
+def test_run_is_logged_as_table_and_for_tensorboard(toy_store: CropStore, tmp_path: Path) -> None:
+    train_cae(tiny(toy_store, tmp_path / "r", epochs=1))
+    folder = tmp_path / "r/logs"
+    columns = (folder / "csv/version_0/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"epoch", "train/loss", "val/loss"} <= set(columns)
+    events = EventAccumulator(str(folder / "tensorboard/version_0"))
+    events.Reload()
+    assert {"train/loss", "val/loss"} <= set(events.Tags()["scalars"])
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(
+        losses(tmp_path / "r")
+    )
+
+
+@pytest.fixture(scope="module")
+def jittered_store(toy_store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    """Of each labelled sinus its crop, and one of a box that is shifted by a voxel."""
+    rows = np.flatnonzero(toy_store.table["label"].notna())
+    crops = np.array(toy_store.crops[rows])
+    table = toy_store.table.iloc[rows]
+    return write_store(
+        tmp_path_factory.mktemp("jittered") / "crops",
+        np.concatenate([crops, np.roll(crops, 1, axis=1)]),
+        pd.concat([table.assign(jitter=0), table.assign(jitter=1)]),
+    )
+
+
+@pytest.mark.parametrize("jittered", [False, True])
+def test_crops_of_shifted_boxes_are_trained_on_when_asked_for_but_never_validated_on(
+    jittered_store: CropStore, tmp_path: Path, jittered: bool
+) -> None:
+    store = jittered_store
+    train_cae(tiny(store, tmp_path / "cae", epochs=1, jittered=jittered))
+    finetune(
+        FinetuneConfig(
+            store=store.folder, output=tmp_path / "classifier", epochs=1, batch_size=8,
+            network=SMALL_ENCODER, optimizer=FAST, jittered=jittered,
+        )
+    )  # fmt: skip
+    copies = 2 if jittered else 1
+    for name, train, validation in (("cae", 24, 10), ("classifier", 48, 20)):
+        record = json.loads((tmp_path / name / "run.json").read_text())
+        assert (record["train_crops"], record["validation_crops"]) == (train * copies, validation)
+    rows = (tmp_path / "classifier/predictions.csv").read_text().splitlines()
+    assert len(rows) == 1 + 44, "validation and test, no shifted boxes"

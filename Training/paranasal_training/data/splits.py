@@ -1,0 +1,259 @@
+"""Which patients train, validate and test (Bhattacharya 2024, Table 1; 2.6).
+
+`splits.csv` has one line for each labelled patient:
+
+- `patient`: as in the crop store's table; both sides of a patient always stay together.
+- `set`: `test` (fixed, 30 %), or `fold`.
+- `fold`: 1 to 5 for the latter; fold k validates in run k and trains in all the others.
+- `position`: 0 to 1; a share p takes the patients with a position below p, so that smaller shares are
+  nested in larger ones.
+
+`splits.json` beside it says which crops it was made for, and how many sinuses of each class there are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from paranasal_training.data.store import CropStore
+from ParanasalSSLLib.errors import BadConfig, BadStore
+from ParanasalSSLLib.files import sha256, write_json, write_whole
+
+Part = Literal["train", "validation", "test", "unlabelled"]
+COLUMNS = ("patient", "set", "fold", "position")
+COLUMN_TYPES: Any = {"patient": str, "fold": "Int64"}
+GOLDEN = (5**0.5 - 1) / 2
+REMAKE = "Make it again with `paranasal split`."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """`paranasal split`. Defaults: the paper."""
+
+    store: Path  # crop store
+    output: Path  # splits.csv
+    folds: int = 5
+    test_share: float = 0.30  # of the labelled patients
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise BadConfig(f"folds is 2 or more, not {self.folds}.")
+        if not 0 < self.test_share < 1:
+            raise BadConfig(f"test_share lies between 0 and 1, not {self.test_share}.")
+
+
+def make_splits(config: SplitConfig) -> Path:
+    """Divide the labelled patients of a store; returns the written CSV.
+
+    Raises:
+        BadStore: the store is damaged, or a part would lack a class.
+        BadConfig: the output is there already and differs.
+    """
+    store = CropStore.open(config.store)
+    table = divide(patient_strata(store), config)
+    members = table["fold"].dropna()
+    if members.nunique() < config.folds:
+        raise BadConfig(f"{len(members)} patients cannot be divided into {config.folds} folds.")
+    record = {
+        "store": store.checksum,
+        "folds": config.folds,
+        "test_share": config.test_share,
+        "seed": config.seed,
+        "sinuses": _count(store, table),
+    }
+    for fold in range(1, config.folds + 1):
+        Partition.divided(store, table, fold).require_both_classes()
+    text = table.to_csv(index=False)
+    if config.output.is_file() and config.output.read_text(encoding="utf-8") != text:
+        raise BadConfig(f"{config.output} is there already and differs. Choose another name.")
+    with write_whole(config.output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_json(_record_path(config.output), record | {"sha256": sha256(config.output)})
+    return config.output
+
+
+def patient_strata(store: CropStore) -> pd.DataFrame:
+    """One line for each labelled patient: `patient`, `stratum` (its classes, sorted).
+
+    Raises:
+        BadStore: no patient has a label, there is nothing to split.
+    """
+    labelled = store.table.iloc[store.rows()].dropna(subset=["label"])
+    if labelled.empty:
+        raise BadStore(f"{store.folder} has no labelled sinuses, there is nothing to split.")
+    kinds = labelled["class"].fillna(labelled["label"]).astype(int)
+    words = kinds.astype(str).groupby(labelled["patient"]).agg(lambda k: "".join(sorted(k)))
+    anomalous = labelled.groupby("patient")["label"].sum().astype(str)
+    strata = (anomalous + ":" + words).rename("stratum")
+    return strata.rename_axis("patient").reset_index()
+
+
+def divide(strata: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+    """Patients and strata -> the table of `splits.csv`.
+
+    Patients are lined up by stratum, in random order within one, and dealt out in turn: so every part
+    gets its share of every stratum, of rare ones too, to within one patient.
+    """
+    rng = np.random.default_rng([config.seed, 0x5B])
+    shuffled = strata.sort_values("patient").iloc[rng.permutation(len(strata))]
+    line = shuffled.sort_values("stratum", kind="stable").reset_index(drop=True)
+    turn = np.arange(len(line)) + rng.random()
+    test = np.floor((turn + 1) * config.test_share) > np.floor(turn * config.test_share)
+    number = np.cumsum(~test) - 1
+    fold = pd.Series(number % config.folds + 1, dtype="Int64").mask(test)
+    # Multiples of the golden ratio: any stretch of them covers 0 to 1 evenly.
+    position = ((np.where(test, turn, number // config.folds) + rng.random()) * GOLDEN) % 1
+    table = pd.DataFrame(
+        {
+            "patient": line["patient"],
+            "set": np.where(test, "test", "fold"),
+            "fold": fold,
+            "position": position.round(6),
+        }
+    )
+    return table.sort_values("patient").reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Which rows of a store a run may use for what.
+
+    Attributes:
+        store: the crops.
+        part: for each row "train", "validation", "test", "unlabelled" or "" (not to be used).
+        position: for each row 0..1, see the file's description.
+    """
+
+    store: CropStore
+    part: np.ndarray
+    position: np.ndarray
+
+    @classmethod
+    def of(cls, store: CropStore, splits: Path | None, fold: int = 1) -> Partition:
+        """By a file of `paranasal split`, or (None) as the store's own table says.
+
+        Raises:
+            BadStore: the file is missing, damaged or of another store, or lacks the fold or a
+                labelled patient; there is no file and the store is not divided.
+        """
+        if splits is not None:
+            return cls.read(store, splits, fold)
+        part = store.table["split"].to_numpy(dtype=object)
+        if (part == "labelled").any():
+            raise BadStore(
+                f"{store.folder} is not divided into training, validation and test yet. Run "
+                "`paranasal split` and give its file with --splits."
+            )
+        if store.table["label"].isna().all():
+            return cls(store, part, np.zeros(len(part)))
+        whole = divide(patient_strata(store), SplitConfig(store=store.folder, output=Path()))
+        position = _by_patient(store, whole.set_index("patient")["position"]).fillna(0)
+        return cls(store, part, position.to_numpy(float))
+
+    @classmethod
+    def read(cls, store: CropStore, splits: Path, fold: int = 1) -> Partition:
+        """By a file of `paranasal split`. Raises `BadStore`, see `of`."""
+        table = _read_table(splits, store)
+        folds = sorted(table["fold"].dropna().unique())
+        if fold not in folds:
+            raise BadStore(f"{splits} has no fold {fold}; there are {', '.join(map(str, folds))}.")
+        absent = set(patient_strata(store)["patient"]) - set(table["patient"])
+        if absent:
+            raise BadStore(
+                f"{splits}: labelled patients of {store.folder} who do not stand in it: {len(absent)}, "
+                f"first {min(absent)}. {REMAKE}"
+            )
+        return cls.divided(store, table, fold)
+
+    @classmethod
+    def divided(cls, store: CropStore, table: pd.DataFrame, fold: int) -> Partition:
+        """By a table of `divide`, with all labelled patients of the store in it."""
+        table = table.set_index("patient")
+        group = _by_patient(store, table["set"])
+        own = _by_patient(store, table["fold"])
+        known = store.table["label"].notna()
+        part = np.full(len(store.table), "", dtype=object)
+        part[group.isna() & ~known] = "unlabelled"
+        part[known & (group == "test")] = "test"
+        part[known & (group == "fold")] = "train"
+        part[known & (own == fold).fillna(False)] = "validation"
+        position = _by_patient(store, table["position"]).fillna(0)
+        return cls(store, part, position.to_numpy(float))
+
+    def rows(
+        self,
+        part: Part,
+        label: int | None = None,
+        share: float = 1.0,
+        jittered: bool = False,
+    ) -> np.ndarray:
+        """int64 row numbers, ascending.
+
+        Args:
+            part: of the partition.
+            label: 0, 1 or None (any).
+            share: of the patients of this part, 0..1; smaller ones are nested in larger ones.
+            jittered: crops of shifted boxes too.
+        """
+        rows = self.store.rows(None, label, jittered)
+        rows = rows[self.part[rows] == part]
+        return rows if share >= 1 else rows[self.position[rows] < share]
+
+    def require_both_classes(self) -> None:
+        """Raise `BadStore` when training, validation or test lacks normal or anomalous sinuses."""
+        for part in ("train", "validation", "test"):
+            for label, word in ((0, "normal"), (1, "anomalous")):
+                if not len(self.rows(part, label)):
+                    raise BadStore(
+                        f"{self.store.folder}: no {word} sinus in the {part} set. More labelled "
+                        "patients, or fewer folds, are needed."
+                    )
+
+
+def _by_patient(store: CropStore, values: pd.Series) -> pd.Series:
+    return store.table["patient"].map(values)
+
+
+def _read_table(path: Path, store: CropStore) -> pd.DataFrame:
+    try:
+        record = json.loads(_record_path(path).read_text(encoding="utf-8"))
+        intact = record["sha256"] == sha256(path)
+        table = pd.read_csv(path, dtype=COLUMN_TYPES)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadStore(f"{path} is missing or damaged. {REMAKE}") from error
+    if record["store"] != store.checksum:
+        raise BadStore(f"{path} divides other crops than those in {store.folder}. {REMAKE}")
+    if not intact or tuple(table.columns) != COLUMNS:
+        raise BadStore(f"{path} was changed after it was made. {REMAKE}")
+    twice = table["patient"][table["patient"].duplicated()]
+    if len(twice):
+        raise BadStore(f"{path}: patient {twice.iloc[0]} stands in it twice. {REMAKE}")
+    return table
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _count(store: CropStore, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Sinuses of each label in the test set and each fold."""
+    where = table.set_index("patient")
+    group = (
+        _by_patient(store, where["fold"])
+        .astype(str)
+        .where(_by_patient(store, where["set"]) == "fold", _by_patient(store, where["set"]))
+    )
+    rows = store.table.iloc[store.rows()].dropna(subset=["label"])
+    names = {0: "normal", 1: "anomalous"}
+    found = rows.groupby([group.loc[rows.index], rows["label"].map(names)]).size()
+    return {
+        str(part): {str(k): int(v) for k, v in counts.droplevel(0).items()}
+        for part, counts in found.groupby(level=0)
+    }

@@ -1,0 +1,242 @@
+"""`paranasal compare`: finished runs -> the tables, the figures and the page of one experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from paranasal_training.evaluation.comparison.collect import Experiment, collect
+from paranasal_training.evaluation.comparison.figures import (
+    Picture,
+    draw,
+    label_share_figure,
+    paired_figure,
+    reliability_figure,
+)
+from paranasal_training.evaluation.comparison.page import SIMULATED, make_page
+from paranasal_training.evaluation.comparison.statistics import compare, summarise
+from paranasal_training.evaluation.comparison.tables import (
+    OTHER_METRICS,
+    PAPER_METRICS,
+    Results,
+    Table,
+    kind_lines,
+    kind_table,
+    metric_lines,
+    metric_tables,
+    open_sentences,
+    tally_sentences,
+)
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_whole
+
+_CALIBRATION = "ECE and Brier (smaller is better); sensitivity and specificity at the F1 threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """`paranasal compare`: what to compare, and what to call it.
+
+    rows: methods in the order of the table's rows; each has runs in `runs/METHOD/PERCENT/foldK`.
+    titles: what a method is called, where not by its name.
+    ours: the method that all others are compared with.
+    open_reasons: why a method has not been run.
+    notes: paragraphs at the top of the page.
+    experiment: how it was run: preset, machine, versions, command.
+    """
+
+    runs: Path
+    output: Path  # folder
+    rows: tuple[str, ...]
+    percents: tuple[int, ...]  # of the training patients with labels, ascending
+    title: str
+    simulated: bool
+    ours: str = "residual"
+    titles: dict[str, str] = field(default_factory=dict)
+    open_reasons: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    experiment: dict[str, str] = field(default_factory=dict)
+    resamples: int = 2000  # of the test patients
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(set(self.rows)) < len(self.rows) or self.ours not in self.rows:
+            raise BadConfig(f"rows names every method once, and {self.ours} (ours) among them.")
+        ascending = tuple(sorted(set(self.percents)))
+        if (
+            not ascending
+            or self.percents != ascending
+            or not 0 < ascending[0] <= ascending[-1] <= 100
+        ):
+            raise BadConfig(f"percents are 1 to 100 in ascending order, not {self.percents}.")
+        unknown = {*self.titles, *self.open_reasons} - set(self.rows)
+        if unknown:
+            raise BadConfig(f"titles and open_reasons name {sorted(unknown)}, which rows lacks.")
+        if self.resamples < 1000:  # fewer cannot give a p that Holm's correction leaves small
+            raise BadConfig(f"resamples is 1000 or more, not {self.resamples}.")
+
+
+def write_comparison(config: ComparisonConfig) -> Path:
+    """Write tables, figures and page; returns the page.
+
+    `table.md`, `table.csv`, `paired.csv`, `by_kind.csv` (empty but for its head where lesions are not
+    known), `figure3`, `paired` and `reliability` as PNG and SVG, `page.html`. The same runs give the
+    same bytes.
+
+    Raises:
+        BadStore: a run is incomplete or damaged, runs differ in their test crops, or there are none.
+    """
+    experiment = collect(config.runs, config.rows, config.percents, config.open_reasons)
+    results = Results(
+        experiment,
+        summarise(experiment),
+        compare(experiment, config.ours, config.resamples, config.seed),
+        {method: config.titles.get(method, method) for method in config.rows},
+        config.percents,
+        config.ours,
+        config.simulated,
+    )
+    kinds = kind_lines(experiment)
+    pictures = draw_pictures(results)
+    texts = {
+        "table.md": _markdown(config, results, kinds),
+        "table.csv": _csv(metric_lines(results)),
+        "paired.csv": _csv(results.paired),
+        "by_kind.csv": _csv(kinds),
+        "page.html": _page(config, results, kinds, pictures),
+    }
+    for name, picture in (("figure3", "shares"), ("paired", "paired"), ("reliability",) * 2):
+        _write(config.output / f"{name}.png", pictures[picture].png)
+        _write(config.output / f"{name}.svg", pictures[picture].svg)
+    for name, text in texts.items():
+        _write(config.output / name, text.encode("utf-8"))
+    return config.output / "page.html"
+
+
+def _write(path: Path, content: bytes) -> None:
+    with write_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.round(4).to_csv(index=False, lineterminator="\n")
+
+
+def draw_pictures(results: Results) -> dict[str, Picture]:
+    """The three pictures, by the names that the page knows them by."""
+    ours = results.titles[results.ours]
+    cohort = " Simulated cohort." if results.simulated else ""
+    interval = "95 % intervals over folds"
+    shares = (
+        f"Test AUPRC and AUROC against the share of labels; bands are {interval}."
+        if len(results.percents) > 1
+        else f"Test AUPRC and AUROC; bars are {interval}."
+    )
+    paired = (
+        f"{ours} minus each baseline, mean over folds, with the 95 % interval of the paired "
+        "bootstrap. Colours follow p after Holm's correction, so a grey interval may miss zero."
+    )
+    reliability = (
+        "Reliability on the test set: on the dotted line, probabilities mean what they say. "
+        "Crops of all folds are pooled, larger dots stand for more crops; ECE is the mean of the folds."
+    )
+    return {
+        "shares": draw(label_share_figure, results, shares + cohort),
+        "paired": draw(paired_figure, results, paired + cohort),
+        "reliability": draw(reliability_figure, results, reliability + cohort),
+    }
+
+
+# ------------------------------------------------------------------------------------- words
+
+
+def _tables(results: Results) -> list[Table]:
+    return [
+        *metric_tables(
+            results, PAPER_METRICS, "Test set, mean ± half of the 95 % interval over folds"
+        ),
+        *metric_tables(results, OTHER_METRICS, _CALIBRATION),
+    ]
+
+
+def _kind_tables(results: Results, kinds: pd.DataFrame) -> list[Table]:
+    """Of the smallest and the greatest label share; `by_kind.csv` has them all."""
+    with_lines = sorted(set(kinds["percent"]) & {results.percents[0], results.percents[-1]})
+    return [kind_table(results, kinds, percent) for percent in with_lines]
+
+
+def _reading(config: ComparisonConfig, results: Results) -> list[str]:
+    """What the figures mean and what they do not."""
+    ours = results.titles[results.ours]
+    return [
+        "Bold: the best mean of a column. Arrows: the method is worse (↓) or better (↑) than "
+        f"{ours} in the paired comparison, p below 0.05 after Holm's correction over the methods of "
+        "that label share and metric. No arrow at AUROC or AUPRC: no difference was shown, which is "
+        "not the same as being equal. Other columns carry no arrows.",
+        "The intervals of the table are Student's t over folds. They cover the choice of training "
+        "patients and the random start. All folds are tested on the same patients, so they do not "
+        "cover the choice of test patients, and are too narrow for that.",
+        f"The paired comparison draws the test patients {config.resamples} times with replacement, "
+        "both sinuses of a patient together, and takes the mean difference over folds. It covers the "
+        "choice of test patients, with the trained networks as they are.",
+        "AUROC: how often an anomalous sinus scores higher than a normal one. AUPRC: mean precision. "
+        "F1, sensitivity and specificity: at the threshold of the highest F1 on each fold's validation "
+        "set. ECE: mean gap between probability and observed share over ten bins. Brier: mean squared "
+        "error of the probability.",
+    ]
+
+
+def _experiment(config: ComparisonConfig, experiment: Experiment) -> dict[str, str]:
+    test = experiment.test
+    anomalous = int(experiment.labels.sum())
+    return {
+        **config.experiment,
+        "Folds": str(len(experiment.folds)),
+        "Test set": (
+            f"{test['patient'].nunique()} patients, {len(test)} sinuses, {anomalous} of them anomalous"
+            f"{' (simulated)' if config.simulated else ''}"
+        ),
+        "Bootstrap": f"{config.resamples} resamples of the test patients, seed {config.seed}",
+    }
+
+
+def _markdown(config: ComparisonConfig, results: Results, kinds: pd.DataFrame) -> str:
+    facts = [f"{name}: {value}" for name, value in _experiment(config, results.experiment).items()]
+    missing = open_sentences(results)
+    parts = [
+        f"# {config.title}\n",
+        *([f"{SIMULATED}\n"] if config.simulated else []),
+        *(f"{note}\n" for note in config.notes),
+        *(table.markdown() for table in _tables(results)),
+        *(["Open:\n", _bullets(missing)] if missing else []),
+        f"## Paired comparison\n\n{_bullets(tally_sentences(results))}",
+        *(table.markdown() for table in _kind_tables(results, kinds)),
+        "## How to read this\n",
+        *(f"{text}\n" for text in _reading(config, results)),
+        f"## What was run\n\n{_bullets(facts)}",
+    ]
+    return "\n".join(parts)
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "".join(f"- {text}\n" for text in texts)
+
+
+def _page(
+    config: ComparisonConfig, results: Results, kinds: pd.DataFrame, pictures: dict[str, Picture]
+) -> str:
+    return make_page(
+        title=config.title,
+        simulated=config.simulated,
+        notes=config.notes,
+        tally=tally_sentences(results),
+        tables=_tables(results),
+        open_cells=open_sentences(results),
+        pictures=pictures,
+        kinds=_kind_tables(results, kinds),
+        reading=_reading(config, results),
+        experiment=_experiment(config, results.experiment),
+    )

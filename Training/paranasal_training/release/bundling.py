@@ -1,0 +1,335 @@
+"""From finished runs to a model bundle: residual thresholds, calibration, decision threshold."""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import ndimage
+
+from paranasal_training.data.batches import as_floats
+from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.classifier import (
+    CalibrationKind,
+    dice,
+    load_classifier,
+    measure,
+    probabilities,
+)
+from paranasal_training.release.model_card import ModelCardConfig, write_model_card
+from paranasal_training.runs.run import FinishedRun
+from paranasal_training.stages.cae import load_cae
+from paranasal_training.stages.residuals import residual_pairs
+from ParanasalSSLLib.crop import CropConfig
+from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
+from ParanasalSSLLib.model.anomaly import SinusNetwork
+from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
+from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.networks import CAE
+from ParanasalSSLLib.model.residual import (
+    MaskConfig,
+    ResidualConfig,
+    air_share,
+    anomaly_mask,
+    mask_evidence,
+)
+
+logger = logging.getLogger(__name__)
+
+INTENDED_USE = (
+    "Research on anomalies of the maxillary sinuses in head MRI. Not a medical device; gives no "
+    "diagnosis."
+)
+LEVELS = tuple(n / 10 for n in range(8, 41))
+LOOK_AT = 500  # lesions whose masks are compared
+COMPARED = 32  # sinuses whose scores are compared with those of the run
+
+
+@dataclass(frozen=True)
+class ThresholdConfig:
+    """How the threshold of each voxel of the cube is learnt from healthy validation sinuses.
+
+    Only the region where healthy sinuses hold air is ever marked: orbit, cheek and nose differ from
+    person to person and are not judged.
+    One half of the patients gives the quantile of the residual at each voxel; on the other half each
+    level is raised until a share of the sinuses shows no more than some ml: nearly all of them next
+    to nothing for sinuses that are called normal, half of them little for those called anomalous.
+    """
+
+    quantile: float = 0.97
+    smoothing_mm: float = 2.0
+    floor: float = 0.05  # evidence below this is never called anomalous at level 1
+    air_share: float = 0.5  # of the healthy reconstructions, that makes a voxel part of the region
+    margin_mm: float = 3.0  # around the region
+    normal_share: float = 0.95
+    normal_ml: float = 0.5
+    anomalous_share: float = 0.5
+    anomalous_ml: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """`paranasal bundle`.
+
+    cae_store: crops that the autoencoder was trained on, when they are others; their patients must
+        be others than those of `store`, too.
+    """
+
+    store: Path  # crop store
+    cae: Path  # folder of a finished `train` run
+    classifier: Path  # folder of a finished `finetune` run
+    output: Path  # folder of the bundle
+    cae_store: Path | None = None
+    name: str = "compact"
+    version: str = "1"
+    licence: str = "Apache-2.0"
+    calibration: CalibrationKind = "platt"  # "temperature" fits a slope only
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
+    minimum_part_voxels: int = 100
+    thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class HealthyResiduals:
+    """What residuals of healthy sinuses look like.
+
+    thresholds: float32 (64, 64, 64); mask: with the calibrated levels; facts: for the record.
+    """
+
+    thresholds: np.ndarray
+    mask: MaskConfig
+    facts: dict[str, Any]
+
+
+def make_bundle(config: BundleConfig) -> Path:
+    """Fit everything that is fitted on validation, and write the bundle; returns its folder.
+
+    Validation and test sinuses are those that the classifier's run has scored.
+
+    Raises:
+        BadStore, BadCheckpoint: an input is missing, damaged or unfinished.
+        BadConfig: the runs were trained on other crops than `store`, or do not belong together.
+    """
+    store = CropStore.open(config.store)
+    cae, cae_run = load_cae(config.cae)
+    classifier, classifier_run = load_classifier(config.classifier)
+    cae_store = store if config.cae_store is None else CropStore.open(config.cae_store)
+    for run, crops in ((cae_run, cae_store), (classifier_run, store)):
+        if run.record["store"] != crops.checksum:
+            raise BadConfig(
+                f"{run.folder} was trained on other crops than those in {crops.folder}."
+            )
+    if config.cae_store is None:
+        _refuse_other_fold(cae_run, classifier_run)
+    scored = read_predictions(config.classifier, store)
+    _, measured = measure(scored, config.calibration)
+    metrics = measured.pop("test") | {k: v for k, v in measured.items() if k != "validation"}
+    healthy = learn_healthy(cae, store, _rows(scored, "validation", 0), config)
+    masks = healthy.facts | _mask_dice(cae, store, _rows(scored, "test", 1), config, healthy)
+    card = BundleCard(
+        name=config.name,
+        version=config.version,
+        cae=cae.config,
+        classifier=classifier.config,
+        crop=CropConfig(),
+        residual=config.residual,
+        mask=healthy.mask,
+        calibration=Calibration(**metrics["calibration"]),
+        decision_threshold=metrics["threshold"],
+        simulated=bool(store.info.get("simulated", False)),
+        intended_use=INTENDED_USE,
+        licence=config.licence,
+        training={
+            "cohort": store.info,
+            **({} if cae_store is store else {"cohort of the autoencoder": cae_store.info}),
+            "cae": _run_facts(cae_run.record),
+            "classifier": _run_facts(classifier_run.record),
+            "anomalous_share": round(float(scored["label"].mean()), 3),
+            "metrics": metrics,
+            "masks": masks,
+        },
+    )
+    bundle = Bundle(card, cae, classifier, healthy.thresholds)
+    check_scores(bundle, store, scored)
+    save_bundle(bundle, config.output)
+    return write_model_card(ModelCardConfig(bundle=config.output))
+
+
+def read_predictions(run: Path, store: CropStore) -> pd.DataFrame:
+    """The validation and test sinuses that a `finetune` run has scored, one line each.
+
+    Raises:
+        BadCheckpoint: `predictions.csv` is missing, damaged or of other crops.
+    """
+    path = run / "predictions.csv"
+    try:
+        table = pd.read_csv(path)
+        known = (store.table["label"].iloc[table["row"]].to_numpy() == table["label"]).all()
+        whole = {"validation", "test"} == set(table["split"]) and np.isfinite(table["margin"]).all()
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise BadCheckpoint(f"{path} is missing or damaged. Fine-tune again.") from error
+    if not known or not whole:
+        raise BadCheckpoint(f"{path} is damaged or of other crops. Fine-tune again.")
+    return table
+
+
+def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None:
+    """See that the bundle scores a few test sinuses as the classifier's run did.
+
+    Raises:
+        BadConfig: it does not: the classifier saw the residuals of another autoencoder, say.
+    """
+    test = scored[scored["split"] == "test"]
+    some = test.iloc[:: max(1, len(test) // COMPARED)]
+    network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
+    crops = as_floats(torch.from_numpy(store.crops[some["row"]]).unsqueeze(1))
+    with torch.inference_mode():
+        logits = network(crops)
+    found = probabilities(bundle.card.calibration, (logits[:, 1] - logits[:, 0]).numpy())
+    expected = probabilities(bundle.card.calibration, some["margin"].to_numpy())
+    difference = float(np.abs(found - expected).max())
+    if difference > 0.05:
+        raise BadConfig(
+            f"The bundle's probabilities differ from those of the classifier's run by up to "
+            f"{difference:.2f}. A classifier that sees residuals needs the autoencoder and the "
+            "residual options of its residual store, and a gain of 1 there (a larger one cuts "
+            "residuals off)."
+        )
+
+
+def _refuse_other_fold(cae: FinishedRun, classifier: FinishedRun) -> None:
+    """Healthy validation sinuses set the mask's levels: the autoencoder must not have learnt them."""
+    folds = [run.record["config"]["fold"] for run in (cae, classifier)]
+    if folds[0] != folds[1]:
+        raise BadConfig(
+            f"{cae.folder} was trained on fold {folds[0]} and {classifier.folder} on fold {folds[1]}: "
+            "the autoencoder has learnt healthy sinuses that would set the mask's levels. Bundle a "
+            "classifier of its own fold."
+        )
+
+
+def learn_healthy(
+    cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig
+) -> HealthyResiduals:
+    """Thresholds from one half of the patients of healthy rows, their level from the other half."""
+    patients = store.table["patient"].to_numpy()[rows]
+    first = np.isin(patients, np.unique(patients)[::2])
+    if not first.any() or first.all():
+        raise BadStore(f"{store.folder}: too few healthy validation sinuses to learn thresholds.")
+    rules = config.thresholds
+    pairs = list(residual_pairs(cae, store.crops[rows], config.residual))
+    evidence = np.stack([mask_evidence(residual, rebuilt) for residual, rebuilt in pairs])
+    air = np.mean([air_share(rebuilt) for _, rebuilt in pairs], axis=0)
+    thresholds = np.quantile(evidence[first], rules.quantile, axis=0)
+    thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
+    # Rounded as it will be stored, so that the calibration holds for the stored numbers.
+    thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
+    thresholds[~sinus_region(air, rules)] = np.inf
+    shown = ShownByLevel(evidence[~first], thresholds, config.minimum_part_voxels)
+    normal = shown.lowest_level(rules.normal_share, rules.normal_ml)
+    anomalous = min(normal, shown.lowest_level(rules.anomalous_share, rules.anomalous_ml))
+    facts: dict[str, Any] = {
+        "region_ml": round(float(np.isfinite(thresholds).sum()) / 1000, 1),
+        "thresholds": asdict(rules),
+        "healthy_sinuses": len(rows),
+        "healthy_ml_95_percent": {
+            "called normal": round(float(np.quantile(shown.ml(normal), 0.95)), 2),
+            "called anomalous": round(float(np.quantile(shown.ml(anomalous), 0.95)), 2),
+        },
+    }
+    mask = MaskConfig(normal, anomalous, config.minimum_part_voxels)
+    return HealthyResiduals(thresholds, mask, facts)
+
+
+def sinus_region(air: np.ndarray, rules: ThresholdConfig) -> np.ndarray:
+    """Where a sinus may be: the part with air that holds the cube's centre, and a margin.
+
+    Args:
+        air: (n, n, n), mean `air_share` of healthy reconstructions.
+        rules: the share that counts as air, and the margin.
+
+    Raises:
+        BadStore: there is no air in the middle of the cube.
+    """
+    parts, _ = ndimage.label(ndimage.binary_opening(air > rules.air_share, iterations=2))
+    middle = parts[tuple(n // 2 for n in air.shape)]
+    if middle == 0:
+        raise BadStore("The healthy crops have no air in their middle: are they of sinuses?")
+    return ndimage.binary_dilation(parts == middle, iterations=max(1, round(rules.margin_mm)))
+
+
+class ShownByLevel:
+    """How much mask healthy sinuses show at each of `LEVELS`; only levels that are asked for are tried.
+
+    Args:
+        evidence: float32 (n, 64, 64, 64), `mask_evidence` of healthy sinuses.
+        thresholds: float32 (64, 64, 64).
+        smallest: part in voxels.
+    """
+
+    def __init__(self, evidence: np.ndarray, thresholds: np.ndarray, smallest: int) -> None:
+        region = ndimage.find_objects(np.isfinite(thresholds).astype(np.int8))[0]
+        self._evidence, self._thresholds = evidence[:, *region], thresholds[region]
+        self._smallest = smallest
+        self._found: dict[float, np.ndarray] = {}
+
+    def ml(self, level: float) -> np.ndarray:
+        """float64 (n,) ml of each sinus."""
+        if level not in self._found:
+            mask = MaskConfig(level, level, self._smallest)
+            masks = (anomaly_mask(one, self._thresholds, True, mask) for one in self._evidence)
+            self._found[level] = np.array([mask.sum() / 1000 for mask in masks])
+        return self._found[level]
+
+    def lowest_level(self, share: float, ml: float) -> float:
+        """The lowest level at which a share of the sinuses shows `ml` or less.
+
+        A higher level never shows more, so that halving the range finds it.
+        """
+        number = bisect.bisect_left(
+            LEVELS, True, key=lambda level: bool(np.quantile(self.ml(level), share) <= ml)
+        )
+        if number == len(LEVELS):
+            logger.warning("healthy sinuses show more than %.2f ml even at the highest level", ml)
+        return LEVELS[min(number, len(LEVELS) - 1)]
+
+
+def _mask_dice(
+    cae: CAE, store: CropStore, rows: np.ndarray, config: BundleConfig, healthy: HealthyResiduals
+) -> dict[str, Any]:
+    """Dice of masks (at the level for anomalous sinuses) of rows with a lesion of 2 ml or more.
+
+    Nothing where the store has no lesion masks.
+    """
+    if store.lesions is None or "lesion_ml" not in store.table:
+        return {}
+    rows = rows[store.table["lesion_ml"].to_numpy()[rows] >= 2.0][:LOOK_AT]
+    if not len(rows):
+        return {}
+    found = []
+    pairs = residual_pairs(cae, store.crops[rows], config.residual)
+    for row, pair in zip(rows, pairs, strict=True):
+        mask = anomaly_mask(mask_evidence(*pair), healthy.thresholds, True, healthy.mask)
+        found.append(dice(mask, store.lesions[row] > 0))
+    return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
+
+
+def _rows(scored: pd.DataFrame, part: str, label: int) -> np.ndarray:
+    chosen = scored[(scored["split"] == part) & (scored["label"] == label)]
+    return np.sort(chosen["row"].to_numpy())
+
+
+def _run_facts(record: dict[str, Any]) -> dict[str, Any]:
+    """What the bundle keeps of a run's record: no paths of the machine."""
+    facts = {k: record[k] for k in ("best_epoch", "val_loss", "train_crops", "seconds", "torch")}
+    config = dict(record["config"])
+    for name in ("pretrained", "residuals"):
+        if name in config:
+            config[name] = config[name] is not None
+    return facts | {"config": config}
