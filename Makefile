@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint bench bench-train bench-panel clean
+.PHONY: help demo test lint bench bench-train bench-panel docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,10 @@ help: ## this list
 
 .venv/installed-dev: .venv/installed
 	$(PIP) --editable '.[training,test,lint]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 demo: .venv/installed ## set up, then judge the simulated sample head
@@ -38,6 +42,9 @@ bench-train: .venv/installed-dev ## training steps a second against the usual pe
 
 bench-panel: .venv/installed-dev ## seconds until the Slicer panel is open
 	$(BIN)/python Testing/benchmarks/bench_panel.py
+
+docs: .venv/installed-docs ## the documentation as a site, in build/docs
+	$(BIN)/sphinx-build --quiet -b html Docs build/docs
 
 clean: ## remove what `make` made
 	rm -rf .venv demo build *.egg-info
