@@ -22,24 +22,26 @@ PATCHES = 8  # that fill a crop
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The 3D ResNet18: channels of its four stages. The decoder and the MLP scale with them.
-
-    shortcut: how a stage's first block passes its input on where the shape changes: "A" subsamples
-    and pads with zeros (no parameters, as MedicalNet's weights need), "B" convolves.
-    voxels: edge of the 64 mm crops that go in: 64 at 1 mm (the paper), 32 at 2 mm.
-    pool: halve once more after the stem (the paper, MedicalNet); without, 32 voxels keep as much detail
-    in the four stages as 64 with.
-    channels: 1, the crop; 2, the crop and its residual.
-    experts: kernels that each convolution mixes by anatomical location; 0: plain convolutions (all
-    methods but DrasCLR).
-    """
+    """The 3D ResNet18. The decoder and the classifier's head scale with its widths."""
 
     widths: tuple[int, ...] = FULL_WIDTHS
+    """Channels of the four stages, 1 or more each."""
     shortcut: Literal["A", "B"] = "A"
+    """How a stage's first block passes its input on where the shape changes: A subsamples and pads
+    with zeros (no parameters, as MedicalNet's weights need), B convolves.
+    """
     voxels: int = 64
+    """Edge of the 64 mm crops in voxels: 64 at 1 mm (the paper) or 32 at 2 mm."""
     pool: bool = True
+    """Halve once more after the stem (the paper, MedicalNet); without, 32 voxels keep as much
+    detail in the four stages as 64 with.
+    """
     channels: int = 1
+    """Input channels: 1, the crop; 2, the crop and its residual."""
     experts: int = 0
+    """Kernels that each convolution mixes by anatomical location; 0: plain convolutions (all
+    methods but DrasCLR).
+    """
 
     def __post_init__(self) -> None:
         check_positive(

@@ -21,18 +21,21 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class CAEConfig:
-    """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c).
-
-    last_stage: "convolution" upsamples, then convolves once more at full resolution; "subpixel"
-    convolves at half resolution to the eight voxels of each block, which is nearly twice as fast to
-    train; "paper_code" ends as the published code does, in batch norm, leaky ReLU and upsampling.
-    """
+    """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c)."""
 
     latent: int = 512
-    voxels: int = 64  # edge of the 64 mm crops: 64 at 1 mm (the paper), 32 at 2 mm
+    """Length of the latent vector, 1 or more."""
+    voxels: int = 64
+    """Edge of the 64 mm crops in voxels: 64 at 1 mm (the paper) or 32 at 2 mm."""
     channels: tuple[int, ...] = (16, 32, 64)
+    """Channels of one to four stages, 1 or more each."""
     bottleneck_channels: int = 4
+    """Channels before and after the latent vector, 1 or more."""
     last_stage: LastStage = "convolution"
+    """End of the decoder: convolution upsamples, then convolves at full resolution; subpixel
+    convolves at half resolution to the eight voxels of each block, nearly twice as fast to
+    train; paper_code ends in batch norm, leaky ReLU and upsampling, as the published code does.
+    """
 
     def __post_init__(self) -> None:
         if self.last_stage not in get_args(LastStage):

@@ -17,20 +17,20 @@ from scipy import ndimage
 
 @dataclass(frozen=True)
 class ResidualConfig:
-    """From a crop and its reconstruction to the residual map.
-
-    median_kernel_voxels: edge of the median filter, 0 (none), 3, 5 or 7 (the paper: 5).
-    scaling: "absolute" keeps 0..1 as it is; "percentile" stretches each residual's 1st to 99th
-        percentile to 0..1, as the paper's code does.
-    otsu: binarise at Otsu's threshold (an ablation of the paper's code).
-    minimum_component_voxels: with `otsu`, connected parts of this size or smaller are removed (the
-        paper's code: 20).
-    """
+    """From a crop and its reconstruction to the residual map."""
 
     median_kernel_voxels: int = 5
+    """Edge of the median filter in voxels: 0 (none), 3, 5 (the paper) or 7."""
     scaling: Literal["absolute", "percentile"] = "absolute"
+    """absolute keeps 0..1 as it is; percentile stretches each residual's 1st to 99th percentile to
+    0..1, as the paper's code does.
+    """
     otsu: bool = False
+    """Binarise at Otsu's threshold (an ablation of the paper's code)."""
     minimum_component_voxels: int = 0
+    """With `otsu`, connected parts of this many voxels or fewer are removed, 0 or more (the paper's
+    code: 20).
+    """
 
     def __post_init__(self) -> None:
         if self.median_kernel_voxels not in (0, 3, 5, 7):

@@ -29,14 +29,20 @@ FEATHER_MM = 7.0
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """One simulated head. Kinds: normal, thickening, polyp, cyst, full."""
+    """`paranasal simulate-head`: one simulated whole head."""
 
     left: str = "normal"
+    """Left sinus: normal, thickening, polyp, cyst or full."""
     right: str = "normal"
+    """Right sinus: normal, thickening, polyp, cyst or full."""
     lesion_ml: float = 4.0
+    """Volume of each lesion, ml; limited by the sinus's air."""
     spacing_mm: float = 1.5
+    """Edge of the image's voxels, mm, above 0."""
     noise: float = 0.025
+    """Standard deviation of the noise, 0 or more; the brightest tissue is about 1."""
     seed: int = 0
+    """Seed of the head, a whole number of 0 or more."""
 
 
 def simulate_head(config: HeadConfig, output: Path) -> Path:

@@ -16,12 +16,16 @@ from ParanasalSSLLib.files import write_whole
 
 @dataclass(frozen=True)
 class SheetConfig:
-    """Which crops of which store are drawn."""
+    """`paranasal sheet`: which crops of which store are drawn."""
 
     store: Path
+    """Crop store."""
     crops: int = 40
-    columns: int = 5  # crops side by side, three planes each
+    """How many crops, in a random choice, 1 or more."""
+    columns: int = 5
+    """Crops side by side, each with three planes, 1 or more."""
     seed: int = 0
+    """Seed of the choice, a whole number of 0 or more."""
 
 
 def draw_sheet(config: SheetConfig, output: Path) -> Path:

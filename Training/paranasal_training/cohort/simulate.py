@@ -53,16 +53,29 @@ class SimulateConfig:
     """What `paranasal simulate` makes. Defaults: the paper's numbers of patients, no donors."""
 
     patients: int = PAPER_PATIENTS
+    """Labelled patients, 10 or more; each has a left and a right sinus."""
     unlabelled: int = PAPER_UNLABELLED
-    test_share: float = 0.30  # of the labelled patients (Table 1: a fixed test set,
-    validation_share: float = 0.14  # then a fifth of the rest)
+    """Unlabelled patients, 0 or more."""
+    test_share: float = 0.30
+    """Fraction of the labelled patients in the test set, above 0 (the paper's Table 1)."""
+    validation_share: float = 0.14
+    """Fraction of the labelled patients that validate, 0 or more; below 1 with test_share."""
     seed: int = 0
-    donors: Path | None = None  # folder of healthy whole-head scans
-    donor_share: float = 0.6  # of the patients, where donors are given
+    """Seed of the whole cohort, a whole number of 0 or more."""
+    donors: Path | None = None
+    """Folder of healthy whole-head scans whose sinuses are deformed (unset: procedural anatomy
+    only).
+    """
+    donor_share: float = 0.6
+    """Fraction of the patients whose anatomy comes from donors, 0 to 1."""
     processes: int = 2
+    """Processes that simulate at the same time, 1 or more; the result does not depend on it."""
     geometry: GeometryRange = field(default_factory=GeometryRange)
+    """Spread of size, place and shape of the sinuses."""
     lesions: LesionRange = field(default_factory=LesionRange)
+    """Spread of volume and brightness of the lesions."""
     acquisition: AcquisitionRange = field(default_factory=AcquisitionRange)
+    """Spread of the scanners' settings and artefacts."""
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,24 @@ _VOXELS_AT_ONCE = 2**18  # one crop of 64^3: what a core works on should stay in
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Ranges; each of the three kinds happens to a crop with `probability`.
+    """Random changes; each of the three kinds (affine, flips, noise) happens with `probability`.
 
     Defaults are the paper code's, but for flips: after the right side is mirrored, all sinuses look
     the same way, and the paper's flips along all axes make heads that stand on theirs.
     """
 
     probability: float = 0.5
-    scale: tuple[float, float] = (0.8, 1.2)  # isotropic, uniform
-    rotation_deg: float = 10.0  # about each axis, uniform in +-
-    translation_mm: float = 10.0  # along each axis, uniform in +-
-    flip_axes: tuple[int, ...] = ()  # of 0 (lateral-medial), 1 (front-back), 2 (up-down)
-    noise: float = 0.25  # standard deviation, drawn uniformly from 0 to this
+    """Probability of each kind of change for each crop, 0 to 1."""
+    scale: tuple[float, float] = (0.8, 1.2)
+    """Lowest and highest factor of size, above 0; the same along all axes."""
+    rotation_deg: float = 10.0
+    """Largest rotation about each axis in degrees, either way; 0 or more."""
+    translation_mm: float = 10.0
+    """Largest shift along each axis in mm, either way; 0 or more."""
+    flip_axes: tuple[int, ...] = ()
+    """Axes that may be flipped, of 0 (lateral-medial), 1 (front-back) and 2 (up-down)."""
+    noise: float = 0.25
+    """Largest standard deviation of the Gaussian noise, 0 or more; crops are 0..1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

@@ -26,10 +26,14 @@ GAP_MM = 16
 class ResidualFilesConfig:
     """`paranasal residual-files`."""
 
-    store: Path  # crop store
-    residuals: Path  # residual store of these crops
-    output: Path  # folder for `ID_desc-crops.nii.gz` and `ID_desc-residual_map.nii.gz`
-    patients: int = 20  # the first so many that have residuals; 0: all
+    store: Path
+    """Crop store."""
+    residuals: Path
+    """Residual store of these crops."""
+    output: Path
+    """Folder for the images `sub-ID_desc-crops.nii.gz` and `sub-ID_desc-residual_map.nii.gz`."""
+    patients: int = 20
+    """How many patients, the first in order that have residuals; 0: all."""
 
 
 def write_residual_files(config: ResidualFilesConfig) -> Path:

@@ -36,11 +36,16 @@ REMAKE = "Make it again with `paranasal split`."
 class SplitConfig:
     """`paranasal split`. Defaults: the paper."""
 
-    store: Path  # crop store
-    output: Path  # splits.csv
+    store: Path
+    """Crop store whose labelled patients are divided."""
+    output: Path
+    """CSV file to write; an equal file may be there already, another one may not."""
     folds: int = 5
-    test_share: float = 0.30  # of the labelled patients
+    """Folds of the cross-validation, 2 or more."""
+    test_share: float = 0.30
+    """Fraction of the labelled patients in the fixed test set, between 0 and 1."""
     seed: int = 0
+    """Seed of the division, a whole number of 0 or more."""
 
     def __post_init__(self) -> None:
         if self.folds < 2:

@@ -45,23 +45,28 @@ KIND_NAMES = {0: "normal", 1: "thickening", 2: "polyp", 3: "cyst", 4: "full"}
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """`paranasal evaluate`: score a run again, with options that go past the paper.
+    """`paranasal evaluate`: score a run again, with options that go past the paper."""
 
-    jitter: how many shifted copies of each crop are averaged with the crop itself (boxes are never
-        placed quite alike).
-    calibration: "platt" fits slope and intercept, "temperature" a slope only.
-    residuals: residual store, for a classifier that sees crop and residual.
-    """
-
-    store: Path  # crop store
-    classifier: Path  # folder of a finished `finetune` run
-    output: Path  # folder for `predictions.csv`, `metrics.json`, `curves.png`
-    splits: Path | None = None  # of `paranasal split`; None: as the store's table says
+    store: Path
+    """Crop store with labels."""
+    classifier: Path
+    """Folder of a finished `finetune` run."""
+    output: Path
+    """Folder for `predictions.csv`, `metrics.json` and `curves.png`."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
     fold: int = 1
+    """Fold of `splits` that the run was validated on, 1 or more."""
     residuals: Path | None = None
+    """Residual store of the labelled crops, for a classifier that sees crop and residual."""
     jitter: int = 0
+    """Copies of each crop, shifted by about 1.3 mm, whose scores are averaged with its own; 0 or
+    more.
+    """
     calibration: CalibrationKind = "platt"
+    """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
     device: str = "auto"
+    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
 
     def __post_init__(self) -> None:
         if self.jitter < 0 or self.calibration not in get_args(CalibrationKind):

@@ -50,14 +50,22 @@ TITLE_INCHES = 0.35  # above the pictures
 class LocaliseConfig:
     """`paranasal localise`. Give the `splits` and `fold` that the autoencoder was trained with."""
 
-    store: Path  # crop store with lesion masks
-    cae: Path  # folder of a finished `train` run
-    output: Path  # folder for `metrics.json`, `by_kind.csv`, `lesions.png`
+    store: Path
+    """Crop store with lesion masks (simulated)."""
+    cae: Path
+    """Folder of a finished `train` run, the autoencoder."""
+    output: Path
+    """Folder for `metrics.json`, `by_kind.csv` and `lesions.png`."""
     residual: ResidualConfig = field(default_factory=ResidualConfig)
-    limit: int = 0  # 0: all validation and test crops; else a fixed random choice of each
-    splits: Path | None = None  # of `paranasal split`; None: as the store's own table says
+    """How a residual follows from crop and reconstruction."""
+    limit: int = 0
+    """Crops of each part, validation and test, in a fixed random choice; 0: all."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
     fold: int = 1
+    """Fold of `splits` that the autoencoder was validated on, 1 or more."""
     device: str = "auto"
+    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
 
     def __post_init__(self) -> None:
         if self.limit < 0:

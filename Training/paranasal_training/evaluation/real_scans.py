@@ -49,13 +49,18 @@ DEEP = "thickening of 2 mm or more"
 
 @dataclass(frozen=True)
 class RealCheckConfig:
-    """Which bundle is tried on which scans."""
+    """`paranasal check-real`: which bundle is tried on which scans."""
 
-    scans: Path  # folder with the scans that the table names
-    table: Path = SCAN_TABLE  # columns: scan, side, clear (yes/no)
-    bundle: Path | None = None  # default: the shipped one
-    repeats: int = 3  # lesions of each kind and volume a side
+    scans: Path
+    """Folder with the scans that the table names."""
+    table: Path = SCAN_TABLE
+    """CSV file with the columns scan, side (left, right) and clear (yes, no)."""
+    bundle: Path | None = None
+    """Folder of a model bundle (unset: the shipped one)."""
+    repeats: int = 3
+    """Lesions of each kind and volume that are inserted into each clear side, 1 or more."""
     seed: int = 0
+    """Seed of the lesions, a whole number of 0 or more."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from ParanasalSSLLib.model.encoders import EncoderConfig
 
 @dataclass(frozen=True)
 class Options:
-    """momentum: share of itself that the target network keeps at each step."""
+    """What is BYOL's own."""
 
     momentum: float = 0.99
+    """Fraction of itself that the target network keeps at each step, between 0 and 1."""
 
     def __post_init__(self) -> None:
         check_between("momentum", self.momentum, 0, 1)

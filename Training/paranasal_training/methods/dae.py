@@ -18,9 +18,10 @@ from paranasal_training.methods._heads import check_between
 
 @dataclass(frozen=True)
 class Options:
-    """noise: standard deviation of the Gaussian noise; crops are 0..1."""
+    """What is the denoising autoencoder's own."""
 
     noise: float = 0.6
+    """Standard deviation of the Gaussian noise, above 0; crops are 0..1."""
 
     def __post_init__(self) -> None:
         check_between("noise", self.noise, 0)

@@ -26,25 +26,24 @@ from ParanasalSSLLib.model.encoders import (
 
 @dataclass(frozen=True)
 class Options:
-    """The paper's values but for `grid`.
-
-    experts: kernels that every convolution mixes.
-    momentum: share of itself that the key network keeps at each step.
-    temperature: by which similarities (-1..1) are divided.
-    queue: keys kept at each location. Should be well below the number of crops, since a crop's own old
-        keys count as negatives.
-    neighbours: patches whose mean stands for the surroundings.
-    beta: weight of the surroundings' loss.
-    grid: patch locations along each axis: 2 fill the crop, 3 overlap by half.
-    """
+    """The paper's values but for `grid`."""
 
     experts: int = 8
+    """Kernels that every convolution mixes, 1 or more."""
     momentum: float = 0.999
+    """Fraction of itself that the key network keeps at each step, between 0 and 1."""
     temperature: float = 0.2
+    """Divisor of the similarities (-1..1), above 0."""
     queue: int = 4096
+    """Keys kept at each location, 1 or more; well below the number of crops, since a crop's own old
+    keys count as negatives.
+    """
     neighbours: int = 2
+    """Patches whose mean stands for the surroundings, 1 to below the number of locations."""
     beta: float = 1.0
+    """Weight of the surroundings' loss, above 0."""
     grid: int = 2
+    """Patch locations along each axis: 2 fill the crop, 3 overlap by half."""
 
     def __post_init__(self) -> None:
         counts = {"experts": self.experts, "queue": self.queue, "neighbours": self.neighbours}

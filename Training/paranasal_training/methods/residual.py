@@ -21,9 +21,10 @@ Objective = Literal["bce", "l1", "l2"]
 
 @dataclass(frozen=True)
 class Options:
-    """objective: binary cross-entropy (the paper); L1 or L2 (ablation)."""
+    """What is residual prediction's own."""
 
     objective: Objective = "bce"
+    """Loss: binary cross-entropy (the paper); l1 or l2 (ablation)."""
 
     def __post_init__(self) -> None:
         if self.objective not in get_args(Objective):

@@ -18,9 +18,10 @@ from ParanasalSSLLib.model.encoders import EncoderConfig
 
 @dataclass(frozen=True)
 class Options:
-    """temperature: by which similarities (-1..1) are divided; low ones look at near misses only."""
+    """What is SimCLR's own."""
 
     temperature: float = 0.07
+    """Divisor of the similarities (-1..1), above 0; low values look at near misses only."""
 
     def __post_init__(self) -> None:
         check_between("temperature", self.temperature, 0)

@@ -25,10 +25,12 @@ _FLAT = 1e-6  # added to variances: a patch without contrast has nothing to pred
 
 @dataclass(frozen=True)
 class Options:
-    """patch_mm: edge of a patch. masked_share: of a crop's patches."""
+    """What is SparK's own."""
 
     patch_mm: int = 8
+    """Edge of a patch, mm: 2, 4, 8, 16 or 32."""
     masked_share: float = 0.6
+    """Fraction of a crop's patches that is masked, between 0 and 1."""
 
     def __post_init__(self) -> None:
         if type(self.patch_mm) is not int or self.patch_mm not in (2, 4, 8, 16, 32):

@@ -37,9 +37,10 @@ _DEPTHS: dict[tuple[tuple[int, ...], bool], int] = {
 
 @dataclass(frozen=True)
 class Options:
-    """file: path of MedicalNet's weights."""
+    """What the transfer needs."""
 
     file: str = ""
+    """Path of MedicalNet's weights, resnet_18_23dataset.pth."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.file, str) or not self.file:

@@ -50,31 +50,29 @@ class PrepareConfig:
     Labels: columns left_class and right_class (0 normal, 1 thickening, 2 polyp, 3 cyst, 4 full) or
     left_label and right_label (0 normal, 1 anomalous) of the table, or of participants.tsv in a
     BIDS folder; empty or n/a where there is none. A column split (train, validation, test) is taken
-    over. The same command goes on after a stop.
-
-    Attributes:
-        scans: BIDS folder, or table (.csv, .tsv) with the columns path and patient; paths are
-            relative to the table or absolute: NIfTI, NRRD, MetaImage, DICOM folder, or a zip.
-        suffix: which files of a BIDS folder (default: FLAIR, or else the only kind there is).
-        boxes: folder of boxes placed by hand, <patient>.mrk.json or .json, in place of the
-            registration.
-        jitter: further crops of each sinus in boxes shifted at random (the paper's code: 15).
-        jitter_sd: of these shifts.
-        seed: of these shifts.
-        keep_ids: name patients in the table as the source does, not p0001, p0002, ...
-        key: file (.csv) that will say which patient and path each scan was. Private.
-        processes: scans done at once (default: one a core).
+    over. The same command resumes after a stop.
     """
 
     scans: Path
+    """BIDS folder, or table (.csv, .tsv) with the columns path and patient; paths are absolute or
+    relative to the table: NIfTI, NRRD, MetaImage, DICOM folder, or a zip.
+    """
     suffix: str | None = None
+    """Which files of a BIDS folder, such as T1w (unset: FLAIR, or else the only kind there is)."""
     boxes: Path | None = None
+    """Folder of boxes placed by hand, PATIENT.mrk.json or .json, in place of the registration."""
     jitter: int = 0
+    """Further crops of each sinus in randomly shifted boxes, 0 or more (the paper's code: 15)."""
     jitter_sd: JitterSd = field(default_factory=JitterSd)
+    """Standard deviations of these shifts."""
     seed: int = 0
+    """Seed of these shifts, a whole number of 0 or more."""
     keep_ids: bool = False
+    """Name patients in the table as the source does, not p0001, p0002, ..."""
     key: Path | None = None
+    """CSV file that will say which patient and path each scan was; private (unset: none)."""
     processes: int | None = None
+    """Scans done at the same time, 1 or more (unset: one for each core)."""
 
     def __post_init__(self) -> None:
         if self.jitter < 0 or self.seed < 0:

@@ -54,7 +54,9 @@ class JitterSd:
     """
 
     left_mm: tuple[float, float, float] = (1.1, 1.2, 1.3)
+    """Of the left box along its axes right, front and up, mm, 0 or more."""
     right_mm: tuple[float, float, float] = (1.4, 1.3, 4.9)
+    """Of the right box along its axes right, front and up, mm, 0 or more."""
 
     def of(self, side: Side) -> tuple[float, float, float]:
         """Those of one side."""

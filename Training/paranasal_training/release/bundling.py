@@ -58,41 +58,60 @@ class ThresholdConfig:
     Only the region where healthy sinuses hold air is ever marked: orbit, cheek and nose differ from
     person to person and are not judged.
     One half of the patients gives the quantile of the residual at each voxel; on the other half each
-    level is raised until a share of the sinuses shows no more than some ml: nearly all of them next
-    to nothing for sinuses that are called normal, half of them little for those called anomalous.
+    level is raised until a fraction of the sinuses shows no more than some ml: nearly all of them
+    next to nothing for sinuses that are called normal, half of them little for those called anomalous.
     """
 
     quantile: float = 0.97
+    """Quantile of the healthy sinuses' evidence that is a voxel's threshold, 0 to 1."""
     smoothing_mm: float = 2.0
-    floor: float = 0.05  # evidence below this is never called anomalous at level 1
-    air_share: float = 0.5  # of the healthy reconstructions, that makes a voxel part of the region
-    margin_mm: float = 3.0  # around the region
+    """Standard deviation of the Gaussian that smooths the thresholds, mm, 0 or more."""
+    floor: float = 0.05
+    """Lowest threshold: evidence below it is never called anomalous at level 1."""
+    air_share: float = 0.5
+    """Fraction of the healthy reconstructions with air in a voxel that makes it part of the region,
+    0 to 1.
+    """
+    margin_mm: float = 3.0
+    """Margin around the region, mm, 1 or more."""
     normal_share: float = 0.95
+    """Fraction of healthy sinuses called normal that show at most `normal_ml`, 0 to 1."""
     normal_ml: float = 0.5
+    """What they may show, ml."""
     anomalous_share: float = 0.5
+    """Fraction of healthy sinuses called anomalous that show at most `anomalous_ml`, 0 to 1."""
     anomalous_ml: float = 1.0
+    """What they may show, ml."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig:
-    """`paranasal bundle`.
+    """`paranasal bundle`."""
 
-    cae_store: crops that the autoencoder was trained on, when they are others; their patients must
-        be others than those of `store`, too.
-    """
-
-    store: Path  # crop store
-    cae: Path  # folder of a finished `train` run
-    classifier: Path  # folder of a finished `finetune` run
-    output: Path  # folder of the bundle
+    store: Path
+    """Crop store that the classifier was trained on."""
+    cae: Path
+    """Folder of a finished `train` run, the autoencoder."""
+    classifier: Path
+    """Folder of a finished `finetune` run."""
+    output: Path
+    """Folder of the bundle."""
     cae_store: Path | None = None
+    """Crop store that the autoencoder was trained on, with other patients (unset: `store`)."""
     name: str = "compact"
+    """Name of the bundle."""
     version: str = "1"
+    """Version of the bundle."""
     licence: str = "Apache-2.0"
-    calibration: CalibrationKind = "platt"  # "temperature" fits a slope only
+    """Licence of the weights, an SPDX name."""
+    calibration: CalibrationKind = "platt"
+    """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
     residual: ResidualConfig = field(default_factory=ResidualConfig)
+    """How a residual follows from crop and reconstruction."""
     minimum_part_voxels: int = 100
+    """Smallest connected part of a mask that is kept, voxels of 1 mm, 0 or more."""
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
+    """How the masks' thresholds are learnt."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,15 @@ from ParanasalSSLLib.model.bundle import MODEL_CARD, BundleCard, read_card
 class ModelCardConfig:
     """`paranasal model-card`: write a bundle's README.md again, with more in it."""
 
-    bundle: Path  # folder of the bundle
-    real_check: Path | None = None  # folder of `paranasal check-real`, made with this bundle
-    notes: Path | None = None  # Markdown that goes below the check
-    commands: Path | None = None  # the script that made it
+    bundle: Path
+    """Folder of the model bundle."""
+    real_check: Path | None = None
+    """Folder of `paranasal check-real`, made with this bundle (unset: the card has no such part).
+    """
+    notes: Path | None = None
+    """Markdown file that goes below the check (unset: none)."""
+    commands: Path | None = None
+    """Script that made the bundle, quoted in the card (unset: none)."""
 
 
 def write_model_card(config: ModelCardConfig) -> Path:

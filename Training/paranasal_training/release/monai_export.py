@@ -46,8 +46,10 @@ METRICS = ("auroc", "auprc", "f1", "sensitivity", "specificity", "brier", "ece")
 class MonaiExportConfig:
     """`paranasal export-monai`: a model bundle as a MONAI Bundle."""
 
-    bundle: Path  # folder of the model bundle
-    output: Path  # folder of the MONAI Bundle; must not exist yet, or be empty
+    bundle: Path
+    """Folder of the model bundle."""
+    output: Path
+    """Folder of the MONAI Bundle; must not exist yet, or be empty."""
 
 
 def export_monai(config: MonaiExportConfig) -> Path:

@@ -17,13 +17,18 @@ from ParanasalSSLLib.errors import BadConfig
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimiser, and how its learning rate goes. SGD is with momentum 0.9."""
+    """Which optimiser, and how its learning rate changes over the run."""
 
     name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
+    """Optimiser; SGD has a momentum of 0.9, LARS none."""
     lr: float = 1e-4
+    """Highest learning rate, above 0."""
     weight_decay: float = 0.0
+    """Weight decay, 0 (none) or more."""
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: float = 0.0  # linear rise from 0, before the schedule
+    """Learning rate after the warm-up: constant, or a cosine that ends in 0."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear rise of the learning rate from 0, 0 or more."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
@@ -56,8 +61,11 @@ class Recipe:
     """How long and in which steps something is trained."""
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser and learning rate."""
     epochs: int = 100
+    """Passes over the training crops."""
     batch_size: int = 16
+    """Crops in a batch."""
 
 
 class LARS(Optimizer):

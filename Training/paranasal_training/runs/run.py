@@ -48,27 +48,37 @@ _FREE_TO_CHANGE = ("store", "output", "splits", "device", "devices", "compile")
 class RunConfig:
     """What every training stage needs to know.
 
-    epochs, batch_size, optimizer: None stands for the values of the method's own recipe.
-    accumulate: batches whose gradients make one step of the optimiser.
-    validate_every: epochs between two looks at the validation set (and two checkpoints).
-    devices: GPUs (or processes on the CPU) that share every batch, by Lightning's DDP.
-    compile: let torch.compile fuse the network; pays on GPUs and in long runs.
+    None for epochs, batch_size and optimizer stands for the values of the method's own recipe.
     """
 
-    store: Path  # crop store
-    output: Path  # folder of the run
-    splits: Path | None = None  # of `paranasal split`; None: as the store's table says
+    store: Path
+    """Crop store to train on, a folder of `paranasal simulate` or `prepare`."""
+    output: Path
+    """Folder of the run; a stopped run in it is resumed, a finished one is left as it is."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
     fold: int = 1
+    """Fold of `splits` that validates, 1 or more; the other folds train."""
     epochs: int | None = None
+    """Passes over the training crops, 1 or more (unset: the method's own recipe)."""
     batch_size: int | None = None
+    """Crops in a batch, 2 or more (unset: the method's own recipe)."""
     accumulate: int = 1
+    """Batches whose gradients make one step of the optimiser, 1 or more."""
     validate_every: int = 1
+    """Epochs between two validations, each with a checkpoint; 1 to `epochs`."""
     seed: int = 0
+    """Seed of initial weights, order of crops and augmentation; a whole number of 0 or more."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What computes: a GPU where there is one (auto), the CPU, or a GPU."""
     devices: int = 1
-    precision: Literal["32", "bf16"] = "32"  # bf16: autocast
+    """GPUs, or processes on the CPU, that share every batch (Lightning's DDP); 1 or more."""
+    precision: Literal["32", "bf16"] = "32"
+    """Floating-point numbers in the network: 32 bit, or bfloat16 by autocast (faster)."""
     compile: bool = False
+    """Let torch.compile fuse the network's operations; pays on GPUs and in long runs."""
     optimizer: OptimizerConfig | None = None
+    """Optimiser and learning rate (unset: the method's own recipe)."""
 
     def __post_init__(self) -> None:
         recipe = self.recipe

@@ -20,19 +20,24 @@ from ParanasalSSLLib.model.networks import CAE, CAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
-    """`paranasal train`. Defaults: the paper (L1 loss, Adam, no augmentation, plain input).
-
-    normal_share: of the healthy training sinuses, the patients nested (the paper's Table 3).
-    jittered: train on crops of shifted boxes too, where the store has them.
-    """
+    """`paranasal train`. Defaults: the paper (L1 loss, Adam, no augmentation, plain input)."""
 
     epochs: int = 100
+    """Passes over the training crops, 1 or more."""
     batch_size: int = 16
+    """Crops in a batch, 2 or more."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser and learning rate."""
     normal_share: float = 1.0
+    """Fraction of the healthy training patients to use, above 0 to 1; smaller fractions are nested
+    in larger ones (the paper's Table 3).
+    """
     jittered: bool = False
+    """Train on crops of shifted boxes too, where the store has them."""
     network: CAEConfig = field(default_factory=CAEConfig)
+    """Architecture of the autoencoder."""
     coarse_noise: CoarseNoiseConfig = field(default_factory=CoarseNoiseConfig)
+    """Lesion-like noise on the input, which the autoencoder learns to remove."""
 
 
 class CAEStage(Stage):

@@ -27,28 +27,35 @@ from ParanasalSSLLib.model.networks import Classifier
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunConfig):
-    """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16).
-
-    pretrained: folder of a finished `pretrain` run, or of a `finetune` run to go on from; None starts
-        from scratch.
-    keep_pretrained: share of the weights that stays that of `pretrained`, a `finetune` run: the result
-        is the mean of both (WiSE-FT, Wortsman et al. 2022), which holds better on other data.
-    network: of the encoder; None is that of the pretrained run.
-    label_share: of the training patients, smaller shares nested in larger ones.
-    residuals: residual store of all labelled crops; then the classifier sees crop and residual.
-    jittered: train on crops of shifted boxes too, where the store has them.
-    """
+    """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16)."""
 
     epochs: int = 100
+    """Passes over the training crops, 1 or more."""
     batch_size: int = 16
+    """Crops in a batch, 2 or more."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="adamw"))
+    """Optimiser and learning rate."""
     pretrained: Path | None = None
+    """Folder of a finished `pretrain` run, or of a `finetune` run to continue from (unset: random
+    initial weights).
+    """
     keep_pretrained: float = 0.0
+    """Fraction of the `pretrained` classifier's weights in the result, 0 to below 1: the weighted
+    mean of both (WiSE-FT, Wortsman et al. 2022) holds better on other data; needs a `finetune`
+    run.
+    """
     network: EncoderConfig | None = None
+    """Architecture of the encoder (unset: that of the pretrained run)."""
     label_share: float = 1.0
+    """Fraction of the training patients whose labels are used, above 0 to 1; smaller fractions are
+    nested in larger ones.
+    """
     residuals: Path | None = None
+    """Residual store of all labelled crops; the classifier then sees crop and residual."""
     jittered: bool = False
+    """Train on crops of shifted boxes too, where the store has them."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random changes of the training crops."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

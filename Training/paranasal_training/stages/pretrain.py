@@ -25,18 +25,18 @@ VALIDATION_SHARE = 0.1  # of the unlabelled patients
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
-    """`paranasal pretrain`. Defaults: ours; epochs, batches and optimiser from the method's recipe.
-
-    method: a file of `paranasal_training/methods`.
-    options: of the method, see its file.
-    residuals: residual store of the unlabelled crops, for methods that learn from it (ours).
-    """
+    """`paranasal pretrain`. Defaults: ours; epochs, batches and optimiser from the method's recipe."""
 
     method: str = "residual"
+    """Self-supervised method: the name of a file of `paranasal_training/methods`."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Options of the method by name, for example {temperature: 0.1}; see `Options` in its file."""
     residuals: Path | None = None
+    """Residual store of the unlabelled crops, for methods that learn from it (residual)."""
     network: EncoderConfig = field(default_factory=EncoderConfig)
+    """Architecture of the encoder."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random changes of the crops."""
 
     def inputs(self) -> dict[str, Path | None]:
         residuals = self.residuals and self.residuals / "residuals.json"

@@ -23,20 +23,25 @@ CHUNK = 64
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualsConfig:
-    """`paranasal residuals`.
+    """`paranasal residuals`."""
 
-    gain: residuals are small, so they are stored times this in 0..255, and cut off above 1 / gain.
-        With 2 these are those above 0.5, 0.26 % of the voxels of the simulated cohort. Maps that
-        reach 1 (`otsu`, percentile scaling) need 1.
-    """
-
-    store: Path  # crop store
-    cae: Path  # folder of a finished `train` run
-    output: Path  # residual store
-    split: str | None = "unlabelled"  # None: all rows
+    store: Path
+    """Crop store whose residuals are computed."""
+    cae: Path
+    """Folder of a finished `train` run, the autoencoder."""
+    output: Path
+    """Folder of the residual store; a stopped call is resumed there."""
+    split: str | None = "unlabelled"
+    """Part of the store: train, validation, test, labelled or unlabelled; null: all crops."""
     residual: ResidualConfig = field(default_factory=ResidualConfig)
+    """How a residual follows from crop and reconstruction."""
     gain: float = 2.0
+    """Factor on the residuals (0..1) before they are stored in 8 bit, above 0; what exceeds 1 /
+    gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; classifiers that
+    see residuals, `otsu` and percentile scaling need 1.
+    """
     device: str = "auto"
+    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
 
 
 def make_residuals(config: ResidualsConfig) -> Path:

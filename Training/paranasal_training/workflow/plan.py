@@ -22,27 +22,32 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Preset:
-    """How large everything is. Settings are those of the commands of the same names.
-
-    shares: of the labels in percent.
-    pretrain_by_row: settings of `paranasal pretrain` that differ by row.
-    threads: of one run. gpus: that one run needs.
-    processes: that simulate the cohort; on one machine no more than the cores that Snakemake may use.
-    finetune_by_share: settings of `paranasal finetune` that differ by share.
-    """
+    """How large everything is. Settings are those of the commands of the same names."""
 
     simulate: Settings = field(default_factory=dict)
+    """Settings of `paranasal simulate`."""
     split: Settings = field(default_factory=dict)
+    """Settings of `paranasal split`."""
     train: Settings = field(default_factory=dict)
+    """Settings of `paranasal train`."""
     residuals: Settings = field(default_factory=dict)
+    """Settings of `paranasal residuals`."""
     pretrain: Settings = field(default_factory=dict)
+    """Settings of `paranasal pretrain`."""
     pretrain_by_row: dict[str, Settings] = field(default_factory=dict)
+    """Settings of `paranasal pretrain` that differ by row."""
     finetune: Settings = field(default_factory=dict)
+    """Settings of `paranasal finetune`."""
     finetune_by_share: dict[int, Settings] = field(default_factory=dict)
+    """Settings of `paranasal finetune` that differ by percentage of labels."""
     shares: tuple[int, ...] = (10, 20, 100)
+    """Percentages of labels, ascending."""
     threads: int = 1
+    """CPU threads of one run."""
     gpus: int = 0
+    """GPUs that one run needs."""
     processes: int = 16
+    """Processes that simulate the cohort; on one machine no more than Snakemake's cores."""
 
     @property
     def folds(self) -> int:

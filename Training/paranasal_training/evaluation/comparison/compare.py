@@ -38,29 +38,34 @@ _CALIBRATION = "ECE and Brier (smaller is better); sensitivity and specificity a
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonConfig:
-    """`paranasal compare`: what to compare, and what to call it.
-
-    rows: methods in the order of the table's rows; each has runs in `runs/METHOD/PERCENT/foldK`.
-    titles: what a method is called, where not by its name.
-    ours: the method that all others are compared with.
-    open_reasons: why a method has not been run.
-    notes: paragraphs at the top of the page.
-    experiment: how it was run: preset, machine, versions, command.
-    """
+    """`paranasal compare`: what to compare, and what to call it."""
 
     runs: Path
-    output: Path  # folder
+    """Folder of the scored runs, `METHOD/PERCENT/foldK` in it."""
+    output: Path
+    """Folder for tables, figures and `page.html`."""
     rows: tuple[str, ...]
-    percents: tuple[int, ...]  # of the training patients with labels, ascending
+    """Methods in the order of the table's rows, each named once."""
+    percents: tuple[int, ...]
+    """Percentages of the training patients with labels, 1 to 100, ascending."""
     title: str
+    """Title of the page."""
     simulated: bool
+    """Whether the crops are simulated; the page then says so."""
     ours: str = "residual"
+    """Method of `rows` that all others are compared with."""
     titles: dict[str, str] = field(default_factory=dict)
+    """What methods are called, by their names; others go by their names."""
     open_reasons: dict[str, str] = field(default_factory=dict)
+    """Why methods have not been run, by their names."""
     notes: tuple[str, ...] = ()
+    """Paragraphs at the top of the page."""
     experiment: dict[str, str] = field(default_factory=dict)
-    resamples: int = 2000  # of the test patients
+    """How it was run, by subject: preset, machine, versions, command."""
+    resamples: int = 2000
+    """Bootstrap samples of the test patients, 1000 or more."""
     seed: int = 0
+    """Seed of the bootstrap, a whole number of 0 or more."""
 
     def __post_init__(self) -> None:
         if len(set(self.rows)) < len(self.rows) or self.ours not in self.rows:
