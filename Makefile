@@ -23,7 +23,7 @@ help: ## this list
 	@touch $@
 
 demo: .venv/installed ## set up, then judge the simulated sample head
-	$(BIN)/paranasal predict ParanasalSSLLib/data/sample/simulated_head.nii.gz --out demo \
+	$(BIN)/paranasal predict ParanasalSSLLib/data/sample/simulated_head.nii.gz --output demo \
 		--note "This is a simulated head with a cyst in the left sinus: no patient."
 
 test: .venv/installed-dev lint ## set up, check style and types, run all tests

@@ -11,7 +11,6 @@ nothing is left half-done. Example:
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -119,50 +118,3 @@ class ProgressBar:
     def _move_to(self, position: float) -> None:
         self._bar.n = position
         self._bar.refresh()
-
-
-class JsonLines:
-    """Writes one JSON object per line and nothing else, for programs that run `paranasal`.
-
-    Every object has `event`; the events, in the order of their coming, for each scan:
-
-    - `stage`: `id`, `scan` (1..), `of`, `input` (as the user gave it), `stage`
-      (read, register, crop, analyse, write, done), `fraction` (0..1 of this scan)
-    - `scan_done`: `id`, `scan`, `of`, `input`, `folder`, `replaced` (an older result), `seconds`,
-      `report` (the content of `report.json`; its `files` has `dicom_sr` where `--dicom-out` wrote a
-      structured report, and `dicom_seg` where it wrote a segmentation)
-    - `scan_failed`: `id`, `scan`, `of`, `input`, `error` (name of the error's class, for example
-      `UnreadableScan`), `message`, `older_result` (an older result of that id was left in place)
-
-    and at the end, once:
-
-    - `summary`: `done`, `failed` (numbers of scans), `out` (folder), `exit_status`
-
-    or, if what all scans need is not there (boxes, highdicom, device, model), instead of it:
-    `failed`: `error`, `message`, `exit_status`. A model is noticed to be missing or broken only
-    after the first scan's stages `read` and `register`.
-
-    `id` is what `--id` or `--keep-names` gave to the scan, or else sub-0001, sub-0002, ... A call
-    that is stopped (by Ctrl-C, or with `--end-with-input` by the end of standard input) ends after
-    any event, with exit status 130; wrong usage gives no events, and 2. Readers should ignore
-    fields and events that they do not know.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._scan: dict[str, Any] = {}
-
-    def start(self, **scan: Any) -> None:
-        """The next scan begins; its facts are repeated in each of its events."""
-        self._scan = scan
-
-    def __call__(self, progress: Progress) -> None:
-        self.scan_event("stage", stage=progress.stage.value, fraction=round(progress.fraction, 3))
-
-    def scan_event(self, event: str, **fields: Any) -> None:
-        """An event of the present scan."""
-        self.event(event, **self._scan, **fields)
-
-    def event(self, event: str, **fields: Any) -> None:
-        self._stream.write(json.dumps({"event": event, **fields}) + "\n")
-        self._stream.flush()

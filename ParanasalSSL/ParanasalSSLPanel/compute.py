@@ -18,6 +18,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
@@ -88,7 +89,7 @@ class Settings:
         named = [part for name in scans for part in ("--id", name)]
         model = ["--model", str(self.model)] if self.model else []
         how = ["--json-progress", "--end-with-input", "--device", self.device, *model]
-        return ["predict", *map(str, scans.values()), "--out", str(out), *named, *how, *more]
+        return ["predict", *map(str, scans.values()), "--output", str(out), *named, *how, *more]
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class _Run:
 
     folder: Path
     watcher: Watcher
-    report: dict[str, Any] | None = None
+    report: Mapping[str, Any] | None = None
     failure: str = ""
     process: LibraryProcess = field(init=False)
 
@@ -182,16 +183,16 @@ class _Run:
         self.process.start(settings.predict(scan, self.folder / "out", "--boxes", str(boxes)))
         return self.process
 
-    def onEvent(self, event: dict[str, Any]) -> None:
+    def onEvent(self, event: Event) -> None:
         from ParanasalSSLLib.progress import Progress, Stage
 
-        kind = event["event"]
-        if kind == "stage":
-            self.watcher.progress(Progress(Stage(event["stage"]), float(event["fraction"])))
-        elif kind == "scan_done":
-            self.report = event["report"]
-        elif kind in ("scan_failed", "failed"):
-            self.failure = str(event["message"])
+        match event:
+            case StageBegun():
+                self.watcher.progress(Progress(Stage(event.stage), event.fraction))
+            case ScanDone():
+                self.report = event.report
+            case ScanFailed() | CallFailed():
+                self.failure = event.message
 
     def onEnd(self, ending: Ending, words: str) -> None:
         try:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import slicer
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import BadBoxes, ParanasalError
 from ParanasalSSLPanel.boxes import boxesOf, qualityOf
 from ParanasalSSLPanel.compute import Settings, modelName
@@ -127,18 +128,18 @@ class Export:
         files = [Path(database.fileForInstance(uid)) for uid in uids]
         return files if all(file.is_file() for file in files) else []
 
-    def _onEvent(self, event: dict[str, Any]) -> None:
+    def _onEvent(self, event: Event) -> None:
         from ParanasalSSLLib.progress import Stage
 
-        kind = event["event"]
-        if kind == "stage":
-            self.stage(_(Stage(event["stage"]).words))
-        elif kind == "scan_done":
-            self._compare(event["report"])
-        elif kind in ("scan_failed", "failed"):
-            self._failure = str(event["message"])
+        match event:
+            case StageBegun():
+                self.stage(_(Stage(event.stage).words))
+            case ScanDone():
+                self._compare(event.report)
+            case ScanFailed() | CallFailed():
+                self._failure = event.message
 
-    def _compare(self, report: dict[str, Any]) -> None:
+    def _compare(self, report: Mapping[str, Any]) -> None:
         """Say where the files differ from what a user expects."""
         files = report["files"]
         if "dicom_sr" in files and "dicom_seg" not in files:

@@ -1,13 +1,12 @@
 """`paranasal predict` in a process beside Slicer: the panel stays usable, Cancel really ends it.
 
-The process prints one JSON object a line (`ParanasalSSLLib.progress.JsonLines` says which); whatever
+The process prints one JSON object a line (`ParanasalSSLLib.cli.events` says which); whatever
 else it prints is log. It ends by itself, tidily, when its standard input is closed: after Cancel, and
 when Slicer is closed or killed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -20,10 +19,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.cli.events import CallFailed, Event, Summary, from_json
+
 KILL_AFTER_MS = 5000
 # With status 1, too, all is said: which scans could not be scored, and why. (Without one of these, a
 # status of 1 is what Slicer's launcher makes of a crash.)
-LAST_EVENTS = ("summary", "failed")
+LAST_EVENTS = (Summary, CallFailed)
 
 
 class Ending(Enum):
@@ -38,12 +39,12 @@ class Ending(Enum):
 class Listener:
     """Whom a process tells what happens; never from another thread.
 
-    onEvent: every JSON object that has an "event".
+    onEvent: every event.
     onLog: every other line.
     onEnd: once, last; with a sentence for the user when it is broken, else "".
     """
 
-    onEvent: Callable[[dict[str, Any]], None]
+    onEvent: Callable[[Event], None]
     onLog: Callable[[str], None]
     onEnd: Callable[[Ending, str], None]
 
@@ -102,11 +103,11 @@ class LibraryProcess:
 
     def _onOutput(self) -> None:
         for line in self._lines("out", self._process.readAllStandardOutput()):
-            event = eventIn(line)
+            event = from_json(line)
             if event is None:
                 self._listener.onLog(line)
             else:
-                self._saidAll = self._saidAll or event["event"] in LAST_EVENTS
+                self._saidAll = self._saidAll or isinstance(event, LAST_EVENTS)
                 self._listener.onEvent(event)
 
     def _onErrorOutput(self) -> None:
@@ -146,16 +147,6 @@ class LibraryProcess:
             self._ended = True
             self._patience.stop()
             self._listener.onEnd(ending, words)
-
-
-def eventIn(line: str) -> dict[str, Any] | None:
-    """The event of a line, or None for a line that is none."""
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    is_event = isinstance(content, dict) and isinstance(content.get("event"), str)
-    return content if is_event else None
 
 
 def pythonExecutable() -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from slicer.i18n import tr as _
 
+from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.sinuses import Side
@@ -263,20 +264,23 @@ class WorklistRun:
         if self._process is not None:
             self._process.wait()
 
-    def _onEvent(self, event: dict[str, Any]) -> None:
-        states: dict[str, State] = {
-            "stage": "running",
-            "scan_done": "done",
-            "scan_failed": "failed",
-        }
-        if event["event"] == "failed":
-            self._failure = str(event["message"])
-        state = states.get(event["event"])
-        entry = self.worklist.entries.get(event.get("id", ""))
-        if state is None or entry is None or entry.state == state:
+    def _onEvent(self, event: Event) -> None:
+        match event:
+            case StageBegun():
+                self._move(event.id, "running")
+            case ScanDone():
+                self._move(event.id, "done")
+            case ScanFailed():
+                self._move(event.id, "failed", event.message)
+            case CallFailed():
+                self._failure = event.message
+
+    def _move(self, identifier: str, state: State, message: str = "") -> None:
+        entry = self.worklist.entries.get(identifier)
+        if entry is None or entry.state == state:
             return
         self._moved = True
-        self._change(entry, state, str(event.get("message", "")))
+        self._change(entry, state, message)
         self.changed()
 
     def _change(self, entry: Entry, state: State, message: str) -> None:

@@ -23,7 +23,7 @@ class Heard:
     """Notes what a process tells."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Any] = []
         self.log: list[str] = []
         self.end: tuple[Any, str] | None = None
 
@@ -72,14 +72,14 @@ def test_events_are_told_apart_from_whatever_else_is_printed(runFake: Any) -> No
         sys.stdout.buffer.write(b'{"event": "su')
         sys.stdout.flush()
         time.sleep(0.2)
-        sys.stdout.buffer.write(b'mmary", "argument": "')
+        sys.stdout.buffer.write(b'mmary", "out": "')
         sys.stdout.buffer.write(sys.argv[2].encode() + b'"}\\n')
         sys.stderr.write("10 %\\r20 %\\r30 %\\n")
         """
     )
     assert wait_for_end(heard) == ("finished", "")
-    assert [event["event"] for event in heard.events] == ["stage", "summary"]
-    assert heard.events[1]["argument"] == "Ä ö ü.nii"
+    assert [event.name for event in heard.events] == ["stage", "summary"]
+    assert heard.events[1].out == "Ä ö ü.nii"
     assert "a library's chatter" in heard.log and "30 %" in heard.log
     assert any("garbage" in line for line in heard.log)
 
@@ -191,16 +191,16 @@ def test_cancelling_a_registration_ends_it_at_once(module: ModuleType, tmp_path:
 
     heard = Heard()
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Any) -> None:
         heard.events.append(event)
-        if event.get("stage") == "register":
+        if event.stage == "register":
             work.cancel()
 
     work = LibraryProcess(Listener(on_event, heard.log.append, heard._ended))
     scan = Path(ParanasalSSLLib.__file__).parent / SAMPLE
     work.start(Settings("cpu").predict({"sub-0001": scan}, tmp_path / "out"))
     assert wait_for_end(heard, 60) == ("cancelled", "")
-    assert [event["stage"] for event in heard.events if "stage" in event] == ["read", "register"]
+    assert [event.stage for event in heard.events] == ["read", "register"]
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -16,7 +16,9 @@ import pytest
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox, write_boxes
 from ParanasalSSLLib.cli import main as cli
-from ParanasalSSLLib.cli.main import main, plan_jobs
+from ParanasalSSLLib.cli import predict as cli_predict
+from ParanasalSSLLib.cli.jobs import plan_jobs
+from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.results import html as report
 from ParanasalSSLLib.results import write as outputs
@@ -42,7 +44,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
     found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
     monkeypatch.setattr(predict, "localize", lambda volume: found)
-    monkeypatch.setattr(cli, "_load_bundle", lambda model, device: toolbox.bundle)
+    monkeypatch.setattr(cli_predict, "_load_bundle", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
@@ -245,7 +247,7 @@ def test_broken_bundle_ends_the_call_with_one_message(
     def broken(model: Any, device: Any) -> None:
         raise BadBundle("model.safetensors is damaged. Get the bundle again.")
 
-    monkeypatch.setattr(cli, "_load_bundle", broken)
+    monkeypatch.setattr(cli_predict, "_load_bundle", broken)
     assert run(scan, scan) == 1
     assert capsys.readouterr().err.count("model.safetensors is damaged") == 1
     assert run(scan, scan, "--json-progress") == 1
