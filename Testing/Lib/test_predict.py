@@ -186,6 +186,14 @@ def test_real_head_is_scored_where_its_sinuses_are(toolbox: Any, shared_data: Pa
         assert np.linalg.norm(result.sinuses[side].box.center_ras_mm - center) < 10
 
 
+def test_sample_head_is_scored_where_its_sinuses_are(
+    toolbox: Any, sample_series: Path, sample_centers: dict[str, tuple[float, float, float]]
+) -> None:
+    result = predict_scan(sample_series, toolbox.bundle)
+    for side, center in sample_centers.items():
+        assert np.linalg.norm(result.sinuses[Side(side)].box.center_ras_mm - center) < 10
+
+
 def test_brain_without_a_head_is_refused(toolbox: Any, shared_data: Path) -> None:
     with pytest.raises((NotAHead, SinusOutsideImage)):
         predict_scan(shared_data / "heads" / "t1_skullstripped.nii.gz", toolbox.bundle)

@@ -287,14 +287,17 @@ def test_a_programs_fault_is_not_hidden(
     assert panel.ui.runButton.enabled
 
 
-def test_a_defaced_scan_is_refused_in_words(
-    slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, shared_data: Path
+def test_a_head_without_a_face_is_refused_in_words(
+    slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, sample_head: Path
 ) -> None:
     from ParanasalSSLPanel.compute import SeparateProcess
     from ParanasalSSLPanel.results import tableOf
 
     panel = openPanel(SeparateProcess())
-    slicer.util.loadVolume(str(shared_data / "heads" / "flair_2d_3mm_defaced.nii.gz"))
+    scan = slicer.util.loadVolume(str(sample_head))
+    voxels = slicer.util.arrayFromVolume(scan)  # k, j, i
+    voxels[:80, 60:] = 0  # all that lies below the eyes and before the ears
+    slicer.util.arrayFromVolumeModified(scan)
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
     assert "were not found" in message(panel)
@@ -361,6 +364,8 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     assert len(probabilities) == 2 and all(0 < p < 1 for p in probabilities)
     assert "Model untrained 0" in panel.ui.noticesLabel.text
     assert "simulated data" in panel.ui.noticesLabel.text
+    found = {cells[0]: cells[3] for cells in geometry.tableRows(results.tableOf(scan))}
+    assert found == {"left": "anomaly", "right": "clear"}
     assert temporary_folders(slicer) == []
     assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
@@ -619,14 +624,14 @@ def test_closing_the_scene_ends_a_run(slicer: Any, realPanel: Any, scan: Any) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (BUNDLE / "bundle.json").exists(), reason="the shipped bundle is missing")
-def test_a_real_head_is_scored_with_the_shipped_model(
-    slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, shared_data: Path
+def test_the_sample_head_is_scored_with_the_shipped_model(
+    slicer: Any, openPanel: Callable[[Any], Any], geometry: Any, sample_head: Path
 ) -> None:
     from ParanasalSSLPanel import results
     from ParanasalSSLPanel.compute import SeparateProcess
 
     panel = openPanel(SeparateProcess())
-    scan = slicer.util.loadVolume(str(shared_data / "donors" / "flair_3d_1mm.nii.gz"))
+    scan = slicer.util.loadVolume(str(sample_head))
     panel.ui.placeBoxesButton.click()
     assert "not found" not in panel.ui.qualityLabel.text
     panel.ui.runButton.click()
@@ -635,6 +640,8 @@ def test_a_real_head_is_scored_with_the_shipped_model(
     assert results.tableOf(scan).GetNumberOfRows() == 2
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0
     assert "simulated data" in panel.ui.noticesLabel.text
+    found = {cells[0]: cells[3] for cells in geometry.tableRows(results.tableOf(scan))}
+    assert found == {"left": "anomaly", "right": "clear"}
 
 
 def test_the_modules_own_test_needs_nothing_that_slicer_lacks(

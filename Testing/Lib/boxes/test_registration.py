@@ -1,4 +1,7 @@
-"""The sinuses are found in real heads, however these lie; what is no whole head is refused."""
+"""The sinuses are found in real heads, however these lie; what is no whole head is refused.
+
+The library's own sample head goes through all of it, wherever the real ones are absent.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from ParanasalSSLLib.scans.volume import Volume, read_volume
 from ParanasalSSLLib.sinuses import Side
 
 LARGEST_ERROR_MM = 10.0
+SAMPLE = "sample"
 SCANS = [
+    SAMPLE,
     "donors/flair_3d_1mm",
     "donors/t1_3d_1mm",
     "donors/t1_gd_3d",
@@ -30,11 +35,14 @@ Centers = dict[Side, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def scan(shared_data: Path) -> Callable[[str], Volume]:
-    """Reads a scan once, by its name in the data's README."""
+def scan(request: pytest.FixtureRequest, sample_head: Path) -> Callable[[str], Volume]:
+    """Reads a scan once, by its name in the data's README, or the sample head."""
 
     @cache
     def read(name: str) -> Volume:
+        if name == SAMPLE:
+            return read_volume(sample_head)
+        shared_data = request.getfixturevalue("shared_data")
         stems = (shared_data / name, shared_data / "heads" / name)
         found = [Path(f"{stem}{end}") for stem in stems for end in (".nii.gz", ".zip")]
         return read_volume(next(path for path in found if path.exists()))
@@ -43,15 +51,31 @@ def scan(shared_data: Path) -> Callable[[str], Volume]:
 
 
 @pytest.fixture(scope="module")
-def truth(shared_data: Path) -> dict[str, Centers]:
-    """Air centres (RAS mm), measured by eye: the table in the data's README."""
-    text = (shared_data / "heads" / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\S+) \| ([-\d., ]+\d) \| ([-\d., ]+\d) \|$", text, re.M)
+def truth(
+    request: pytest.FixtureRequest, sample_centers: dict[str, tuple[float, float, float]]
+) -> Callable[[str], Centers]:
+    """Air centres (RAS mm) of a scan, measured by eye."""
+
+    @cache
+    def read(name: str) -> Centers:
+        if name == SAMPLE:
+            return {Side(side): np.array(center) for side, center in sample_centers.items()}
+        return table_of(request.getfixturevalue("shared_data") / "heads" / "README.md")[name]
+
+    return read
+
+
+@cache
+def table_of(readme: Path) -> dict[str, Centers]:
+    """The table of air centres in the data's README."""
+    rows = re.findall(
+        r"^\| (\S+) \| ([-\d., ]+\d) \| ([-\d., ]+\d) \|$", readme.read_text(encoding="utf-8"), re.M
+    )
     table = {
         name: {Side.RIGHT: np.fromstring(right, sep=","), Side.LEFT: np.fromstring(left, sep=",")}
         for name, right, left in rows
     }
-    assert set(table) == set(SCANS)
+    assert {*table, SAMPLE} == set(SCANS)
     return table
 
 
@@ -104,10 +128,10 @@ def assert_found(result: Localization, centers: Centers) -> None:
 
 @pytest.mark.parametrize("name", SCANS)
 def test_sinuses_of_real_heads_are_found(
-    scan: Callable[[str], Volume], truth: dict[str, Centers], name: str
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str
 ) -> None:
     result = localize(scan(name))
-    assert_found(result, truth[name])
+    assert_found(result, truth(name))
     # The T2's image ends just below the sinuses: scored, but to be looked at.
     assert result.quality.verdict == ("review" if name == "t2_axial_dicom" else "ok")
     assert bool(result.quality.reasons) == (name == "t2_axial_dicom")
@@ -119,18 +143,19 @@ POSES = {
     "x1.2": 1.2 * np.eye(3),
     "oblique": turn(20.0, -15.0, 15.0),
 }
-MOVED = [("pd_axial_dicom", pose) for pose in POSES]
+MOVED = [(name, pose) for name in (SAMPLE, "pd_axial_dicom") for pose in POSES]
 MOVED += [("donors/flair_3d_1mm", pose) for pose in ("x-30", "y+30", "z-30", "x1.2")]
 
 
 @pytest.mark.parametrize(("name", "pose"), MOVED)
 def test_sinuses_of_turned_and_scaled_heads_are_found(
-    scan: Callable[[str], Volume], truth: dict[str, Centers], name: str, pose: str
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str, pose: str
 ) -> None:
-    volume, centers = moved(scan(name), truth[name], POSES[pose])
+    volume, centers = moved(scan(name), truth(name), POSES[pose])
     assert_found(localize(volume), centers)
 
 
+@pytest.mark.parametrize("name", [SAMPLE, "pd_axial_dicom"])
 @pytest.mark.parametrize(
     ("order", "flips"),
     [((0, 1, 2), (0,)), ((1, 2, 0), ()), ((2, 1, 0), (0, 1)), ((0, 2, 1), (0, 1, 2))],
@@ -138,20 +163,21 @@ def test_sinuses_of_turned_and_scaled_heads_are_found(
 )
 def test_the_order_of_the_voxels_does_not_matter(
     scan: Callable[[str], Volume],
-    truth: dict[str, Centers],
+    truth: Callable[[str], Centers],
+    name: str,
     order: tuple[int, ...],
     flips: tuple[int, ...],
 ) -> None:
-    volume = reoriented(scan("pd_axial_dicom"), order, flips)
-    assert_found(localize(volume), truth["pd_axial_dicom"])
+    volume = reoriented(scan(name), order, flips)
+    assert_found(localize(volume), truth(name))
 
 
-@pytest.mark.parametrize("name", ["pd_axial_dicom", "donors/t1_3d_1mm"])
+@pytest.mark.parametrize("name", [SAMPLE, "pd_axial_dicom", "donors/t1_3d_1mm"])
 def test_a_tilted_grid_does_not_matter(
-    scan: Callable[[str], Volume], truth: dict[str, Centers], name: str
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str
 ) -> None:
     volume = regridded(scan(name), turn(25.0, -20.0, 30.0), 2.0)
-    assert_found(localize(volume), truth[name])
+    assert_found(localize(volume), truth(name))
 
 
 def test_sinuses_lost_in_a_padded_image_are_not_called_found(scan: Callable[[str], Volume]) -> None:
@@ -177,8 +203,44 @@ def test_noise_fails_without_raising() -> None:
     assert any("resembles" in reason for reason in quality.reasons)
 
 
+@pytest.mark.parametrize("spacing_mm", [3.0, 4.0])
+def test_a_coarse_grid_does_not_matter(
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers], spacing_mm: float
+) -> None:
+    volume = regridded(scan(SAMPLE), np.eye(3), spacing_mm)
+    assert_found(localize(volume), truth(SAMPLE))
+
+
+def cut_below(volume: Volume, height_mm: float) -> Volume:
+    """The head without what lies below a height (RAS mm), as an image that ends there."""
+    upright = regridded(volume, np.eye(3), 1.6)
+    first = int(np.ceil((np.linalg.inv(upright.affine) @ [0, 0, height_mm, 1])[2]))
+    affine = upright.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * first
+    return Volume(upright.data[:, :, first:], affine)
+
+
+def test_an_image_that_ends_below_the_sinuses_is_scored_but_to_be_looked_at(
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers]
+) -> None:
+    bottom = min(center[2] for center in truth(SAMPLE).values())
+    result = localize(cut_below(scan(SAMPLE), bottom - 20))
+    assert_found(result, truth(SAMPLE))
+    assert result.quality.verdict == "review"
+    assert any("image" in reason for reason in result.quality.reasons)
+
+
+def test_a_head_without_its_face_fails_with_words(
+    scan: Callable[[str], Volume], truth: Callable[[str], Centers]
+) -> None:
+    top = max(center[2] for center in truth(SAMPLE).values())
+    quality = localize(cut_below(scan(SAMPLE), top + 25)).quality
+    assert quality.verdict == "failed"
+    assert quality.reasons
+
+
 def test_the_same_scan_gives_the_same_boxes(scan: Callable[[str], Volume]) -> None:
-    one, other = (localize(scan("pd_axial_dicom")) for _ in range(2))
+    one, other = (localize(scan(SAMPLE)) for _ in range(2))
     np.testing.assert_allclose(one.template_to_scan, other.template_to_scan, atol=1e-6)
 
 

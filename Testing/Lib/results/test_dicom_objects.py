@@ -58,6 +58,7 @@ PATIENT = {
 }
 # Centres of the sinuses in RAS mm, measured by eye (right, left).
 REAL = {
+    "sample": ((32.0, 55.0, -61.5), (-19.0, 58.5, -60.5)),
     "t2_axial": ((28.8, 75.1, -19.9), (-13.8, 77.7, -20.1)),
     "t1_sagittal": ((21.9, 69.7, -70.8), (-21.6, 68.3, -66.0)),
     "pd_axial": ((18.8, 38.9, -36.3), (-23.5, 34.6, -36.2)),
@@ -278,9 +279,12 @@ def values(group: Any) -> dict[str, tuple[float, str]]:
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_series_keep_voxels_sides_and_identity(
-    toolbox: Any, shared_data: Path, tmp_path: Path, name: str
+    toolbox: Any, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
-    archive = shared_data / "heads" / f"{name}_dicom.zip"
+    if name == "sample":
+        archive = request.getfixturevalue("sample_series")
+    else:
+        archive = request.getfixturevalue("shared_data") / "heads" / f"{name}_dicom.zip"
     volume = read_volume(archive)
     result = result_around(toolbox, volume, dict(zip(("right", "left"), REAL[name], strict=True)))
     written = Written(result, toolbox.card, archive, tmp_path / "out")

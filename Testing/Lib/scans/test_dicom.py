@@ -399,6 +399,18 @@ def test_damaged_zip(tmp_path: Path) -> None:
     assert "truncated or damaged" in refusal(archive, UnreadableScan)
 
 
+def test_a_series_of_a_whole_head_is_the_head(sample_head: Path, sample_series: Path) -> None:
+    volume, expected = read_volume(sample_series), read_volume(sample_head)
+    assert volume.provenance.format == "DICOM"
+    assert volume.provenance.interpolated_slices == 0
+    to_expected = np.linalg.inv(expected.affine) @ volume.affine
+    index = np.stack(np.indices(volume.shape), axis=-1).reshape(-1, 3)
+    mapped = index @ to_expected[:3, :3].T + to_expected[:3, 3]
+    np.testing.assert_allclose(mapped, np.rint(mapped), atol=0.05)
+    found = expected.data[tuple(np.rint(mapped).astype(int).T)]
+    np.testing.assert_array_equal(volume.data.ravel(), found)
+
+
 def test_real_series_from_scanners(shared_data: Path) -> None:
     # Slices in the volume, and those among them that the scanner's files lack.
     counts = {"t2_axial": (56, 1), "t1_sagittal": (35, 0), "pd_axial": (20, 0)}

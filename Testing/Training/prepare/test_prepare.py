@@ -162,8 +162,14 @@ def test_every_scan_is_on_a_sheet(cohort: Path) -> None:
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_real_series_is_cut_as_predict_cuts_it(shared_data: Path, tmp_path: Path) -> None:
-    series = shared_data / "heads/t1_sagittal_dicom.zip"
+@pytest.mark.parametrize("name", ["sample", "heads/t1_sagittal_dicom.zip"])
+def test_a_real_series_is_cut_as_predict_cuts_it(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    if name == "sample":
+        series = request.getfixturevalue("sample_series")
+    else:
+        series = request.getfixturevalue("shared_data") / name
     table = save_table(tmp_path / "t.csv", "path,patient", f"{series},A")
     (scan,) = read_scans(table)
     job = work.plan_job(scan, tmp_path, 0, work.JitterSd(), 0, None)

@@ -1,0 +1,60 @@
+"""Every method goes the whole way: pretrained for one epoch, its encoder starts a classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paranasal_training.data.store import CropStore, ResidualWriter, write_store
+from paranasal_training.methods import method_names
+from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.stages.finetune import FinetuneConfig, finetune
+from paranasal_training.stages.pretrain import PretrainConfig, pretrain
+
+from ParanasalSSLLib.model.encoders import EncoderConfig
+
+TINY = EncoderConfig((4, 8, 8, 16), voxels=32)
+FAST = OptimizerConfig(name="adamw", lr=1e-3)
+WITHOUT_A_FILE = [name for name in method_names() if name != "transfer"]
+
+
+@pytest.fixture(scope="module")
+def few(toy_store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    """Four patients of each split."""
+    table = toy_store.table
+    number = table["patient"].str.split("-").str[1].astype(int)
+    rows = np.flatnonzero(number < 4)
+    folder = tmp_path_factory.mktemp("few") / "crops"
+    return write_store(folder, toy_store.crops[rows], table.iloc[rows].reset_index(drop=True))
+
+
+@pytest.fixture(scope="module")
+def residuals(few: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half of each crop, as if an autoencoder had left it."""
+    folder = tmp_path_factory.mktemp("left") / "residuals"
+    writer = ResidualWriter(folder, few, few.crops.shape[1], {"gain": 1.0})
+    writer.write(np.arange(len(few.crops)), few.crops // 2)
+    return folder
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_FILE)
+def test_a_pretrained_encoder_is_fine_tuned(
+    few: CropStore, residuals: Path, tmp_path: Path, name: str
+) -> None:
+    learns_residuals = name == "residual"
+    pretrain(
+        PretrainConfig(
+            store=few.folder, output=tmp_path / "encoder", method=name, epochs=1, batch_size=4,
+            network=TINY, optimizer=FAST, residuals=residuals if learns_residuals else None,
+        )
+    )  # fmt: skip
+    finetune(
+        FinetuneConfig(
+            store=few.folder, output=tmp_path / "classifier", pretrained=tmp_path / "encoder",
+            epochs=1, batch_size=4, optimizer=FAST,
+        )
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "classifier/metrics.json").read_text())
+    assert 0 <= metrics["test"]["auroc"] <= 1
