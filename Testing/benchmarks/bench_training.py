@@ -32,7 +32,7 @@ from paranasal_training.evaluation.classifier import Inputs
 from paranasal_training.methods import make_method
 from paranasal_training.methods.residual import Options, residual_loss
 from paranasal_training.runs.optimizers import LARS, make_optimizer
-from paranasal_training.runs.run import Stage
+from paranasal_training.runs.stage import Stage
 from paranasal_training.stages.cae import CAEStage, TrainConfig
 from paranasal_training.stages.finetune import FinetuneConfig, FinetuneStage
 from paranasal_training.stages.pretrain import PretrainConfig, PretrainStage

@@ -12,7 +12,8 @@ from paranasal_training.data.residual_files import (
     side_by_side,
     write_residual_files,
 )
-from paranasal_training.data.store import CropStore, ResidualWriter
+from paranasal_training.data.residual_store import ResidualWriter
+from paranasal_training.data.store import CropStore
 
 from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.results.write import read_residual_map

@@ -1,4 +1,4 @@
-"""Crop and residual stores: whole or not at all, and checked when opened."""
+"""Crop stores: whole or not at all, and checked when opened."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 from paranasal_training.data.store import (
     CropStore,
-    ResidualStore,
-    ResidualWriter,
     StoreWriter,
     write_store,
 )
@@ -98,47 +96,6 @@ def test_older_store_is_not_overwritten(tmp_path: Path) -> None:
         write_store(tmp_path / "s", crops(), rows())
 
 
-def test_residuals_belong_to_their_crops_and_way_of_making(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "s", crops(), rows())
-    writer = ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
-    writer.write(np.array([1, 3]), crops(2))
-    found = ResidualStore.open(tmp_path / "r", store)
-    assert list(found.done) == [False, True, False, True]
-    assert np.array_equal(found.residuals[[1, 3]], crops(2))
-    assert found.gain == 2.0
-
-    other = write_store(tmp_path / "o", crops()[::-1].copy(), rows())
-    with pytest.raises(BadStore, match="other crops"):
-        ResidualStore.open(tmp_path / "r", other)
-    with pytest.raises(BadStore, match="another autoencoder"):
-        ResidualWriter(tmp_path / "r", store, 64, {"gain": 3.0})
-
-
-def test_residuals_go_on_where_they_stopped(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "s", crops(), rows())
-    ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0}).write(np.array([0]), crops(1))
-    second = ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
-    assert list(second.done) == [True, False, False, False]
-    second.write(np.array([1]), crops(1))
-    assert ResidualStore.open(tmp_path / "r", store).done.sum() == 2
-
-
-def test_residuals_begin_anew_when_snakemake_has_removed_what_says_how_far_they_are(
-    tmp_path: Path,
-) -> None:
-    store = write_store(tmp_path / "s", crops(), rows())
-    ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0}).write(np.array([0]), crops(1))
-    (tmp_path / "r/done.npy").unlink()
-    with pytest.raises(BadStore, match=r"done\.npy"):
-        ResidualStore.open(tmp_path / "r", store)
-    again = ResidualWriter(tmp_path / "r", store, 64, {"gain": 1.0})
-    assert not again.done.any()
-    again.write(np.array([1]), crops(1))
-    found = ResidualStore.open(tmp_path / "r", store)
-    assert (found.gain, list(found.done)) == (1.0, [False, True, False, False])
-    assert not found.residuals[0].any(), "nothing is left of the first start"
-
-
 def test_a_full_disk_is_said_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,9 +107,7 @@ def test_a_full_disk_is_said_before_anything_is_written(
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(BadStore, match=r"needs 26\.21 GB in .*No space left.*another disk"):
         StoreWriter(tmp_path / "big", rows=100_000).__enter__()
-    with pytest.raises(BadStore, match=r"residuals\.npy needs 0\.00 GB"):
-        ResidualWriter(tmp_path / "r", store, 64, {"gain": 2.0})
-    assert [path.name for path in tmp_path.rglob("*") if path.parent != store.folder] == ["s", "r"]
+    assert [path.name for path in tmp_path.rglob("*") if path.parent != store.folder] == ["s"]
 
 
 def test_a_disk_that_cannot_set_room_aside_is_written_to_all_the_same(

@@ -20,7 +20,7 @@ from paranasal_training.evaluation.maps import (
     histogram_dice,
     localise,
 )
-from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.stages.cae import TrainConfig, train_cae
 from sklearn.metrics import average_precision_score, roc_auc_score
 

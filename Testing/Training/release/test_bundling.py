@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from paranasal_training.data.store import CropStore
 from paranasal_training.release.bundling import LEVELS, BundleConfig, ShownByLevel, make_bundle
-from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.stages.cae import TrainConfig, train_cae
 from paranasal_training.stages.finetune import FinetuneConfig, finetune
 from paranasal_training.stages.residuals import ResidualsConfig, make_residuals

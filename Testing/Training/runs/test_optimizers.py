@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from paranasal_training.runs.optimizers import (
-    LARS,
-    OptimizerConfig,
-    learning_rate_factor,
-    make_optimizer,
-)
+from paranasal_training.runs.config import OptimizerConfig
+from paranasal_training.runs.optimizers import LARS, learning_rate_factor, make_optimizer
 
 from ParanasalSSLLib.errors import BadConfig
 

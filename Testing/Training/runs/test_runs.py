@@ -14,8 +14,10 @@ import pytest
 import torch
 from paranasal_training.data.batches import Batch, CropData, EpochOrder
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.runs.optimizers import OptimizerConfig
-from paranasal_training.runs.run import RunConfig, Stage, begin, finish_untrained, fit, read_run
+from paranasal_training.runs.config import OptimizerConfig, RunConfig
+from paranasal_training.runs.fit import begin, finish_untrained, fit
+from paranasal_training.runs.record import read_run
+from paranasal_training.runs.stage import Stage
 from paranasal_training.stages.cae import CAEStage, TrainConfig, train_cae
 from paranasal_training.stages.finetune import FinetuneConfig, finetune
 from paranasal_training.stages.pretrain import PretrainConfig

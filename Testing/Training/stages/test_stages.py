@@ -12,12 +12,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paranasal_training.data.batches import EpochOrder
-from paranasal_training.data.store import CropStore, ResidualStore
+from paranasal_training.data.residual_store import ResidualStore
+from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import EvaluateConfig, evaluate
 from paranasal_training.release.bundling import BundleConfig, make_bundle
 from paranasal_training.release.model_card import ModelCardConfig, write_model_card
-from paranasal_training.runs.optimizers import OptimizerConfig
-from paranasal_training.runs.run import read_run
+from paranasal_training.runs.config import OptimizerConfig
+from paranasal_training.runs.record import read_run
 from paranasal_training.stages.cae import TrainConfig, load_cae, train_cae
 from paranasal_training.stages.finetune import (
     FinetuneConfig,

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from paranasal_training.data.store import CropStore, ResidualStore
+from paranasal_training.data.residual_store import ResidualStore
+from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.boxes.box import EDGE_MM
 from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.scans.volume import Volume, write_volume

@@ -9,14 +9,12 @@ A crop store is a folder:
   that training never reads. `split` is "labelled" where `paranasal split` has yet to divide the rows.
 - `store.json`: format version, shapes, SHA-256 of each file, and how it was made.
 
-A residual store holds `residuals.npy`, aligned with the rows of one crop store.
+Residuals of its rows lie in a residual store, see `residual_store`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import math
 import os
 import shutil
 import uuid
@@ -30,14 +28,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from paranasal_training.data.arrays import (
+    FORMAT_VERSION,
+    REMAKE,
+    map_array,
+    new_array,
+    read_store_record,
+)
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.files import sha256, write_json, write_whole
+from ParanasalSSLLib.files import sha256, write_json
 
-FORMAT_VERSION = 1
 CROP_SHAPE = (64, 64, 64)
 COLUMNS = ("row", "patient", "side", "class", "label", "split", "source", "quality")
 SPLITS = ("train", "validation", "test", "labelled", "unlabelled")
-REMAKE = "Make it again (for example with `paranasal simulate`)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +76,10 @@ class CropStore:
         folder = Path(folder)
         record = read_record(folder)
         _verify(folder, record["sha256"])
-        crops = _map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
+        crops = map_array(folder / "crops.npy", (record["rows"], *CROP_SHAPE))
         lesions = None
         if "lesions.npy" in record["sha256"]:
-            lesions = _map_array(folder / "lesions.npy", (record["rows"], *CROP_SHAPE))
+            lesions = map_array(folder / "lesions.npy", (record["rows"], *CROP_SHAPE))
         table = _read_table(folder / "table.csv", record["rows"])
         return cls(folder, crops, lesions, table, record["info"], record["sha256"]["crops.npy"])
 
@@ -159,7 +162,7 @@ class StoreWriter:
         shape = (self.rows, *CROP_SHAPE)
         try:
             for name in self._names:
-                self._arrays[name] = _new_array(self._temporary / name, shape, self.folder)
+                self._arrays[name] = new_array(self._temporary / name, shape, self.folder)
         except BaseException:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise
@@ -234,140 +237,13 @@ def write_store(
     return CropStore.open(folder)
 
 
-@dataclass(frozen=True, eq=False)
-class ResidualStore:
-    """Residuals of the rows of a crop store.
-
-    Attributes:
-        folder: where it lies.
-        residuals: uint8 (N, D, D, D), mapped from disk; value / (255 * gain) is the residual. D is
-            the edge of the autoencoder's crops, 64 (1 mm) or 32 (2 mm).
-        done: bool (N,), rows that have been computed; others are 0.
-        info: `store` (checksum of the crop store), `gain`, `residual` (configuration), ...
-    """
-
-    folder: Path
-    residuals: np.ndarray
-    done: np.ndarray
-    info: dict[str, Any]
-
-    @classmethod
-    def open(cls, folder: str | Path, store: CropStore) -> ResidualStore:
-        """Open the residuals of `store`.
-
-        Raises:
-            BadStore: missing, damaged, incomplete, of another version or of another crop store.
-        """
-        folder = Path(folder)
-        info = _read_record(folder / "residuals.json", "residual store")
-        remake = "Make it again with `paranasal residuals`."
-        if info.get("store") != store.checksum:
-            raise BadStore(f"{folder} holds the residuals of other crops. {remake}")
-        shape = (len(store.table), *(info["voxels"],) * 3)
-        residuals = _map_array(folder / "residuals.npy", shape)
-        try:
-            done = np.load(folder / "done.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BadStore(f"{folder / 'done.npy'} is missing or damaged. {remake}") from error
-        if done.shape != (len(store.table),) or done.dtype != bool:
-            raise BadStore(f"{folder / 'done.npy'} is damaged. {remake}")
-        return cls(folder, residuals, done, info)
-
-    @property
-    def gain(self) -> float:
-        """Residuals were multiplied by this before they were stored in 0..255."""
-        return float(self.info["gain"])
-
-
-class ResidualWriter:
-    """Writes residuals in any order and over several sittings.
-
-    Args:
-        folder: of the residual store; when it holds one with the same `info`, work goes on there;
-            without `done.npy` it counts as empty.
-        store: the crops that the residuals belong to.
-        voxels: edge of a residual map.
-        info: what they depend on, plain JSON values; must hold `gain`.
-
-    Raises:
-        BadStore: the folder holds residuals that were made in another way; no space is left.
-    """
-
-    def __init__(
-        self, folder: str | Path, store: CropStore, voxels: int, info: Mapping[str, Any]
-    ) -> None:
-        self.folder = Path(folder)
-        record = {
-            "format_version": FORMAT_VERSION,
-            "kind": "residual store",
-            "store": store.checksum,
-            "voxels": voxels,
-            **info,
-        }
-        if self._has_begun():
-            found = ResidualStore.open(self.folder, store)
-            if found.info != json.loads(json.dumps(record)):
-                raise BadStore(
-                    f"{self.folder} holds residuals of another autoencoder or configuration. "
-                    "Choose another folder, or remove it."
-                )
-            self.done = found.done
-        else:
-            self._start(store, record)
-        path = self.folder / "residuals.npy"
-        self._array = np.lib.format.open_memmap(path, mode="r+")
-
-    def _has_begun(self) -> bool:
-        # Snakemake takes done.npy away when the step failed, was killed or is to be done again.
-        return all((self.folder / name).exists() for name in ("residuals.json", "done.npy"))
-
-    def _start(self, store: CropStore, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "residuals.npy"
-        shape = (len(store.table), *(record["voxels"],) * 3)
-        _new_array(path, shape, self.folder)
-        write_json(self.folder / "residuals.json", record)
-        self.done = np.zeros(len(store.table), bool)
-        self._save_done()
-
-    def write(self, rows: np.ndarray, residuals: np.ndarray) -> None:
-        """Store uint8 (n, D, D, D) residuals of n rows and remember that they are done."""
-        self._array[rows] = residuals
-        self._array.flush()
-        self.done[rows] = True
-        self._save_done()
-
-    def _save_done(self) -> None:
-        with write_whole(self.folder / "done.npy") as temporary:
-            np.save(temporary, self.done)
-
-
 def read_record(folder: Path) -> dict[str, Any]:
     """What `store.json` of a crop store says, without a look at the crops themselves.
 
     Raises:
         BadStore: missing, damaged or of another version.
     """
-    return _read_record(folder / "store.json", "crop store")
-
-
-def _read_record(path: Path, kind: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise BadStore(f"{path.parent} is no {kind} ({path.name} is missing). Check the path.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        version, found = record["format_version"], record["kind"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadStore(f"{path} is damaged. {REMAKE}") from error
-    if version != FORMAT_VERSION or found != kind:
-        raise BadStore(
-            f"{path} is a {found} of format version {version}; a {kind} of version "
-            f"{FORMAT_VERSION} is needed. Make it again with this version of the program."
-        )
-    required = {"rows", "sha256", "info"} if kind == "crop store" else {"store", "voxels", "gain"}
-    if not required <= record.keys():
-        raise BadStore(f"{path} is damaged: {', '.join(sorted(required - record.keys()))} missing.")
-    return dict(record)
+    return read_store_record(folder / "store.json", "crop store", ("rows", "sha256", "info"))
 
 
 def _verify(folder: Path, digests: Mapping[str, str]) -> None:
@@ -388,49 +264,6 @@ def _verify(folder: Path, digests: Mapping[str, str]) -> None:
             raise BadStore(f"{folder / name} is damaged or was changed after it was made. {REMAKE}")
     with suppress(OSError):  # a store on a read-only disk is verified each time
         write_json(mark, state)
-
-
-def _new_array(path: Path, shape: tuple[int, ...], store: Path) -> np.ndarray:
-    """Make a file of uint8 zeros, mapped for writing, that has its room on the disk already.
-
-    Without it, a disk that gets full while a mapped file is written ends the process without a word.
-
-    Raises:
-        BadStore: there is not enough room, or the disk cannot be written to; the file is removed.
-    """
-    try:
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        _set_room_aside(path)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        needed = math.prod(shape) / 1e9
-        raise BadStore(
-            f"{store}: {path.name} needs {needed:.2f} GB in {store.absolute().parent}, which cannot be "
-            f"had ({error.strerror or error}). Make room, or choose another disk."
-        ) from error
-    return array
-
-
-def _set_room_aside(path: Path) -> None:
-    """Let the disk hold a file's whole length; raises `OSError`. Not on macOS, Windows, some disks."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the disk does not know how
-                raise
-
-
-def _map_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BadStore(f"{path} is missing, truncated or damaged. {REMAKE}") from error
-    if array.shape != tuple(shape) or array.dtype != np.uint8:
-        raise BadStore(f"{path} is {array.dtype} {array.shape}, uint8 {shape} was expected.")
-    return np.asarray(array)
 
 
 def _read_table(path: Path, rows: int) -> pd.DataFrame:

@@ -24,9 +24,11 @@ from torch import Tensor
 
 from paranasal_training.data.augment import warp
 from paranasal_training.data.batches import as_floats, load_crops
+from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
-from paranasal_training.data.store import CropStore, ResidualStore
-from paranasal_training.runs.run import FinishedRun, load_network, plain
+from paranasal_training.data.store import CropStore
+from paranasal_training.runs.config import plain
+from paranasal_training.runs.record import FinishedRun, load_network
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.calibration import Calibration

@@ -26,7 +26,7 @@ from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import KIND_NAMES, VOLUME_EDGES_ML, dice
 from paranasal_training.release.bundling import ThresholdConfig, sinus_region
-from paranasal_training.runs.run import plain
+from paranasal_training.runs.config import plain
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import CHUNK, residual_pairs
 from ParanasalSSLLib.errors import BadConfig, BadStore

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from paranasal_training.data.augment import Augmentation
-from paranasal_training.runs.optimizers import OptimizerConfig, Recipe
+from paranasal_training.runs.config import OptimizerConfig, Recipe
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.encoders import EncoderConfig, make_encoder
 

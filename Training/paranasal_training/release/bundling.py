@@ -23,7 +23,7 @@ from paranasal_training.evaluation.classifier import (
     probabilities,
 )
 from paranasal_training.release.model_card import ModelCardConfig, write_model_card
-from paranasal_training.runs.run import FinishedRun
+from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import residual_pairs
 from ParanasalSSLLib.crop import CropConfig

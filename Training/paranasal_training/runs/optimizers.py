@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ParanasalSSLLib.errors import BadConfig
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Which optimiser, and how its learning rate changes over the run."""
-
-    name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
-    """Optimiser; SGD has a momentum of 0.9, LARS none."""
-    lr: float = 1e-4
-    """Highest learning rate, above 0."""
-    weight_decay: float = 0.0
-    """Weight decay, 0 (none) or more."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate after the warm-up: constant, or a cosine that ends in 0."""
-    warmup_epochs: float = 0.0
-    """Epochs of linear rise of the learning rate from 0, 0 or more."""
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
-            raise BadConfig(
-                "optimizer: lr is above 0; weight_decay and warmup_epochs are 0 or more."
-            )
+from paranasal_training.runs.config import OptimizerConfig
 
 
 def make_optimizer(
@@ -54,18 +31,6 @@ def make_optimizer(
     warmup = round(config.warmup_epochs * steps_per_epoch)
     steps = epochs * steps_per_epoch if config.schedule == "cosine" else None
     return optimizer, LambdaLR(optimizer, learning_rate_factor(warmup, steps))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and in which steps something is trained."""
-
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Optimiser and learning rate."""
-    epochs: int = 100
-    """Passes over the training crops."""
-    batch_size: int = 16
-    """Crops in a batch."""
 
 
 class LARS(Optimizer):

@@ -13,8 +13,10 @@ from paranasal_training.data.batches import Batch, as_floats, load_crops
 from paranasal_training.data.corruption import CoarseNoiseConfig, add_coarse_noise
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
-from paranasal_training.runs.optimizers import OptimizerConfig
-from paranasal_training.runs.run import FinishedRun, RunConfig, Stage, begin, fit, load_network
+from paranasal_training.runs.config import OptimizerConfig, RunConfig
+from paranasal_training.runs.fit import begin, fit
+from paranasal_training.runs.record import FinishedRun, load_network
+from paranasal_training.runs.stage import Stage
 from ParanasalSSLLib.model.networks import CAE, CAEConfig
 
 

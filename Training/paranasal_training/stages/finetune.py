@@ -17,8 +17,10 @@ from paranasal_training.data.batches import Batch, load_crops
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import Inputs, score_network
-from paranasal_training.runs.optimizers import OptimizerConfig
-from paranasal_training.runs.run import FinishedRun, RunConfig, Stage, begin, fit, read_run
+from paranasal_training.runs.config import OptimizerConfig, RunConfig
+from paranasal_training.runs.fit import begin, fit
+from paranasal_training.runs.record import FinishedRun, read_run
+from paranasal_training.runs.stage import Stage
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.model.encoders import EncoderConfig

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from paranasal_training.data.augment import Augmentation, AugmentConfig
 from paranasal_training.data.batches import Batch, CropData, as_floats, load_crops
+from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
-from paranasal_training.data.store import CropStore, ResidualStore
+from paranasal_training.data.store import CropStore
 from paranasal_training.methods import Method, Sample, make_method, method_class
-from paranasal_training.runs.optimizers import Recipe
-from paranasal_training.runs.run import RunConfig, Stage, begin, finish_untrained, fit
+from paranasal_training.runs.config import Recipe, RunConfig
+from paranasal_training.runs.fit import begin, finish_untrained, fit
+from paranasal_training.runs.stage import Stage
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.model.encoders import EncoderConfig
 

@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from paranasal_training.data.batches import as_floats
-from paranasal_training.data.store import CropStore, ResidualWriter
+from paranasal_training.data.residual_store import ResidualWriter
+from paranasal_training.data.store import CropStore
 from paranasal_training.stages.cae import load_cae
 from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
 from ParanasalSSLLib.model.networks import CAE, channels_last

@@ -1,0 +1,200 @@
+"""One training run: a folder with configuration, checkpoints, logs and, at the end, the weights.
+
+- `config.json`: the stage's configuration, usable again with `--config`.
+- `inputs.json`: SHA-256 of what the run was made from, wherever it lay.
+- `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run goes on from the last.
+- `metrics.json`: what the run reached.
+- `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
+- `model.safetensors` + `run.json`: the best weights, and what they are. They are written last; a
+  folder that has `run.json` is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from paranasal_training.data.batches import BatchLoader, CropData
+from paranasal_training.data.store import CropStore
+from paranasal_training.runs.checkpoints import (
+    RunCheckpoint,
+    WatchLoss,
+    WholeCheckpoints,
+    best_loss,
+    checkpoint_file,
+    read_checkpoint,
+    unusable,
+)
+from paranasal_training.runs.config import RunConfig, plain
+from paranasal_training.runs.record import (
+    input_digests,
+    read_settings,
+    write_result,
+    write_settings,
+)
+from paranasal_training.runs.stage import Stage
+from ParanasalSSLLib.errors import BadConfig
+
+logger = logging.getLogger(__name__)
+
+# Where a run is done does not change what comes out, so these may differ when it goes on.
+_FREE_TO_CHANGE = ("store", "output", "splits", "device", "devices", "compile")
+
+
+def begin(config: RunConfig, store: CropStore) -> bool:
+    """Seed everything and say whether there is anything to do.
+
+    Returns:
+        False when the folder already holds the finished run of this very configuration and input.
+
+    Raises:
+        BadConfig: it holds a run (finished or not) with other settings or of other input.
+    """
+    pl.seed_everything(config.seed, verbose=False)
+    found = read_settings(config.output / "config.json")
+    if found is None:
+        return True
+    made_from = read_settings(config.output / "inputs.json")
+    # Where the content is known, the place does not matter. Early versions kept no such record.
+    free = (*_FREE_TO_CHANGE, *(config.inputs() if made_from else ()))
+    wanted = plain(config)
+    different = [k for k in wanted if k not in free and found.get(k) != wanted[k]]
+    if made_from:
+        given = input_digests(config, store)
+        different += [k for k in {**made_from, **given} if made_from.get(k) != given.get(k)]
+    if different:
+        raise BadConfig(
+            f"{config.output} holds a run with another {', '.join(different)}. Choose another "
+            "output folder, or remove it."
+        )
+    if (config.output / "run.json").is_file():
+        logger.info("%s is complete already.", config.output)
+        return False
+    return True
+
+
+def fit(
+    stage: Stage,
+    store: CropStore,
+    train: CropData,
+    validation: CropData,
+    after: Callable[[], Mapping[str, Any]] = dict,
+) -> Path:
+    """Train (or go on training) and write the best weights; returns the run's folder.
+
+    Args:
+        stage: network and loss.
+        store: where the crops come from.
+        train, validation: the crops.
+        after: called with the best weights in the stage's network; what it returns goes into
+            `metrics.json`, what it writes belongs to the run.
+
+    Raises:
+        BadConfig: the loss is not finite, the folder holds another run, or the disk is full.
+        BadCheckpoint: the run goes on, but a checkpoint of it is missing or damaged.
+    """
+    config = stage.config
+    started = time.monotonic()
+    write_settings(config, store)
+    watch, best, last = (
+        WatchLoss(),
+        RunCheckpoint(config, "best", "val/loss"),
+        RunCheckpoint(config, "last"),
+    )
+    chosen = checkpoint_file(config, "last" if stage.keeps_last else "best")
+    if checkpoint_file(config, "last").is_file():
+        for path in {checkpoint_file(config, "last"), chosen}:
+            read_checkpoint(path)
+    # Lightning's `save_last` writes only when the best was written too. The order matters: the last
+    # checkpoint holds what the best one's callback knows by then.
+    trainer = _make_trainer(config, [watch, best, last])
+    _train(trainer, stage, *_loaders(trainer, config, train, validation))
+    result = read_checkpoint(chosen)
+    stage.load_state_dict(result["state_dict"])
+    stage.complete()
+    facts = {
+        "best_epoch": result["epoch"],
+        "val_loss": watch.val_loss if stage.keeps_last else best_loss(best),
+        "seconds": round(time.monotonic() - started, 1),
+        "train_crops": len(train),
+        "validation_crops": len(validation),
+    }
+    write_result(stage, store, facts, after)
+    return config.output
+
+
+def _train(trainer: pl.Trainer, stage: Stage, batches: BatchLoader, checks: BatchLoader) -> None:
+    """Start, or go on from the last checkpoint. Only the first of several processes returns."""
+    config, last = stage.config, checkpoint_file(stage.config, "last")
+    if config.compile:
+        for part in stage.network.children():
+            part.compile()
+    try:
+        trainer.fit(
+            stage,
+            batches,
+            checks,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+    except (OSError, RuntimeError, KeyError) as error:
+        if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
+            raise BadConfig(
+                f"{config.output} cannot be written to ({error}). Is the disk full? Checkpoints of "
+                "earlier epochs are kept; the same command goes on."
+            ) from error
+        if not last.is_file() or trainer.global_step:
+            raise
+        raise unusable(last) from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        sys.exit(0)  # the first process writes the result
+
+
+def finish_untrained(stage: Stage, store: CropStore) -> Path:
+    """Write a run that consists of given weights; returns its folder."""
+    write_settings(stage.config, store)
+    facts = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
+    write_result(stage, store, facts)
+    return stage.config.output
+
+
+def _loaders(
+    trainer: pl.Trainer, config: RunConfig, train: CropData, validation: CropData
+) -> tuple[BatchLoader, BatchLoader]:
+    """Both parts, whole, on the device of this process."""
+    device, size = trainer.strategy.root_device, config.recipe.batch_size
+    rank, world = trainer.global_rank, trainer.world_size
+    return (
+        BatchLoader(train.to(device), size, config.seed, True, rank, world),
+        BatchLoader(validation.to(device), size, config.seed, False, rank, world),
+    )
+
+
+def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    logs = config.output / "logs"
+    return pl.Trainer(
+        accelerator=config.device,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        use_distributed_sampler=False,
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        max_epochs=config.recipe.epochs,
+        accumulate_grad_batches=config.accumulate,
+        check_val_every_n_epoch=config.validate_every,
+        callbacks=[*callbacks, LearningRateMonitor("epoch")],
+        plugins=[WholeCheckpoints()],
+        logger=[CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="tensorboard")],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+    )
