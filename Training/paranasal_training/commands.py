@@ -34,7 +34,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("prepare", "scans of a site (BIDS folder or table) -> crop store", "prepare", "PrepareConfig", "prepare", "scans"),
+    Command("prepare", "scans of a site (BIDS folder or table) -> crop store", "prepare.site", "PrepareConfig", "prepare", "scans"),
     Command("simulate", "simulated cohort -> crop store", "cohort.simulate", "SimulateConfig", "simulate"),
     Command("simulate-head", "one simulated whole head -> NIfTI", "cohort.heads", "HeadConfig", "simulate_head"),
     Command("sheet", "picture sheet of a crop store", "cohort.sheet", "SheetConfig", "draw_sheet"),

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 from paranasal_training.data.store import CropStore
-from paranasal_training.prepare import PrepareConfig, prepare, work
+from paranasal_training.prepare import parallel, work
+from paranasal_training.prepare.config import JitterSd, PrepareConfig
+from paranasal_training.prepare.review import ShownScan, label_words
 from paranasal_training.prepare.scans import read_scans
-from paranasal_training.prepare.sheet import Seen, label_words
+from paranasal_training.prepare.site import prepare
 
 import ParanasalSSLLib
 from ParanasalSSLLib.boxes.box import SinusBox, write_boxes
@@ -67,12 +69,12 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Scans are done here, one after the other, and their numbers noted."""
     done: list[int] = []
 
-    def one_by_one(jobs: list[work.Job], processes: int | None) -> Iterator[work.Outcome]:
+    def one_by_one(jobs: list[work.ScanJob], processes: int | None) -> Iterator[work.Outcome]:
         for job in jobs:
             done.append(job.number)
             yield work.do_scan(job)
 
-    monkeypatch.setattr(work, "_in_parallel", one_by_one)
+    monkeypatch.setattr(parallel, "in_parallel", one_by_one)
     return done
 
 
@@ -172,7 +174,7 @@ def test_a_real_series_is_cut_as_predict_cuts_it(
         series = request.getfixturevalue("shared_data") / name
     table = save_table(tmp_path / "t.csv", "path,patient", f"{series},A")
     (scan,) = read_scans(table)
-    job = work.plan_job(scan, tmp_path, 0, work.JitterSd(), 0, None)
+    job = work.plan_job(scan, tmp_path, 0, JitterSd(), 0, None)
     outcome = work.do_scan(job)
     found = find_sinuses(series)
     assert (outcome.format, outcome.modality, outcome.verdict) == ("DICOM", "MR", "ok")
@@ -234,11 +236,11 @@ def test_given_split_is_taken_and_what_is_held_back_stays_so(site: Path, serial:
 def test_jittered_crops_are_of_boxes_shifted_as_configured() -> None:
     turned = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     box = SinusBox(Side.RIGHT, CENTERS[Side.RIGHT], turned)
-    boxes = work.shifted_boxes(box, 4000, work.JitterSd(), (0, 1))
+    boxes = work.shifted_boxes(box, 4000, JitterSd(), (0, 1))
     shifts = np.array([turned.T @ (b.center_ras_mm - box.center_ras_mm) for b in boxes])
     np.testing.assert_allclose(shifts.std(axis=0), (1.4, 1.3, 4.9), rtol=0.05)
     np.testing.assert_allclose(shifts.mean(axis=0), 0, atol=0.3)
-    fewer = work.shifted_boxes(box, 2, work.JitterSd(), (0, 1))
+    fewer = work.shifted_boxes(box, 2, JitterSd(), (0, 1))
     assert [b.center_ras_mm.tolist() for b in fewer] == [
         b.center_ras_mm.tolist() for b in boxes[:2]
     ]
@@ -283,7 +285,10 @@ def test_a_scan_copied_under_another_patient_is_refused_with_both_lines(
 def test_the_sheet_says_each_side_s_label_so_that_swapped_ones_are_seen(site: Path) -> None:
     scans = read_scans(site)
     words = [
-        [label_words(Seen("p", work.Outcome(1, "ok"), labels=scan.labels), side) for side in Side]
+        [
+            label_words(ShownScan("p", work.Outcome(1, "ok"), labels=scan.labels), side)
+            for side in Side
+        ]
         for scan in scans
     ]
     assert words == [
@@ -308,17 +313,17 @@ def test_key_is_written_where_it_is_asked_for(site: Path, serial: list[int]) -> 
 # ---------------------------------------------------------------------------- stops and changes
 
 
-def test_stopped_run_goes_on_where_it_was(
+def test_stopped_run_is_resumed_where_it_was(
     site: Path, serial: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = site.parent / "crops"
 
-    def stopped(jobs: list[work.Job], processes: int | None) -> Iterator[work.Outcome]:
+    def stopped(jobs: list[work.ScanJob], processes: int | None) -> Iterator[work.Outcome]:
         yield work.do_scan(jobs[0])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(work, "_in_parallel", stopped)
+        patch.setattr(parallel, "in_parallel", stopped)
         prepare(by_hand(site), output)
     assert not output.exists()
     prepare(by_hand(site), output)
@@ -330,16 +335,15 @@ def test_stopped_run_goes_on_where_it_was(
 def test_scan_is_done_again_only_when_something_changed(site: Path, serial: list[int]) -> None:
     folder = site.parent / "work"
 
-    def jobs(jitter: int = 0) -> list[work.Job]:
+    def jobs(jitter: int = 0) -> list[work.ScanJob]:
         boxes = {s: SinusBox(s, c) for s, c in CENTERS.items()}
         return [
-            work.plan_job(scan, folder, jitter, work.JitterSd(), 0, boxes)
-            for scan in read_scans(site)
+            work.plan_job(scan, folder, jitter, JitterSd(), 0, boxes) for scan in read_scans(site)
         ]
 
-    def redone(planned: list[work.Job]) -> list[int]:
+    def redone(planned: list[work.ScanJob]) -> list[int]:
         serial.clear()
-        work.do_scans(planned, 1)
+        parallel.do_scans(planned, 1)
         return list(serial)
 
     assert redone(jobs()) == [1, 2, 3]
@@ -357,7 +361,7 @@ def test_scan_is_done_again_only_when_something_changed(site: Path, serial: list
 def test_result_that_cannot_be_written_stops_with_words(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(job: work.Job, *_: object) -> None:
+    def full(job: work.ScanJob, *_: object) -> None:
         raise OSError(28, "No space left on device")
 
     class Here:
@@ -365,8 +369,8 @@ def test_result_that_cannot_be_written_stops_with_words(
 
         def __init__(self, *_: object) -> None: ...
 
-        def submit(self, function: object, job: work.Job) -> work.Future[work.Outcome]:
-            future: work.Future[work.Outcome] = work.Future()
+        def submit(self, function: object, job: work.ScanJob) -> parallel.Future[work.Outcome]:
+            future: parallel.Future[work.Outcome] = parallel.Future()
             try:
                 future.set_result(work.do_scan(job))
             except OSError as error:
@@ -376,8 +380,8 @@ def test_result_that_cannot_be_written_stops_with_words(
         def shutdown(self, **_: object) -> None: ...
 
     monkeypatch.setattr(work, "write_result", full)
-    monkeypatch.setattr(work, "ProcessPoolExecutor", Here)
-    with pytest.raises(BadStore, match=r"No space left on device.*the same command goes on"):
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
+    with pytest.raises(BadStore, match=r"No space left on device.*the same command resumes"):
         prepare(by_hand(site), site.parent / "crops")
 
 
@@ -500,7 +504,7 @@ def test_other_contradictions_are_refused(site: Path) -> None:
     [
         {"jitter": -1},
         {"processes": 0},
-        {"jitter_sd": work.JitterSd(left_mm=(-1.0, 0.0, 0.0))},
+        {"jitter_sd": JitterSd(left_mm=(-1.0, 0.0, 0.0))},
     ],
 )
 def test_values_that_make_no_sense_are_refused(site: Path, options: dict[str, object]) -> None:

@@ -1,7 +1,7 @@
-"""One scan of `paranasal prepare`, and all of them over the cores.
+"""One scan of `paranasal prepare`: planned, cut into crops, its result file written and found again.
 
 Every scan has a result file of its own, written whole, in a hidden folder; a run that was stopped
-finds them and goes on. A result counts only for the same file, boxes, settings and version.
+finds them and resumes. A result counts only for the same file, boxes, settings and version.
 """
 
 from __future__ import annotations
@@ -9,28 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from paranasal_training.prepare.config import JitterSd
 from paranasal_training.prepare.scans import Scan
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.quality import THRESHOLDS
 from ParanasalSSLLib.boxes.registration import LocalizeConfig
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
-from ParanasalSSLLib.errors import BadStore, ParanasalError
+from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
 from ParanasalSSLLib.results.html import ORIENTATIONS, Plane
@@ -43,28 +37,11 @@ PICTURE_PIXELS = 96
 PICTURE_MM = 120.0
 CROP_BYTES = CropConfig().size_voxels ** 3
 PICTURE_BYTES = len(Side) * len(ORIENTATIONS) * PICTURE_PIXELS**2
-GOES_ON = "What is done is kept: the same command goes on."
-
-
-@dataclass(frozen=True)
-class JitterSd:
-    """Standard deviation of the shift of a box along its own axes (right, front, up), mm.
-
-    Bhattacharya 2024, published code: of the sinuses' centres over annotated heads.
-    """
-
-    left_mm: tuple[float, float, float] = (1.1, 1.2, 1.3)
-    """Of the left box along its axes right, front and up, mm, 0 or more."""
-    right_mm: tuple[float, float, float] = (1.4, 1.3, 4.9)
-    """Of the right box along its axes right, front and up, mm, 0 or more."""
-
-    def of(self, side: Side) -> tuple[float, float, float]:
-        """Those of one side."""
-        return self.left_mm if side == Side.LEFT else self.right_mm
+RESUME_HINT = "What is done is kept: the same command resumes."
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class ScanJob:
     """One scan to be done.
 
     number: the scan's; path: the file; result: where the crops go
@@ -134,7 +111,7 @@ def plan_job(
     jitter_sd: JitterSd,
     seed: int,
     boxes: Mapping[Side, SinusBox] | None,
-) -> Job:
+) -> ScanJob:
     """The work on one scan; its result will be in `folder`."""
     named = hashlib.sha256(scan.name.encode()).digest()
     settings = {
@@ -147,7 +124,7 @@ def plan_job(
         "search": asdict(LocalizeConfig()),
         "quality": asdict(THRESHOLDS),
     }
-    return Job(
+    return ScanJob(
         number=scan.number,
         path=scan.path,
         name=scan.name,
@@ -175,7 +152,7 @@ def _box_facts(box: SinusBox) -> list[Any]:
 # ------------------------------------------------------------------------------------ one scan
 
 
-def do_scan(job: Job) -> Outcome:
+def do_scan(job: ScanJob) -> Outcome:
     """Read, register and crop one scan, and write its result file.
 
     Whatever is wrong with the scan becomes the outcome's reason; only what is wrong with the result
@@ -193,7 +170,7 @@ def do_scan(job: Job) -> Outcome:
     return outcome
 
 
-def _crop_scan(job: Job) -> tuple[Outcome, ScanCrops]:
+def _crop_scan(job: ScanJob) -> tuple[Outcome, ScanCrops]:
     volume = read_volume(job.path)
     boxes, quality = place_boxes(volume, job.boxes)
     sides = [side for side in Side if side in boxes]
@@ -243,7 +220,7 @@ def _pictures(volume: Volume, box: SinusBox, crop: SinusCrop) -> np.ndarray:
     return (np.clip((np.stack(planes) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def _refusal(job: Job, error: Exception) -> Outcome:
+def _refusal(job: ScanJob, error: Exception) -> Outcome:
     if isinstance(error, ParanasalError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -258,7 +235,7 @@ def _refusal(job: Job, error: Exception) -> Outcome:
 # -------------------------------------------------------------------------------- result files
 
 
-def write_result(job: Job, outcome: Outcome, crops: ScanCrops) -> None:
+def write_result(job: ScanJob, outcome: Outcome, crops: ScanCrops) -> None:
     """Write crops, pictures and outcome to the job's file, whole or not at all."""
     record = {"fingerprint": job.fingerprint, "outcome": asdict(outcome)}
     with write_whole(job.result) as temporary:
@@ -268,7 +245,7 @@ def write_result(job: Job, outcome: Outcome, crops: ScanCrops) -> None:
         )  # fmt: skip
 
 
-def find_outcome(job: Job) -> Outcome | None:
+def find_outcome(job: ScanJob) -> Outcome | None:
     """The outcome of an earlier run, if it is of the same file and settings."""
     try:
         with np.load(job.result, allow_pickle=False) as file:
@@ -288,87 +265,9 @@ def find_outcome(job: Job) -> Outcome | None:
     )  # fmt: skip
 
 
-def read_crops(job: Job, outcome: Outcome) -> ScanCrops:
+def read_crops(job: ScanJob, outcome: Outcome) -> ScanCrops:
     """The crops and pictures of a scan that is done; empty for one that could not be read."""
     if outcome.quality is None:
         return NO_CROPS
     with np.load(job.result, allow_pickle=False) as file:
         return ScanCrops(file["crops"], file["pictures"])
-
-
-# --------------------------------------------------------------------------------- all of them
-
-
-def do_scans(jobs: list[Job], processes: int | None) -> list[Outcome]:
-    """Do what an earlier run has not done, over the cores; outcomes in the order of the jobs.
-
-    Raises:
-        BadStore: no space left, or a process that was killed (memory).
-        KeyboardInterrupt: after Ctrl-C, once the scans at hand are finished.
-    """
-    found = {job.number: outcome for job in jobs if (outcome := find_outcome(job))}
-    todo = [job for job in jobs if job.number not in found]
-    with tqdm(total=len(jobs), initial=len(found), desc="scans", unit="scan") as bar:
-        for outcome in _in_parallel(todo, processes):
-            found[outcome.number] = outcome
-            bar.update()
-    return [found[job.number] for job in jobs]
-
-
-def _in_parallel(jobs: list[Job], processes: int | None) -> Iterator[Outcome]:
-    if not jobs:
-        return
-    number = min(processes or available_cores(), len(jobs))
-    pool = ProcessPoolExecutor(number, get_context("spawn"), _start_process)
-    futures: list[Future[Outcome]] = []
-    try:
-        with _deaf_to_ctrl_c():  # the processes inherit it: only this one is to be interrupted
-            futures = [pool.submit(do_scan, job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    except KeyboardInterrupt:
-        tqdm.write(f"Stopping after the scans at hand. {GOES_ON}")
-        raise
-    except BrokenProcessPool as error:
-        raise BadStore(
-            f"A process was killed, most likely for lack of memory. {GOES_ON} Use fewer processes."
-        ) from error
-    except OSError as error:
-        raise BadStore(
-            f"A result cannot be written ({error.strerror or error}). {GOES_ON}"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _start_process() -> None:
-    """One thread a process, since the scans fill the cores; and an end when the parent is killed."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is ignored inside, here and for good in processes that are started inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -29,7 +29,7 @@ FIGURES = ("metric", "start_agreement_mm", "shear", "rotation_deg", "tissue_shar
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownScan:
     """One scan as it is shown: its outcome, the patient's id in the table, further remarks, labels."""
 
     patient: str
@@ -47,7 +47,9 @@ class Seen:
 # ------------------------------------------------------------------------------------ pictures
 
 
-def draw_sheets(seen: Sequence[Seen], pictures: Callable[[Seen], np.ndarray], folder: Path) -> None:
+def draw_sheets(
+    seen: Sequence[ShownScan], pictures: Callable[[ShownScan], np.ndarray], folder: Path
+) -> None:
     """Draw every scan: axial, coronal and sagittal planes through each box, its outline and label.
 
     Labels let a swapped side be seen: all looks normal where an anomaly is said to be. Right sinuses
@@ -79,7 +81,7 @@ def draw_sheets(seen: Sequence[Seen], pictures: Callable[[Seen], np.ndarray], fo
         figure.savefig(folder / f"boxes-{page[0].page:03d}.png", dpi=100, facecolor="black")
 
 
-def _draw_scan(axis: Axes, seen: Seen, pictures: np.ndarray) -> None:
+def _draw_scan(axis: Axes, seen: ShownScan, pictures: np.ndarray) -> None:
     axis.set_axis_off()
     pitch = PICTURE_PIXELS + GAP_PIXELS
     strip = np.zeros((PICTURE_PIXELS, 6 * pitch - GAP_PIXELS), np.uint8)
@@ -111,7 +113,7 @@ def _draw_scan(axis: Axes, seen: Seen, pictures: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def label_words(seen: Seen, side: Side) -> str:
+def label_words(seen: ShownScan, side: Side) -> str:
     """What the table says of a sinus, such as "left: anomalous, cyst" or "right: unlabelled"."""
     label = seen.labels.get(side)
     return f"{side}: {label.words if label else 'unlabelled'}"
@@ -120,7 +122,7 @@ def label_words(seen: Seen, side: Side) -> str:
 # --------------------------------------------------------------------------------------- lists
 
 
-def write_quality_table(seen: Iterable[Seen], path: Path) -> None:
+def write_quality_table(seen: Iterable[ShownScan], path: Path) -> None:
     """One line a scan: what the registration measured, and the verdict."""
     lines = [_quality_line(scan) for scan in seen]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -129,7 +131,7 @@ def write_quality_table(seen: Iterable[Seen], path: Path) -> None:
         writer.writerows(lines)
 
 
-def _quality_line(seen: Seen) -> dict[str, Any]:
+def _quality_line(seen: ShownScan) -> dict[str, Any]:
     outcome = seen.outcome
     quality = outcome.quality or {}
     scale = quality.get("scale", ["", "", ""])
@@ -150,7 +152,7 @@ def _quality_line(seen: Seen) -> dict[str, Any]:
     }
 
 
-def write_review(seen: Sequence[Seen], path: Path) -> None:
+def write_review(seen: Sequence[ShownScan], path: Path) -> None:
     """The list of what needs a human eye, and why, in Markdown."""
     failed = [scan for scan in seen if scan.outcome.verdict == "failed"]
     review = [scan for scan in seen if scan.outcome.verdict == "review"]
@@ -177,7 +179,7 @@ def write_review(seen: Sequence[Seen], path: Path) -> None:
 
 
 def _section(
-    title: str, help_text: str, entries: list[tuple[Seen, tuple[str, ...]]]
+    title: str, help_text: str, entries: list[tuple[ShownScan, tuple[str, ...]]]
 ) -> Iterable[str]:
     if not entries:
         return
