@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+SAME_PLACE_MM = 0.1
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -125,6 +126,12 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return affines.apply_affine(affine, points)
 
 
+def is_same_place(one: Grid, other: Grid) -> bool:
+    """Whether two grids have voxels at the same places; their axes may run in another order."""
+    away = np.linalg.norm(one.corners()[:, None] - other.corners(), axis=2).min(axis=1).max()
+    return sorted(one.shape) == sorted(other.shape) and bool(away <= SAME_PLACE_MM)
+
+
 def lps_to_ras(affine_or_points: np.ndarray) -> np.ndarray:
     """Flip a world between LPS and RAS; the flip is its own inverse.
 
@@ -143,6 +150,11 @@ def lps_to_ras(affine_or_points: np.ndarray) -> np.ndarray:
     if array.shape[-1:] == (3,):
         return array @ _FLIP[:3, :3]
     raise ValueError(f"expected a (4, 4) affine or (..., 3) points, got {array.shape}")
+
+
+def transform_lps_to_ras(transform: np.ndarray) -> np.ndarray:
+    """A (4, 4) map from LPS mm to LPS mm as the same map from RAS mm to RAS mm."""
+    return _FLIP @ transform @ _FLIP
 
 
 def ras_to_lps(affine_or_points: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from ParanasalSSLLib.boxes.registration import localize
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import DeviceUnavailable, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
-from ParanasalSSLLib.scans.volume import Volume, read_volume
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:

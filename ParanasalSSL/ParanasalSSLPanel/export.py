@@ -97,7 +97,7 @@ class Export:
 
     def _series(self, volume: Volume) -> Path | None:
         """A folder with the DICOM series that the scan is; None, with a remark, if it is none now."""
-        from ParanasalSSLLib.scans.volume import read_volume
+        from ParanasalSSLLib.scans.read import read_volume
 
         if not isFromDicom(self.scan):
             return None
@@ -169,7 +169,7 @@ class Export:
 
 def _isUnchanged(now: Volume, loaded: Volume) -> bool:
     """Whether a volume still has the voxels of its file, in their places, in whatever order."""
-    from ParanasalSSLLib.scans.volume import is_same_place
+    from ParanasalSSLLib.geometry import is_same_place
 
     facts = [
         [data.min(), data.max(), data.mean(dtype=float), data.std(dtype=float)]

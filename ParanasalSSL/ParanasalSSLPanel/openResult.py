@@ -56,7 +56,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
 
 def _load(path: Path, shape: tuple[int, ...]) -> vtkMRMLScalarVolumeNode:
     """Read by the library, so that its grid is the one in which the scan was scored."""
-    from ParanasalSSLLib.scans.volume import read_volume
+    from ParanasalSSLLib.scans.read import read_volume
 
     volume = read_volume(path)
     if volume.shape != shape:

@@ -30,7 +30,8 @@ def volumeFromNode(node: vtkMRMLScalarVolumeNode) -> Volume:
         UnsupportedScan: no voxels, several values a voxel, a frame of a sequence, a warp, or what
             `checked_volume` refuses (CT, label map, ...).
     """
-    from ParanasalSSLLib.scans.volume import Provenance, checked_volume
+    from ParanasalSSLLib.scans.checks import checked_volume
+    from ParanasalSSLLib.scans.volume import Provenance
 
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:

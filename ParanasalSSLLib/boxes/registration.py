@@ -15,7 +15,9 @@ import numpy as np
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
 from ParanasalSSLLib.boxes.quality import Quality, inside_fraction, judge
-from ParanasalSSLLib.scans.volume import LPS_TO_RAS, Volume
+from ParanasalSSLLib.geometry import transform_lps_to_ras
+from ParanasalSSLLib.scans.itk import to_sitk
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class _Search:
 
     def __init__(self, atlas: Atlas, volume: Volume, config: LocalizeConfig) -> None:
         self.config, self.atlas = config, atlas
-        template, scan = atlas.template.to_sitk(), _windowed(volume).to_sitk()
+        template, scan = to_sitk(atlas.template), to_sitk(_windowed(volume))
         self.fixed_coarse = _shrunk(template, config.coarse_mm)
         self.fixed_fine = _shrunk(template, config.fine_mm)
         self.moving_coarse = _shrunk(scan, config.coarse_mm)
@@ -248,7 +250,7 @@ def _to_ras(transform: sitk.Similarity3DTransform | sitk.AffineTransform) -> np.
     lps = np.eye(4)
     lps[:3, :3] = matrix
     lps[:3, 3] = np.array(transform.GetTranslation()) + center - matrix @ center
-    return LPS_TO_RAS @ lps @ LPS_TO_RAS
+    return transform_lps_to_ras(lps)
 
 
 def _quality(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLLib.model.bundle import Bundle
     from ParanasalSSLLib.predict import FoundSinuses
-    from ParanasalSSLLib.scans.dicom import SourceSeries
+    from ParanasalSSLLib.scans.source_series import SourceSeries
     from ParanasalSSLLib.sinuses import Side
 
 STOPPED = 130  # exit status
@@ -321,6 +321,6 @@ def _source_series(source: Path, found: FoundSinuses) -> SourceSeries | None:
     """What the DICOM files of a scan refer to; None for a scan that is no DICOM series."""
     if found.volume.provenance.format != "DICOM":
         return None
-    from ParanasalSSLLib.scans.dicom import read_source_series
+    from ParanasalSSLLib.scans.source_series import read_source_series
 
     return read_source_series(source)

@@ -27,6 +27,7 @@ from pydicom.valuerep import DA, TM
 
 from ParanasalSSLLib.errors import MissingPackage, UnsupportedScan
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.geometry import SAME_PLACE_MM, apply_affine, is_same_place, lps_to_ras
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results.write import (
     RESEARCH_USE,
@@ -36,8 +37,8 @@ from ParanasalSSLLib.results.write import (
     decision_word,
     software_version,
 )
-from ParanasalSSLLib.scans.dicom import SourceSeries, nothing_said
-from ParanasalSSLLib.scans.volume import LPS_TO_RAS, SAME_PLACE_MM, Volume, is_same_place
+from ParanasalSSLLib.scans.source_series import SourceSeries, suppressed_warnings
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import (
     MAXILLARY_SINUS_SNOMED,
     RESIDUAL_CATEGORY,
@@ -125,7 +126,7 @@ def write_dicom(
         UnsupportedScan: the volume lies elsewhere, or has another grid than the series.
     """
     require_highdicom()
-    with nothing_said():
+    with suppressed_warnings():
         scan = _Scan.of(result, card, series)
         segmentation = make_segmentation(scan)
         report = make_report(scan, segmentation)
@@ -257,14 +258,13 @@ def in_grid_of_series(result: ScanResult, series: SourceSeries) -> ScanResult:
     same_axes = volume.shape == series.shape
     if same_axes and np.abs(volume.affine - series.affine).max() < SAME_PLACE_MM / 1000:
         return result
-    empty = np.broadcast_to(np.float32(0), series.shape)
-    grid = Volume(empty, series.affine, volume.provenance)
-    if not is_same_place(volume, grid):
+    if not is_same_place(volume, series):
         raise UnsupportedScan(
             "The scan does not lie where its DICOM series lies, or has other voxels: it was moved, "
             "cropped or resampled. Give the series as it is, or do without DICOM output."
         )
-    return replace(result, volume=grid)
+    empty = np.broadcast_to(np.float32(0), series.shape)
+    return replace(result, volume=Volume(empty, series.affine, volume.provenance))
 
 
 # ----------------------------------------------------------------------------------------- SEG
@@ -355,8 +355,8 @@ def _refer_to_sources(segmentation: Segmentation, scan: _Scan) -> None:
     """
     to_index = np.linalg.inv(scan.affine)
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
-        position = np.array([*frame.PlanePositionSequence[0].ImagePositionPatient, 1.0], float)
-        sources = scan.sources_of(round((to_index @ LPS_TO_RAS @ position)[2]))
+        position = lps_to_ras(np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float))
+        sources = scan.sources_of(round(apply_affine(to_index, position)[2]))
         derivation = Dataset()
         derivation.DerivationCodeSequence = [_coded(SEGMENTATION)]
         derivation.SourceImageSequence = [_reference(s, alone=len(sources) == 1) for s in sources]

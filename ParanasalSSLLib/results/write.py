@@ -45,12 +45,13 @@ from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
+from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.volume import Volume, nifti_image
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import BundleCard
-    from ParanasalSSLLib.scans.dicom import SourceSeries
+    from ParanasalSSLLib.scans.source_series import SourceSeries
 
 RESEARCH_USE = (
     "Research use only. This is no medical device and gives no diagnosis; every finding needs a "
@@ -309,7 +310,7 @@ def write_segmentation(region: PastedRegion, path: Path) -> None:
     the scan.
     """
     image = sitk.GetImageFromArray(region.labels.transpose(2, 1, 0))
-    image.CopyInformation(region.volume.to_sitk())
+    image.CopyInformation(to_sitk(region.volume))
     for key, value in _segmentation_fields(region).items():
         image.SetMetaData(key, value)
     with write_whole(path) as temporary:

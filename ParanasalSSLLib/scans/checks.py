@@ -1,4 +1,7 @@
-"""What counts as a head MRI: judged from the header where that is enough, then from the voxels."""
+"""What counts as a head MRI: judged from the header where that is enough, then from the voxels.
+
+Every format's reader ends in `checked_volume`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.geometry import Grid
+from ParanasalSSLLib.scans.volume import Provenance, Volume
 
 
 @dataclass(frozen=True)
@@ -20,13 +25,42 @@ class ScanLimits:
     largest_axis_voxels: int = 1024
     most_voxels: int = 400_000_000
     largest_shear: float = 2e-3  # cosine between axes that should be at right angles
-    ct_air_share: float = 0.05  # voxels between -1100 and -900: air in Hounsfield units
+    ct_air_fraction: float = 0.05  # voxels between -1100 and -900: air in Hounsfield units
     fewest_values: int = 24  # fewer distinct values: a mask or a label map
     most_labels: int = 512  # more distinct values are no label map
     label_agreement: float = 0.75  # neighbours of the same whole number: a label map
+    most_files: int = 20_000  # in a folder or an archive
+    most_unpacked_bytes: int = 4_000_000_000  # of an archive
 
 
 LIMITS = ScanLimits()
+
+
+def checked_volume(
+    data: np.ndarray, affine: np.ndarray, provenance: Provenance, path: Path
+) -> Volume:
+    """Make a `Volume`, refusing what cannot be a head MRI in known orientation.
+
+    Args:
+        data: float32 (I, J, K).
+        affine: (4, 4) voxel index -> RAS mm.
+        provenance: what to remember of the source.
+        path: named in errors only.
+
+    Raises:
+        UnsupportedScan: with what was found and what to do.
+    """
+    grid = checked_grid(data.shape, affine, path)
+    refuse_modality(provenance.modality, path)
+    refuse_values(data, provenance.modality, path)
+    return Volume(data, grid.affine, provenance)
+
+
+def without_trailing_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without trailing axes of length one beyond the third."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return tuple(int(n) for n in shape)
 
 
 def refuse_shape(shape: tuple[int, ...], path: Path) -> None:
@@ -48,7 +82,7 @@ def refuse_shape(shape: tuple[int, ...], path: Path) -> None:
         )
 
 
-def checked_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path) -> np.ndarray:
+def checked_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path) -> Grid:
     """Judge a voxel grid by its header alone.
 
     Args:
@@ -57,20 +91,21 @@ def checked_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path) -> np.n
         path: named in errors only.
 
     Returns:
-        The affine with axes exactly at right angles (rounding errors repaired).
+        The grid, its axes exactly at right angles (rounding errors repaired).
 
     Raises:
         UnsupportedScan: not 3D, tiny, huge, singular, sheared, of implausible voxel size.
     """
     refuse_shape(shape, path)
-    affine = _right_angled(affine, path)
-    extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    i, j, k = shape
+    grid = Grid((i, j, k), _right_angled(affine, path))
+    extent = np.array(grid.spacing_mm) * shape
     if extent.min() < LIMITS.smallest_extent_mm:
         raise UnsupportedScan(
             f"{path} covers only {' x '.join(f'{e:.0f}' for e in extent)} mm: too small for a "
             f"head (at least {LIMITS.smallest_extent_mm:.0f} mm each way). Give the whole series."
         )
-    return affine
+    return grid
 
 
 def _right_angled(affine: np.ndarray, path: Path) -> np.ndarray:
@@ -166,4 +201,15 @@ def _is_label_map(data: np.ndarray) -> bool:
 def _has_hounsfield_air(data: np.ndarray) -> bool:
     rows = _rows(data)
     air = ((rows > -1100) & (rows < -900)).mean()
-    return bool(rows.min() <= -900 and air > LIMITS.ct_air_share)
+    return bool(rows.min() <= -900 and air > LIMITS.ct_air_fraction)
+
+
+def unreadable(path: Path, error: Exception) -> UnreadableScan:
+    """The error for a file whose content cannot be read; `error` tells the reader's reason."""
+    if isinstance(error, PermissionError):
+        return UnreadableScan(f"{path} may not be opened. Ask for the permission to read it.")
+    reason = str(error).strip().splitlines()
+    return UnreadableScan(
+        f"{path} is truncated or damaged and cannot be read "
+        f"({reason[-1][:160] if reason else type(error).__name__}). Copy or export it again."
+    )

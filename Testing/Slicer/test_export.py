@@ -87,7 +87,7 @@ def dicomScan(slicer: Any, sample_series: Path, monkeypatch: Any) -> FromDicom:
     """With a stand-in for the application's DICOM database."""
     import pydicom
 
-    from ParanasalSSLLib.scans.volume import read_volume
+    from ParanasalSSLLib.scans.read import read_volume
 
     files = {}
     for path in sample_series.iterdir():

@@ -192,7 +192,7 @@ def test_loaded_scans_without_a_file_are_written_once(
 ) -> None:
     from ParanasalSSLPanel.scans import fileOf
 
-    from ParanasalSSLLib.scans.volume import read_volume
+    from ParanasalSSLLib.scans.read import read_volume
 
     path = fileOf(scan, tmp_path)
     assert path == fileOf(scan, tmp_path)

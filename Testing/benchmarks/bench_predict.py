@@ -143,7 +143,7 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
     from ParanasalSSLLib.boxes.registration import localize
     from ParanasalSSLLib.crop import cut_crop
     from ParanasalSSLLib.results import write as outputs
-    from ParanasalSSLLib.scans.volume import read_volume
+    from ParanasalSSLLib.scans.read import read_volume
 
     lap("import (SimpleITK, scipy, ...)")
     from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path

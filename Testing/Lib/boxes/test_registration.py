@@ -17,7 +17,9 @@ import SimpleITK as sitk
 from ParanasalSSLLib.boxes.atlas import load_atlas
 from ParanasalSSLLib.boxes.box import refuse_swapped_sides
 from ParanasalSSLLib.boxes.registration import Localization, boxes_from_affine, localize, rigid_part
-from ParanasalSSLLib.scans.volume import Volume, read_volume
+from ParanasalSSLLib.scans.itk import from_sitk, to_sitk
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 LARGEST_ERROR_MM = 10.0
@@ -111,8 +113,8 @@ def regridded(volume: Volume, tilt: np.ndarray, spacing_mm: float) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = tilt * spacing_mm
     affine[:3, 3] = volume.center_ras_mm - affine[:3, :3] @ ((shape - 1) / 2)
-    reference = Volume(np.zeros(shape.astype(int), np.float32), affine).to_sitk()
-    return Volume.from_sitk(sitk.Resample(volume.to_sitk(), reference))
+    reference = to_sitk(Volume(np.zeros(shape.astype(int), np.float32), affine))
+    return from_sitk(sitk.Resample(to_sitk(volume), reference))
 
 
 def assert_found(result: Localization, centers: Centers) -> None:

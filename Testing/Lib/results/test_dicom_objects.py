@@ -27,6 +27,7 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.cli import main as cli
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import MissingPackage, ParanasalError, UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.geometry import lps_to_ras
 from ParanasalSSLLib.predict import ScanResult
 from ParanasalSSLLib.results import html as report
 from ParanasalSSLLib.results.dicom_objects import write_dicom
@@ -39,8 +40,10 @@ from ParanasalSSLLib.results.write import (
     read_report,
     write_segmentation,
 )
-from ParanasalSSLLib.scans.dicom import read_source_series
-from ParanasalSSLLib.scans.volume import LPS_TO_RAS, Volume, read_volume
+from ParanasalSSLLib.scans.itk import to_sitk
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.source_series import read_source_series
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")
@@ -91,7 +94,7 @@ def write_series(
 ) -> Path:
     """The volume as a DICOM series with a patient; slices along the last axis."""
     folder.mkdir(parents=True)
-    lps, spacing = LPS_TO_RAS @ volume.affine, volume.spacing_mm
+    lps, spacing = lps_to_ras(volume.affine), volume.spacing_mm
     shared = {
         **PATIENT,
         "SOPClassUID": MRImageStorage,
@@ -648,7 +651,7 @@ def test_mixed_list_gets_dicom_files_where_it_can_and_says_so(
         for file in folder.iterdir():
             archive.write(file, file.name)
     nifti = tmp_path / "scan.nrrd"
-    sitk.WriteImage(thick_head(toolbox).to_sitk(), str(nifti))
+    sitk.WriteImage(to_sitk(thick_head(toolbox)), str(nifti))
 
     assert run(tmp_path / "series.zip", nifti) == 0
     printed = capfd.readouterr()

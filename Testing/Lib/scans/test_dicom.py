@@ -17,7 +17,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
 from ParanasalSSLLib.errors import ParanasalError, SeveralSeries, UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.scans.volume import read_volume
+from ParanasalSSLLib.scans.read import read_volume
 
 SHAPE = (20, 22, 12)  # columns, rows, slices
 SPACING = (5.0, 4.0, 8.0)  # between columns, between rows, between slices

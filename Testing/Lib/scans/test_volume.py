@@ -12,7 +12,9 @@ import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.errors import ParanasalError, UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.scans.volume import Provenance, Volume, read_volume, write_volume
+from ParanasalSSLLib.scans.itk import from_sitk, to_sitk
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Provenance, Volume, write_volume
 
 SHAPE = (22, 20, 12)
 SPACING = np.array([4.0, 5.0, 8.0])
@@ -97,7 +99,7 @@ def test_all_formats_give_the_same_voxels_at_the_same_places(
 @pytest.mark.parametrize("geometry", AFFINES)
 def test_simpleitk_round_trip_keeps_everything(geometry: str) -> None:
     volume = Volume(noise(), AFFINES[geometry])
-    back = Volume.from_sitk(volume.to_sitk())
+    back = from_sitk(to_sitk(volume))
     np.testing.assert_array_equal(back.data, volume.data)
     np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
 

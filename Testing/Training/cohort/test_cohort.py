@@ -28,7 +28,7 @@ from scipy import ndimage
 from ParanasalSSLLib.boxes.registration import localize
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.scans.volume import read_volume
+from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.sinuses import Side
 
 ANOMALIES = [kind for kind in Kind if kind != Kind.NORMAL]

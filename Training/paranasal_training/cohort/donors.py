@@ -27,7 +27,7 @@ from paranasal_training.cohort.geometry import (
 from ParanasalSSLLib.boxes.registration import localize
 from ParanasalSSLLib.crop import CropConfig, cut_crop
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
-from ParanasalSSLLib.scans.volume import read_volume
+from ParanasalSSLLib.scans.read import read_volume
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,8 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import FoundSinuses, SinusResult, score_sinuses
-from ParanasalSSLLib.scans.volume import Volume, read_volume
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,8 @@ from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
 from ParanasalSSLLib.results.html import ORIENTATIONS, Plane
 from ParanasalSSLLib.results.write import software_version
-from ParanasalSSLLib.scans.volume import Volume, read_volume
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 RESULT_VERSION = 1

@@ -1,0 +1,94 @@
+"""Reading of NRRD and MetaImage by SimpleITK, and volumes as SimpleITK images (LPS)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.geometry import lps_to_ras, ras_to_lps
+from ParanasalSSLLib.scans.checks import (
+    checked_grid,
+    checked_volume,
+    refuse_shape,
+    without_trailing_axes,
+)
+from ParanasalSSLLib.scans.volume import Provenance, Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+ITK_SUFFIXES = {".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage", ".mhd": "MetaImage"}
+_DETACHED = dict.fromkeys((".nhdr", ".mhd"), ", or the data file that it names is not beside it,")
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """The volume as a float32 SimpleITK image (LPS)."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
+    lps = ras_to_lps(volume.affine)
+    image.SetSpacing(volume.spacing_mm)
+    image.SetDirection((lps[:3, :3] / volume.spacing_mm).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image
+
+
+def from_sitk(image: sitk.Image) -> Volume:
+    """A volume from a scalar three-dimensional SimpleITK image (LPS)."""
+    import SimpleITK as sitk
+
+    data = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0).astype(np.float32)
+    return Volume(data, _affine(image))
+
+
+def read_itk(path: Path) -> Volume:
+    """Read one NRRD (`.nrrd`, `.nhdr`) or MetaImage file (`.mha`, `.mhd`).
+
+    Raises:
+        UnreadableScan: truncated or damaged, or its data file is not beside it.
+        UnsupportedScan: not one plausible three-dimensional MR image, or without orientation.
+    """
+    import SimpleITK as sitk
+
+    kind = ITK_SUFFIXES[path.suffix.lower()]
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        shape = without_trailing_axes(tuple(reader.GetSize()))
+        refuse_shape(shape, path)
+        if reader.GetNumberOfComponents() != 1:
+            raise UnsupportedScan(
+                f"{path} has {reader.GetNumberOfComponents()} values a voxel (colour, vector or "
+                "complex image). Give the grey MR series."
+            )
+        if kind == "NRRD" and not reader.HasMetaDataKey("NRRD_space"):
+            raise UnsupportedScan(
+                f"{path} does not say how it is oriented (no field `space`), so left and right "
+                "cannot be told. Convert it again from DICOM."
+            )
+        checked_grid(shape, _affine(reader), path)
+        image = reader.Execute()
+    except RuntimeError as error:
+        # ITK's own words name the wrong reason (MetaImage) or fill a page (NRRD).
+        raise UnreadableScan(
+            f"{path} is truncated or damaged{_DETACHED.get(path.suffix.lower(), '')} and cannot "
+            "be read. Copy or export it again."
+        ) from error
+    if image.GetDimension() > 3:
+        image = image[:, :, :, 0]
+    volume = from_sitk(image)
+    return checked_volume(volume.data, volume.affine, Provenance(kind), path)
+
+
+def _affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """(4, 4) index -> RAS mm of the first three axes of an ITK image (LPS)."""
+    size = len(image.GetSpacing())
+    direction = np.array(image.GetDirection()).reshape(size, size)[:3, :3]
+    lps = np.eye(4)
+    lps[:3, :3] = direction * np.array(image.GetSpacing()[:3])
+    lps[:3, 3] = image.GetOrigin()[:3]
+    return lps_to_ras(lps)

@@ -1,0 +1,94 @@
+"""Reading of a scan in any of the formats: the one way from a path to a `Volume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scans.archive import unpacked
+from ParanasalSSLLib.scans.checks import unreadable
+from ParanasalSSLLib.scans.dicom import files_below, read_dicom_folder, read_headers
+from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
+from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
+from ParanasalSSLLib.scans.volume import Volume
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a scan: NIfTI, NRRD, MetaImage, a DICOM series folder, or a zip with one of these.
+
+    Args:
+        path: file or folder.
+
+    Returns:
+        The volume, checked.
+
+    Raises:
+        UnreadableScan: missing, empty, truncated, or of an unknown format.
+        UnsupportedScan: not one plausible three-dimensional MR image (4D, RGB, CT, label map, ...).
+        SeveralSeries: a DICOM folder with more than one series.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UnreadableScan(f"{path} does not exist. Check the path.")
+    if path.is_dir():
+        return read_dicom_folder(path)
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> Volume:
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    name = path.name.lower()
+    if not start:
+        raise UnreadableScan(f"{path} is empty. Copy or export the scan again.")
+    if name.endswith(".zip"):
+        return _read_zip(path)
+    if name.endswith(NIFTI_SUFFIXES):
+        return read_nifti(path)
+    if path.suffix.lower() in ITK_SUFFIXES:
+        return read_itk(path)
+    if start[128:] == b"DICM":
+        raise UnsupportedScan(
+            f"{path} is a single DICOM file. Give the folder with all slices of its series instead "
+            "(a multi-frame file: convert it to NIfTI first, for example with dcm2niix)."
+        )
+    raise UnreadableScan(
+        f"{path} is of no format that is read here. Give NIfTI (.nii, .nii.gz), NRRD (.nrrd, "
+        ".nhdr), MetaImage (.mha, .mhd), or the folder or zip of one DICOM series."
+    )
+
+
+def _read_zip(path: Path) -> Volume:
+    """The one scan in an archive: a DICOM series, or one NIfTI, NRRD or MetaImage file."""
+    with unpacked(path) as folder:
+        return _read_unpacked(folder, path)
+
+
+def _read_unpacked(folder: Path, archive: Path) -> Volume:
+    images = sorted(p for p in folder.iterdir() if p.suffix)
+    if not images:
+        return _read_as(archive, folder)
+    if len(images) > 1 or read_headers(files_below(folder), archive):
+        raise UnsupportedScan(
+            f"{archive} holds {len(images)} image file(s)"
+            f"{' beside other scans' if len(images) == 1 else ''}, and it is not clear which is "
+            "meant. Unpack it and give the one."
+        )
+    if images[0].suffix in (".nhdr", ".mhd"):
+        raise UnsupportedScan(
+            f"{archive} holds an image whose voxels are in a second file. Unpack it and give the "
+            f"{images[0].suffix} file."
+        )
+    return _read_as(archive, images[0])
+
+
+def _read_as(archive: Path, unpacked: Path) -> Volume:
+    """Read an unpacked file or folder; errors name the archive, which is what the user knows."""
+    try:
+        return read_volume(unpacked)
+    except (UnreadableScan, UnsupportedScan) as error:
+        error.args = (str(error).replace(str(unpacked), str(archive)), *error.args[1:])
+        raise

@@ -1,0 +1,126 @@
+"""The DICOM headers behind a volume, for DICOM results that refer to the files of the scan.
+
+A `Volume` knows nothing of the patient; what has to refer to the files that it came from reads
+their headers again.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.geometry import Grid
+from ParanasalSSLLib.scans.archive import unpacked
+from ParanasalSSLLib.scans.checks import checked_grid
+from ParanasalSSLLib.scans.dicom import files_below, read_headers, stack_of_series
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# What identifies an image and its place in the world for anything that refers to it.
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+_SHARED_IDENTITY = ("StudyInstanceUID", "FrameOfReferenceUID")  # the same in a whole series
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSeries(Grid):
+    """The headers of the files that a volume came from. They hold the patient's identity.
+
+    Shape and affine are those of the volume that `read_volume` makes of the series.
+
+    Attributes:
+        headers: pydicom datasets without pixels, along the slice normal; texts are decoded.
+        places: (len(headers),) index of each along the grid's last axis; that of a missing slice
+            is left out.
+    """
+
+    headers: list[Dataset]
+    places: np.ndarray
+
+
+def read_source_series(source: str | Path | Sequence[Path]) -> SourceSeries:
+    """Read the headers of the series that `read_volume` reads from the same place.
+
+    Args:
+        source: the folder or zip of one series, or its files.
+
+    Returns:
+        The headers in the order of the volume's slices, and the volume's grid.
+
+    Raises:
+        UnreadableScan: no DICOM image there, or a damaged one.
+        UnsupportedScan: no series that is read here (see `read_dicom_folder`), or images that do
+            not say to which study and frame of reference they belong.
+    """
+    if not isinstance(source, str | Path):
+        return _source_series(source, Path(source[0]).parent if source else Path("the series"))
+    path = Path(source)
+    if path.is_dir():
+        return _source_series(files_below(path), path)
+    if not zipfile.is_zipfile(path):
+        raise UnreadableScan(f"{path} is no DICOM series. Give the folder or zip of one series.")
+    with unpacked(path) as folder:
+        return _source_series(files_below(folder), path)
+
+
+@contextmanager
+def suppressed_warnings() -> Iterator[None]:
+    """Keep pydicom and highdicom from printing: their warnings show values, a patient's name too."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
+    import pydicom
+
+    found = read_headers(files, named)
+    if not found:
+        raise UnreadableScan(f"{named} holds no DICOM image. Give the folder of one series.")
+    stack = stack_of_series(found, named)
+    grid = checked_grid(stack.shape, stack.affine, named)
+    headers: list[Dataset] = []
+    with suppressed_warnings():
+        for header in stack.headers:
+            try:
+                data = pydicom.dcmread(header.path, stop_before_pixels=True)
+                data.remove_private_tags()
+                data.decode()
+            except Exception as error:  # damaged files make pydicom raise almost anything
+                raise UnreadableScan(
+                    f"{named} holds a DICOM image whose header is damaged ({type(error).__name__}). "
+                    "Export the series again, or do without DICOM output."
+                ) from error
+            headers.append(data)
+        _refuse_without_identity(headers, named)
+    return SourceSeries(grid.shape, grid.affine, headers, stack.places)
+
+
+def _refuse_without_identity(headers: list[Dataset], named: Path) -> None:
+    missing = [tag for tag in _IDENTITY if not all(header.get(tag) for header in headers)]
+    if missing:
+        raise UnsupportedScan(
+            f"{named} has slices without {' and '.join(missing)}, so no DICOM file can refer to "
+            "them. Export the series again, or do without DICOM output."
+        )
+    for tag in _SHARED_IDENTITY:
+        if len({header[tag].value for header in headers}) > 1:
+            raise UnsupportedScan(
+                f"{named} has slices that differ in {tag}, so no DICOM file can refer to them as "
+                "one series. Export the series again, or do without DICOM output."
+            )
