@@ -36,6 +36,22 @@ class Grid:
         object.__setattr__(self, "shape", (int(i), int(j), int(k)))
         object.__setattr__(self, "affine", affine)
 
+    @classmethod
+    def around(
+        cls, center_ras_mm: np.ndarray, steps: np.ndarray, shape: tuple[int, int, int]
+    ) -> Grid:
+        """The grid whose middle lies at a point.
+
+        Args:
+            center_ras_mm: (3,) RAS mm.
+            steps: (3, 3), its columns lead from a voxel to the next one along each axis, RAS mm.
+            shape: voxels along each axis.
+        """
+        affine = np.eye(4)
+        affine[:3, :3] = steps
+        affine[:3, 3] = center_ras_mm - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+        return Grid(shape, affine)
+
     @cached_property
     def inverse(self) -> np.ndarray:
         """(4, 4) RAS mm -> voxel index."""
@@ -85,7 +101,7 @@ class Grid:
         within = (index >= -0.5) & (index <= np.array(self.shape) - 0.5)
         return np.asarray(within.all(axis=-1))
 
-    def inside(self, other: Grid) -> np.ndarray:
+    def voxels_inside(self, other: Grid) -> np.ndarray:
         """bool of this grid's shape: the voxel's centre lies in a voxel of the other grid."""
         result = np.ones(self.shape, bool)
         i, j, k = np.ogrid[: self.shape[0], : self.shape[1], : self.shape[2]]

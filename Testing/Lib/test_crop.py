@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.crop import CropConfig, crop_affine, cut_crop, paste, scale_intensities
+from ParanasalSSLLib.crop import CropConfig, crop_grid, cut_crop, paste, scale_intensities
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -132,10 +132,10 @@ def test_affine_runs_from_lateral_to_medial_back_to_front_bottom_to_top(
     np.testing.assert_allclose(middle[:3], CENTERS[side], atol=1e-9)
 
 
-def test_crop_affine_of_another_size_and_spacing_keeps_the_centre() -> None:
-    affine = crop_affine(box_of(Side.RIGHT, turn(*OBLIQUE[1])), CropConfig(32, 2.0))
-    np.testing.assert_allclose((affine @ (15.5, 15.5, 15.5, 1))[:3], CENTERS[Side.RIGHT])
-    np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), 2.0)
+def test_crop_grid_of_another_size_and_spacing_keeps_the_centre() -> None:
+    grid = crop_grid(box_of(Side.RIGHT, turn(*OBLIQUE[1])), CropConfig(32, 2.0))
+    np.testing.assert_allclose((grid.affine @ (15.5, 15.5, 15.5, 1))[:3], CENTERS[Side.RIGHT])
+    np.testing.assert_allclose(np.linalg.norm(grid.affine[:3, :3], axis=0), 2.0)
 
 
 @pytest.mark.parametrize("side", Side)

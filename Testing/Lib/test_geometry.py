@@ -66,6 +66,13 @@ def test_index_and_world_are_inverse_for_any_leading_axes(grid: Grid) -> None:
     np.testing.assert_allclose(grid.to_index(world), index, atol=1e-9)
 
 
+def test_grid_around_a_point_has_it_in_the_middle(grid: Grid) -> None:
+    made = Grid.around(np.array([1.0, 2, 3]), grid.affine[:3, :3], (7, 8, 9))
+    np.testing.assert_allclose(made.center_ras_mm, [1, 2, 3])
+    np.testing.assert_array_equal(made.affine[:3, :3], grid.affine[:3, :3])
+    assert made.shape == (7, 8, 9)
+
+
 def test_spacing_and_voxel_volume_do_not_depend_on_orientation(grid: Grid) -> None:
     np.testing.assert_allclose(grid.spacing_mm, SPACING)
     assert grid.voxel_ml == pytest.approx(0.001)
@@ -122,7 +129,7 @@ def test_voxels_inside_another_grid(grid: Grid, other: str) -> None:
     away = abs(abs(target.to_index(grid.to_world(index)) % 1) - 0.5).min(axis=-1)
     clear = away > 1e-6  # not exactly on the outline, where rounding decides
     expected = target.contains(grid.to_world(index))
-    np.testing.assert_array_equal(grid.inside(target)[clear], expected[clear])
+    np.testing.assert_array_equal(grid.voxels_inside(target)[clear], expected[clear])
 
 
 def test_affine_is_a_read_only_copy() -> None:

@@ -63,7 +63,7 @@ def make_bundle(cae: CAEConfig = CAE_1_MM, classifier: EncoderConfig = ENCODER_1
 def make_crop(seed: int = 0) -> SinusCrop:
     data = np.random.default_rng(seed).random((64, 64, 64), np.float32)
     inside = np.ones(data.shape, bool)
-    return SinusCrop(data, np.eye(4), inside, (0.0, 1.0), Side.LEFT)
+    return SinusCrop(data.shape, np.eye(4), data, inside, (0.0, 1.0), Side.LEFT)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_nothing_is_anomalous_outside_the_image(folder: Path) -> None:
     crop = make_crop()
     inside = crop.inside.copy()
     inside[:, :, :30] = False
-    half = SinusCrop(crop.data, crop.affine, inside, crop.window, crop.side)
+    half = replace(crop, inside=inside)
     (score,) = load_bundle(folder).analyse([half])
     assert not score.residual[:, :, :30].any()
     assert not score.mask[:, :, :30].any()

@@ -70,7 +70,14 @@ def test_bundle_of_a_classifier_that_sees_residuals_at_2_mm_scores_as_its_run(
     rows = scored[scored["split"] == "test"]
     inside = np.ones((64, 64, 64), bool)
     crops = [
-        SinusCrop(toy_store.crops[row] / np.float32(255), np.eye(4), inside, (0, 1), Side.LEFT)
+        SinusCrop(
+            inside.shape,
+            np.eye(4),
+            toy_store.crops[row] / np.float32(255),
+            inside,
+            (0, 1),
+            Side.LEFT,
+        )
         for row in rows["row"]
     ]
     scores = bundle.analyse(crops)

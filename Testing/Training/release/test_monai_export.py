@@ -88,7 +88,7 @@ def make_crops() -> list[SinusCrop]:
     made = []
     for side, power in ((Side.LEFT, 1), (Side.RIGHT, 4)):
         data = rng.random((64, 64, 64), np.float32) ** power
-        made.append(SinusCrop(data, AFFINES[side], inside, (0.0, 1.0), side))
+        made.append(SinusCrop(data.shape, AFFINES[side], data, inside, (0.0, 1.0), side))
     return made
 
 

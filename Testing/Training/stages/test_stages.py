@@ -125,8 +125,8 @@ def test_bundle_finds_the_anomaly_where_it_is(runs: Path, toy_store: CropStore) 
     test = toy_store.rows("test")
     crops = [
         SinusCrop(
-            toy_store.crops[row] / np.float32(255), np.eye(4), np.ones((64, 64, 64), bool),
-            (0.0, 1.0), Side.LEFT,
+            (64, 64, 64), np.eye(4), toy_store.crops[row] / np.float32(255),
+            np.ones((64, 64, 64), bool), (0.0, 1.0), Side.LEFT,
         )
         for row in test
     ]  # fmt: skip
