@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality, judge_given_boxes
-from ParanasalSSLLib.boxes.registration import localize
+from ParanasalSSLLib.boxes.placement import Placement, judge_given
+from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
-from ParanasalSSLLib.errors import DeviceUnavailable, NotAHead, SinusOutsideImage
+from ParanasalSSLLib.errors import NotAHead, SinusOutsideImage
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
@@ -27,11 +26,9 @@ from ParanasalSSLLib.sinuses import Side
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import Bundle, SinusScore
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 GPU_WAS_FULL = (
     "The memory of the GPU was full, so the CPU was used instead; the results are the same."
 )
-DEVICE_NAMES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,34 +36,55 @@ class FoundSinuses:
     """A scan with the boxes around its sinuses, ready to be scored."""
 
     volume: Volume
-    boxes: Mapping[Side, SinusBox]
-    quality: Quality
+    placement: Placement
 
 
 @dataclass(frozen=True, eq=False)
 class SinusResult:
-    """One sinus. Maps live in the crop's grid; `crop.affine` and `crop.paste` lead back.
+    """One sinus: its box, what was cut out there, and what the networks say of it.
 
-    probability: calibrated probability of an anomaly, 0..1
-    anomalous: the decision, probability >= the bundle's threshold
-    residual: (64, 64, 64) float32, 0..1, how much the sinus differs from its healthy reconstruction
-    mask: (64, 64, 64) bool, where the residual is above what healthy sinuses show
-    anomaly_ml: volume of `mask`
+    The maps of `score` live in the crop's grid; `crop.affine` and `crop.paste` lead back.
     """
 
-    side: Side
     box: SinusBox
     crop: SinusCrop
-    probability: float
-    anomalous: bool
-    residual: np.ndarray
-    mask: np.ndarray
-    anomaly_ml: float
+    score: SinusScore
 
     @property
-    def share_of_cube(self) -> float:
-        """Part of the cube that `mask` fills, 0..1."""
-        return float(self.mask.mean())
+    def side(self) -> Side:
+        """The patient's side."""
+        return self.box.side
+
+    @property
+    def probability(self) -> float:
+        """Calibrated probability of an anomaly, 0..1."""
+        return self.score.probability
+
+    @property
+    def anomalous(self) -> bool:
+        """The decision."""
+        return self.score.anomalous
+
+    @property
+    def residual(self) -> np.ndarray:
+        """(64, 64, 64) float32, 0..1, how much the sinus differs from its healthy reconstruction."""
+        return self.score.residual
+
+    @property
+    def opacity(self) -> np.ndarray:
+        """(64, 64, 64) bool, what fills the sinus."""
+        return self.score.opacity
+
+    @property
+    def opacity_ml(self) -> float:
+        """Volume of `opacity`."""
+        voxel_ml = abs(float(np.linalg.det(self.crop.affine[:3, :3]))) / 1000.0
+        return float(self.opacity.sum()) * voxel_ml
+
+    @property
+    def opacity_fraction(self) -> float:
+        """Part of the box that `opacity` fills, 0..1."""
+        return float(self.opacity.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +96,7 @@ class ScanResult:
     """
 
     volume: Volume
-    quality: Quality
+    placement: Placement
     sinuses: dict[Side, SinusResult]
     notices: tuple[str, ...] = ()
 
@@ -86,67 +104,56 @@ class ScanResult:
 def predict_scan(
     scan: str | Path | Volume,
     bundle: Bundle,
-    boxes: Mapping[Side, SinusBox] | None = None,
+    placement: Placement | None = None,
     progress: ProgressSink = no_progress,
 ) -> ScanResult:
-    """Score the maxillary sinuses of one scan.
-
-    boxes: hand-corrected boxes (one or both sides) in place of the registration.
-    Raises `UnreadableScan` or `UnsupportedScan` (reading), `NotAHead` or `SinusOutsideImage`
-    (quality "failed"; a scan of quality "review" is scored). When the memory of a GPU is full, the
-    CPU computes, and a notice says so.
-    """
-    return score_sinuses(find_sinuses(scan, boxes, progress), bundle, progress)
+    """Score the maxillary sinuses of one scan; see `find_sinuses` and `score_sinuses`."""
+    return score_sinuses(find_sinuses(scan, placement, progress), bundle, progress)
 
 
 def find_sinuses(
     scan: str | Path | Volume,
-    boxes: Mapping[Side, SinusBox] | None = None,
+    placement: Placement | None = None,
     progress: ProgressSink = no_progress,
-    placed: Quality | None = None,
 ) -> FoundSinuses:
-    """Read a scan and find (or take) its boxes; refuse what is not to be trusted.
+    """Read a scan and find its boxes, or judge those of `placement`; refuse what is not to be trusted.
 
-    placed: quality of the registration that placed those of the `boxes` that no hand has moved.
+    Raises `UnreadableScan` or `UnsupportedScan` (reading), `NotAHead` or `SinusOutsideImage`
+    (quality "failed"; a scan of quality "review" passes).
     """
     progress(Progress.at(Stage.READ))
     volume = scan if isinstance(scan, Volume) else read_volume(scan)
-    if boxes is None:
-        progress(Progress.at(Stage.REGISTER))
-    found, quality = place_boxes(volume, boxes, placed)
-    refuse_failed(quality)
-    return FoundSinuses(volume, found, quality)
+    progress(Progress.at(Stage.REGISTER))
+    placed = place_boxes(volume, placement)
+    refuse_failed(placed.quality)
+    return FoundSinuses(volume, placed)
 
 
-def place_boxes(
-    volume: Volume,
-    given: Mapping[Side, SinusBox] | None = None,
-    placed: Quality | None = None,
-) -> tuple[Mapping[Side, SinusBox], Quality]:
+def place_boxes(volume: Volume, given: Placement | None = None) -> Placement:
     """Boxes from the registration, or those given, and their quality, failed or not.
 
-    placed: see `judge_given_boxes`.
+    Boxes that are given are compared with the scan's own registration, which finds those of another
+    patient. It takes a few seconds, as without them.
     """
-    if given is not None:
-        return given, judge_given_boxes(volume, given, placed)
-    found = localize(volume)
-    return found.boxes, found.quality
+    registered = find_boxes(volume)
+    return registered if given is None else judge_given(volume, given, registered)
 
 
 def score_sinuses(
     found: FoundSinuses, bundle: Bundle, progress: ProgressSink = no_progress
 ) -> ScanResult:
-    """Cut out the sinuses in the way that the bundle was trained on, and score them."""
+    """Cut out the sinuses in the way that the bundle was trained on, and score them.
+
+    When the memory of a GPU is full, the CPU computes, and a notice says so.
+    """
     progress(Progress.at(Stage.CROP))
-    sides = [side for side in Side if side in found.boxes]
-    crops = [cut_crop(found.volume, found.boxes[side], bundle.card.crop) for side in sides]
+    boxes = [found.placement.boxes[side] for side in Side if side in found.placement.boxes]
+    crops = [cut_crop(found.volume, box, bundle.card.crop) for box in boxes]
     progress(Progress.at(Stage.ANALYSE))
     scores, notices = _analyse(bundle, crops)
-    sinuses = {
-        side: _sinus_result(found.boxes[side], crop, score)
-        for side, crop, score in zip(sides, crops, scores, strict=True)
-    }
-    return ScanResult(found.volume, found.quality, sinuses, notices)
+    results = [SinusResult(*one) for one in zip(boxes, crops, scores, strict=True)]
+    sinuses = {result.side: result for result in results}
+    return ScanResult(found.volume, found.placement, sinuses, notices)
 
 
 def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> tuple[list[SinusScore], tuple[str, ...]]:
@@ -156,21 +163,6 @@ def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> tuple[list[SinusScore], 
         if bundle.device == "cpu" or "out of memory" not in str(error).lower():
             raise
     return bundle.on("cpu").analyse(crops), (GPU_WAS_FULL,)
-
-
-def _sinus_result(box: SinusBox, crop: SinusCrop, score: SinusScore) -> SinusResult:
-    mask = score.mask & crop.inside
-    voxel_ml = abs(float(np.linalg.det(crop.affine[:3, :3]))) / 1000.0
-    return SinusResult(
-        side=crop.side,
-        box=box,
-        crop=crop,
-        probability=float(score.probability),
-        anomalous=bool(score.anomalous),
-        residual=score.residual,
-        mask=mask,
-        anomaly_ml=float(mask.sum()) * voxel_ml,
-    )
 
 
 def refuse_failed(quality: Quality) -> None:
@@ -188,44 +180,3 @@ def refuse_failed(quality: Quality) -> None:
         f"The maxillary sinuses could not be found. {reasons} Check that this is an MRI of a whole "
         "head, or place the boxes by hand and give them with --boxes."
     )
-
-
-def resolve_device(name: str = "auto") -> str:
-    """The torch device for a name of `DEVICE_NAMES`; "auto" takes a GPU if there is one.
-
-    Raises `DeviceUnavailable` for a device that is not present.
-    """
-    if name not in DEVICE_NAMES:
-        raise DeviceUnavailable(f"Unknown device {name!r}; choose {', '.join(DEVICE_NAMES)}.")
-    present = present_devices()
-    if name == "auto":
-        return present[0]
-    if name not in present:
-        import torch
-
-        raise DeviceUnavailable(
-            f"The device {name} is not present on this machine, or the installed torch "
-            f"({torch.__version__}) does not support it. Use auto or cpu."
-        )
-    return name
-
-
-def present_devices() -> list[str]:
-    """torch's names of the devices of this machine, the best first; the CPU is always there."""
-    import torch
-
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    return [device for device, there in present.items() if there]
-
-
-def device_title(device: str) -> str:
-    """What people call a device of `present_devices`: "NVIDIA H200", "CPU, 16 cores"."""
-    import torch
-
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    return "Apple GPU" if device == "mps" else f"CPU, {os.cpu_count()} cores"

@@ -194,7 +194,7 @@ def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:
         return None
     try:
         return Quality.from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError):  # saved by a version that recorded other evidence
+    except (KeyError, TypeError, ValueError, AttributeError):  # saved by another version
         return None
 
 

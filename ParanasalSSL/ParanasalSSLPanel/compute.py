@@ -25,8 +25,8 @@ from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.boxes.quality import Quality
-    from ParanasalSSLLib.boxes.registration import Localization
     from ParanasalSSLLib.progress import Progress
     from ParanasalSSLLib.scans.volume import Volume
 
@@ -118,7 +118,7 @@ class Work(Protocol):
 class Computation(Protocol):
     """What the panel needs computed."""
 
-    def localize(self, volume: Volume) -> Localization:
+    def localize(self, volume: Volume) -> Placement:
         """Boxes by registration, with their quality. Raises `ParanasalError`s."""
         ...
 
@@ -137,10 +137,10 @@ class Computation(Protocol):
 class SeparateProcess:
     """Computes with `paranasal predict` in a process of its own."""
 
-    def localize(self, volume: Volume) -> Localization:
-        from ParanasalSSLLib.boxes.registration import localize
+    def localize(self, volume: Volume) -> Placement:
+        from ParanasalSSLLib.boxes.registration import find_boxes
 
-        return localize(volume)
+        return find_boxes(volume)
 
     def start(
         self,
@@ -150,13 +150,13 @@ class SeparateProcess:
         settings: Settings,
         watcher: Watcher,
     ) -> Work:
-        from ParanasalSSLLib.boxes.box import write_boxes
+        from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.scans.volume import write_volume
 
         folder = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
         try:
             write_volume(volume, folder / "scan.nii")
-            write_boxes(boxes, folder / "boxes.json", quality)
+            write_placement(Placement(boxes, quality), folder / "boxes.json")
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise ParanasalError(

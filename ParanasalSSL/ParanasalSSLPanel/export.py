@@ -83,10 +83,12 @@ class Export:
         self._process.wait()
 
     def _arguments(self, boxes: dict[Side, SinusBox]) -> list[str]:
-        from ParanasalSSLLib.boxes.box import write_boxes
+        from ParanasalSSLLib.boxes.placement import Placement, write_placement
+        from ParanasalSSLLib.boxes.quality import NOT_JUDGED
         from ParanasalSSLLib.scans.volume import write_volume
 
-        write_boxes(boxes, self._inputs / "boxes.json", qualityOf(self.scan))
+        placement = Placement(boxes, qualityOf(self.scan) or NOT_JUDGED)
+        write_placement(placement, self._inputs / "boxes.json")
         volume = volumeFromNode(self.scan)
         source, how = self._series(volume), ["--dicom-out"]
         if source is None:

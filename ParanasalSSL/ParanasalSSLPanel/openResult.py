@@ -24,7 +24,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     Raises:
         ParanasalError: the scan or its results cannot be read.
     """
-    from ParanasalSSLLib.boxes.box import read_boxes
+    from ParanasalSSLLib.boxes.placement import read_placement
     from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLLib.results.write import ScanFiles, read_report
 
@@ -39,13 +39,13 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
         report = read_report(files.report_json)
         quality = Quality.from_json(report["quality"])
         findings = readFindings(out, identifier, report)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
                 name=path.name
             )
         ) from error
-    boxes = read_boxes(files.boxes)
+    boxes = read_placement(files.boxes).boxes
     scan = _load(path, findings.residual.shape)
     note(scan, "opened from", key)
     showBoxes(scan, boxes, quality)

@@ -16,8 +16,8 @@ from ParanasalSSLPanel.compute import Findings, Settings, SinusFinding, Watcher
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.boxes.quality import Quality
-    from ParanasalSSLLib.boxes.registration import Localization
     from ParanasalSSLLib.scans.volume import Volume
 
 CENTERS_RAS_MM = {Side.LEFT: (-24.0, 30.0, -20.0), Side.RIGHT: (24.0, 30.0, -20.0)}
@@ -51,10 +51,10 @@ class StandIn:
         self.simulatedModel = simulatedModel
         self.scored: dict[Side, SinusBox] = {}
 
-    def localize(self, volume: Volume) -> Localization:
+    def localize(self, volume: Volume) -> Placement:
         from ParanasalSSLLib.boxes.box import SinusBox
-        from ParanasalSSLLib.boxes.quality import Quality
-        from ParanasalSSLLib.boxes.registration import Localization
+        from ParanasalSSLLib.boxes.placement import Placement
+        from ParanasalSSLLib.boxes.quality import Evidence, Quality
 
         angle = np.deg2rad(10)
         turned = np.array(
@@ -65,18 +65,17 @@ class StandIn:
             ]
         )
         boxes = {side: SinusBox(side, center, turned) for side, center in CENTERS_RAS_MM.items()}
-        inside = dict.fromkeys(boxes, 1.0)
-        quality = Quality(
-            verdict=self.verdict,
-            metric=0.7,
-            start_agreement_mm=1.0,
+        evidence = Evidence(
+            mutual_information=0.7,
+            start_distance_mm=1.0,
             scale=(1.0, 1.0, 1.0),
             shear=0.01,
             rotation_deg=10.0,
-            inside_fraction=inside,
-            reasons=self.reasons,
+            tissue_fraction=1.0,
+            stretch_ratio=1.0,
         )
-        return Localization(boxes, quality, np.eye(4))
+        inside = dict.fromkeys(boxes, 1.0)
+        return Placement(boxes, Quality(self.verdict, self.reasons, evidence, inside))
 
     def start(
         self,

@@ -27,17 +27,19 @@ def qualityForScoring(
         SinusOutsideImage: too much of a box lies outside the image.
     """
     from ParanasalSSLLib.boxes.box import refuse_swapped_sides
-    from ParanasalSSLLib.boxes.quality import judge_given_boxes
+    from ParanasalSSLLib.boxes.quality import judge_place, worst_of
 
     if not boxes:
         raise BadBoxes(_("There are no boxes yet. Press Place boxes first."))
     if len(boxes) == 2:
         refuse_swapped_sides(boxes, _("The boxes"))
-    quality = judge_given_boxes(volume, boxes, placed)
+    quality = judge_place(volume, boxes)
+    if placed is not None and any(box.origin != "hand" for box in boxes.values()):
+        if placed.verdict == "failed":
+            raise NotAHead(failedWords(placed))
+        quality = worst_of([placed, quality])
     if quality.verdict != "failed":
         return quality
-    if quality is placed:
-        raise NotAHead(failedWords(placed))
     raise SinusOutsideImage(
         _("{reasons} Drag the box onto the sinus, or use a scan of the whole face.").format(
             reasons=" ".join(quality.reasons)

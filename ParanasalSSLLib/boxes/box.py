@@ -1,30 +1,18 @@
-"""Boxes around the maxillary sinuses, and their files: our JSON and Slicer's markups ROIs."""
+"""The box around one maxillary sinus."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ParanasalSSLLib.errors import BadBoxes
-from ParanasalSSLLib.files import write_json
-from ParanasalSSLLib.sinuses import SINUSES, Side
-
-if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes.quality import Quality
+from ParanasalSSLLib.sinuses import Side
 
 EDGE_MM = 64.0
-FORMAT = "paranasal-boxes"
-FORMAT_VERSION = 1
-MARKUPS_SCHEMA = (
-    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
-    "Resources/Schema/markups-schema-v1.0.3.json#"
-)
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+SAME_PLACE_MM = 0.01  # boxes closer than this are the same; files hold three decimals
+SAME_TURN = 1e-3  # in the entries of the rotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,147 +68,11 @@ class SinusBox:
         signs = np.stack(np.meshgrid(ends, ends, ends, indexing="ij")).reshape(3, -1).T
         return self.center_ras_mm + (signs * self.edge_mm) @ self.rotation.T
 
-
-def read_boxes(*paths: str | Path) -> dict[Side, SinusBox]:
-    """Read one or both boxes from our `.json` or from Slicer's `.mrk.json` (ROIs named by side).
-
-    Slicer saves each ROI in a file of its own, so several files may be given.
-
-    Raises:
-        BadBoxes: missing or damaged file, no or two boxes of a side, impossible geometry, or a left
-            box on the right of the right one.
-    """
-    boxes = [box for path in paths for box in _read_file(Path(path))]
-    return _checked(boxes, " and ".join(Path(path).name for path in paths))
-
-
-def _read_file(path: Path) -> list[SinusBox]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadBoxes(f"{path.name} cannot be read as a file of boxes: {error}.") from error
-    try:
-        if isinstance(content, dict) and "markups" in content:
-            return [_from_markup(markup) for markup in content["markups"]]
-        return _from_own_format(content)
-    except BadBoxes as error:
-        raise BadBoxes(f"{path.name}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadBoxes(
-            f"{path.name} is no file of boxes ({type(error).__name__}: {error}). Write one with "
-            "`paranasal predict`, or save the two ROIs from Slicer as .mrk.json."
-        ) from error
-
-
-def write_boxes(
-    boxes: Mapping[Side, SinusBox], path: str | Path, quality: Quality | None = None
-) -> None:
-    """Write boxes to `.mrk.json` (Slicer markups, LPS as Slicer does) or to our `.json` (RAS).
-
-    quality: of the registration that placed those of origin "registration"; only our `.json` has a
-        place for it (`quality.read_placed_quality`).
-    """
-    path = Path(path)
-    ordered = [boxes[side] for side in Side if side in boxes]
-    if path.name.endswith(".mrk.json"):
-        content: dict[str, Any] = {
-            "@schema": MARKUPS_SCHEMA,
-            "markups": [_to_markup(box) for box in ordered],
-        }
-    else:
-        entries = [
-            {
-                "side": box.side.value,
-                "center_ras_mm": box.center_ras_mm.tolist(),
-                "rotation": box.rotation.tolist(),
-                "edge_mm": box.edge_mm,
-                "origin": box.origin,
-            }
-            for box in ordered
-        ]
-        content = {"format": FORMAT, "version": FORMAT_VERSION, "boxes": entries}
-        if quality is not None:
-            content["quality"] = quality.to_json()
-    write_json(path, content)
-
-
-def _from_own_format(content: Any) -> list[SinusBox]:
-    if content.get("format") != FORMAT or content.get("version") != FORMAT_VERSION:
-        raise BadBoxes(f'it is not of the format "{FORMAT}", version {FORMAT_VERSION}.')
-    return [
-        SinusBox(
-            Side(entry["side"]),
-            np.array(entry["center_ras_mm"], float),
-            np.array(entry["rotation"], float),
-            float(entry.get("edge_mm", EDGE_MM)),
-            str(entry.get("origin", "hand")),
-        )
-        for entry in content["boxes"]
-    ]
-
-
-def _from_markup(markup: dict[str, Any]) -> SinusBox:
-    if markup["type"] != "ROI":
-        raise BadBoxes(f"a markup of type {markup['type']} was found where ROIs are expected.")
-    system = markup.get("coordinateSystem", "LPS")
-    if system not in ("LPS", "RAS"):
-        raise BadBoxes(f'its coordinate system is {system!r}; "LPS" or "RAS" is expected.')
-    to_ras = _LPS_TO_RAS if system == "LPS" else np.eye(3)
-    size = np.array(markup["size"], float)
-    if np.ptp(size) > 0.5:
-        raise BadBoxes(f"a box of {size.round(1).tolist()} mm was found; a cube is expected.")
-    # Slicer stores the object-to-node matrix row by row; its columns are the ROI's axes.
-    unturned = to_ras  # a file without orientation means axes along the RAS ones
-    orientation = np.array(markup.get("orientation", unturned), float).reshape(3, 3)
-    center = np.diag(to_ras) * np.array(markup["center"], float)
-    rotation = to_ras @ orientation
-    origin = "registration" if markup.get("description") == "registration" else "hand"
-    return SinusBox(_side_of(markup), center, rotation, float(size.mean()), origin)
-
-
-def _side_of(markup: dict[str, Any]) -> Side:
-    labels = [point.get("label", "") for point in markup.get("controlPoints", [])]
-    for text in (markup.get("name", ""), *labels):
-        words = text.lower()
-        sides = [side for side in Side if side.value in words]
-        if len(sides) == 1:
-            return sides[0]
-    raise BadBoxes('an ROI does not say its side: have "left" or "right" in its name.')
-
-
-def _to_markup(box: SinusBox) -> dict[str, Any]:
-    facts = SINUSES[box.side]
-    center = _LPS_TO_RAS @ box.center_ras_mm
-    orientation = _LPS_TO_RAS @ box.rotation
-    point = {"id": "1", "label": facts.name, "position": center.tolist(), "selected": True}
-    return {
-        "type": "ROI",
-        "coordinateSystem": "LPS",
-        "coordinateUnits": "mm",
-        "name": f"{facts.name} box",
-        "description": box.origin,
-        "locked": False,
-        "fixedNumberOfControlPoints": False,
-        "labelFormat": "%N-%d",
-        "roiType": "Box",
-        "insideOut": False,
-        "center": center.tolist(),
-        "orientation": orientation.ravel().tolist(),
-        "size": [box.edge_mm] * 3,
-        "controlPoints": [point | {"visibility": True, "positionStatus": "defined"}],
-        "display": {"color": list(facts.color), "selectedColor": list(facts.color)},
-    }
-
-
-def _checked(boxes: list[SinusBox], name: str) -> dict[Side, SinusBox]:
-    if not boxes:
-        raise BadBoxes(f"{name} holds no box.")
-    result = {box.side: box for box in boxes}
-    if len(result) < len(boxes):
-        raise BadBoxes(f"{name} holds two boxes of the same side.")
-    if len(result) == 2:
-        refuse_swapped_sides(result, name)
-    return result
+    def is_at(self, other: SinusBox) -> bool:
+        """Whether the other box lies at the same place, turned in the same way."""
+        shift = np.linalg.norm(self.center_ras_mm - other.center_ras_mm)
+        turned = abs(self.rotation - other.rotation).max()
+        return bool(shift < SAME_PLACE_MM and turned < SAME_TURN)
 
 
 def refuse_swapped_sides(boxes: Mapping[Side, SinusBox], name: str) -> None:

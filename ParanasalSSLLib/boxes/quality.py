@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +14,7 @@ from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 Verdict = Literal["ok", "review", "failed"]
+VERDICTS: tuple[Verdict, ...] = ("failed", "review", "ok")  # the worst first
 
 
 @dataclass(frozen=True)
@@ -25,16 +24,21 @@ class QualityThresholds:
     They follow from anatomy: adult heads differ by less than 25 % in size from the mean head; the
     air of a sinus fills the middle 40 mm of its 64 mm box, so that a box with 85 % inside shows it
     whole; two searches that end 6 mm apart leave the sinus within the training's localisation
-    error. The other two were set by eight real scans in many simulated poses: whole heads that were
+    error. Two were set by eight real scans in many simulated poses: whole heads that were
     found keep the template's proportions (stretch ratio up to 1.22), fits to a head without face or
     skull do not (1.35 and more); fits that put the sinuses more than 20 mm off had a mutual
     information of at most 0.6, right ones 0.53 to 0.85, noise 0.02.
+
+    The distance of boxes that are given (placed by hand, or read from a file) from those of the
+    registration: the registration finds sinuses within 10 mm, and the centres of 99 % of all sinuses
+    lie within 14 mm of where it aims (standard deviations between heads of 2 to 5 mm along each axis).
+    So a box beyond 15 mm is either a rare head or not on its sinus, and a person has to look.
     """
 
     review_mutual_information: float = 0.6
     failed_mutual_information: float = 0.3
-    review_agreement_mm: float = 6.0
-    failed_agreement_mm: float = 25.0
+    review_start_distance_mm: float = 6.0
+    failed_start_distance_mm: float = 25.0
     review_scale: tuple[float, float] = (0.78, 1.28)
     failed_scale: tuple[float, float] = (0.6, 1.6)
     review_stretch_ratio: float = 1.25
@@ -43,64 +47,130 @@ class QualityThresholds:
     failed_rotation_deg: float = 75.0
     review_inside_fraction: float = 0.88
     failed_inside_fraction: float = 0.6
-    review_tissue_share: float = 0.72
-    failed_tissue_share: float = 0.5
+    review_tissue_fraction: float = 0.72
+    failed_tissue_fraction: float = 0.5
+    review_box_distance_mm: float = 15.0
 
 
 THRESHOLDS = QualityThresholds()
 
 
 @dataclass(frozen=True)
-class Quality:
-    """The evidence and the verdict.
+class Evidence:
+    """What a registration measured.
 
     Attributes:
-        verdict: "ok"; "review": scored, to be looked at; "failed": not scored.
-        metric: mutual information with the template (nats, higher is better).
-        start_agreement_mm: largest distance between box centres of the two best searches.
+        mutual_information: with the template (nats, higher is better).
+        start_distance_mm: largest distance between box centres of the two best searches.
         scale: of the scan's head relative to the template along R, A, S.
         shear: largest off-diagonal stretch of the affine (part of the ratio below).
         rotation_deg: angle between template and scan axes.
-        inside_fraction: share of each box inside the image, 0..1.
-        tissue_share: share of the template's tissue around the sinuses that has signal in the scan.
+        tissue_fraction: of the template's tissue around the sinuses, 0..1, that has signal in the scan.
         stretch_ratio: of the head's largest to its smallest stretch in any direction; 1 for the
             template's proportions.
-        reasons: sentences for users; empty for "ok".
     """
 
-    verdict: Verdict
-    metric: float
-    start_agreement_mm: float
+    mutual_information: float
+    start_distance_mm: float
     scale: tuple[float, float, float]
     shear: float
     rotation_deg: float
-    inside_fraction: dict[Side, float]
-    tissue_share: float = 1.0
-    stretch_ratio: float = 1.0
-    reasons: tuple[str, ...] = ()
+    tissue_fraction: float
+    stretch_ratio: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, rounded, for `report.json`."""
-        content = asdict(self)
-        content["inside_fraction"] = {
-            side.value: round(share, 3) for side, share in self.inside_fraction.items()
+        """Plain types, rounded."""
+        figures = asdict(self) | {"scale": [round(float(s), 3) for s in self.scale]}
+        return {
+            name: value if name == "scale" else round(float(value), 3)
+            for name, value in figures.items()
         }
-        content["scale"] = [round(s, 3) for s in self.scale]
-        content["reasons"] = list(self.reasons)
-        figures = ("metric", "start_agreement_mm", "shear", "rotation_deg")
-        for key in (*figures, "tissue_share", "stretch_ratio"):
-            content[key] = round(float(content[key]), 3)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Evidence | None:
+        """What `to_json` or an earlier version wrote; None where something is missing."""
+        known = {_OLD_NAMES.get(name, name): value for name, value in content.items()}
+        try:
+            return cls(**tupled({name: known[name] for name in cls.__dataclass_fields__}))
+        except KeyError:
+            return None
+
+
+_OLD_NAMES = {
+    "metric": "mutual_information",
+    "start_agreement_mm": "start_distance_mm",
+    "tissue_share": "tissue_fraction",
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far boxes are to be trusted.
+
+    Attributes:
+        verdict: "ok"; "review": scored, to be looked at; "failed": not scored.
+        reasons: sentences for users; for "ok" at most a remark.
+        evidence: of the registration that placed the boxes; None for boxes placed by hand.
+        inside_fraction: of each box, 0..1, that lies inside the image, as far as measured.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    inside_fraction: Mapping[Side, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, rounded; no entry for what was not measured."""
+        content: dict[str, Any] = {"verdict": self.verdict, "reasons": list(self.reasons)}
+        if self.evidence is not None:
+            content["evidence"] = self.evidence.to_json()
+        if self.inside_fraction:
+            inside = self.inside_fraction.items()
+            content["inside_fraction"] = {side.value: round(part, 3) for side, part in inside}
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Quality:
-        """What `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
-        inside = {Side(side): float(share) for side, share in content["inside_fraction"].items()}
-        return cls(**tupled(content) | {"inside_fraction": inside})
+        """What `to_json` or an earlier version wrote.
+
+        Earlier versions put the evidence beside the verdict, all zero for boxes placed by hand.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: anything else.
+        """
+        verdict = content["verdict"]
+        if verdict not in VERDICTS:
+            raise ValueError(f"{verdict!r} is no verdict")
+        invented = content.get("metric") == 0
+        return cls(
+            verdict,
+            tuple(str(reason) for reason in content["reasons"]),
+            None if invented else Evidence.from_json(content.get("evidence", content)),
+            {Side(side): float(part) for side, part in content.get("inside_fraction", {}).items()},
+        )
+
+
+NOT_JUDGED = Quality("review", ("How well the boxes were placed is not known.",))
+
+
+def worst_of(qualities: Sequence[Quality]) -> Quality:
+    """One quality for boxes that were judged apart: the worst verdict, every reason once.
+
+    The evidence is that of the worst (the first of them) that has any; what was measured of a box
+    later replaces what was measured before.
+    """
+    ordered = sorted(qualities, key=lambda quality: VERDICTS.index(quality.verdict))
+    reasons = dict.fromkeys(reason for quality in qualities for reason in quality.reasons)
+    evidence = next((q.evidence for q in ordered if q.evidence is not None), None)
+    inside = {side: part for q in qualities for side, part in q.inside_fraction.items()}
+    return Quality(ordered[0].verdict, tuple(reasons), evidence, inside)
+
+
+# -------------------------------------------------------------------------------- registration
 
 
 @dataclass(frozen=True)
-class Evidence:
+class _Figure:
     """One measured figure with its two thresholds and the sentence that explains a bad one."""
 
     badness: float  # grows with trouble
@@ -109,35 +179,41 @@ class Evidence:
     sentence: str
 
 
-def judge(
-    metric: float,
-    start_agreement_mm: float,
-    scale: tuple[float, float, float],
-    shear: float,
-    rotation_deg: float,
-    inside_fraction: dict[Side, float],
-    tissue_share: float,
-    stretch_ratio: float,
+def judge_evidence(
+    evidence: Evidence,
+    inside_fraction: Mapping[Side, float],
     limits: QualityThresholds = THRESHOLDS,
 ) -> Quality:
-    """Weigh the evidence of a registration; see `Quality` for the arguments."""
-    inside = min(inside_fraction.values())
+    """Weigh what a registration measured; see `Quality` for the arguments."""
+    figures = _figures(evidence, inside_fraction, limits)
+    troubles = [f for f in figures if not f.badness <= f.review]  # NaN is trouble
+    verdict: Verdict = "review" if troubles else "ok"
+    if any(not f.badness <= f.failed for f in troubles):
+        verdict = "failed"
+    return Quality(verdict, tuple(f.sentence for f in troubles), evidence, dict(inside_fraction))
+
+
+def _figures(
+    evidence: Evidence, inside_fraction: Mapping[Side, float], limits: QualityThresholds
+) -> list[_Figure]:
+    scale, turned = evidence.scale, evidence.rotation_deg
     smallest = max(min(scale), 1e-6)  # an affine that turns the head inside out has less
     worst_side = min(inside_fraction, key=lambda side: inside_fraction[side])
-    evidence = [
-        Evidence(
-            -metric,
+    inside = inside_fraction[worst_side]
+    return [
+        _Figure(
+            -evidence.mutual_information,
             -limits.review_mutual_information,
             -limits.failed_mutual_information,
             "The scan resembles the head template only weakly.",
         ),
-        Evidence(
-            start_agreement_mm,
-            limits.review_agreement_mm,
-            limits.failed_agreement_mm,
-            f"Two searches for the sinuses ended {start_agreement_mm:.0f} mm apart.",
+        _Figure(
+            evidence.start_distance_mm,
+            limits.review_start_distance_mm,
+            limits.failed_start_distance_mm,
+            f"Two searches for the sinuses ended {evidence.start_distance_mm:.0f} mm apart.",
         ),
-        Evidence(
+        _Figure(
             max(max(scale) / limits.review_scale[1], limits.review_scale[0] / smallest),
             1.0,
             min(
@@ -146,110 +222,78 @@ def judge(
             ),
             "The head seems to be of unusual size.",
         ),
-        Evidence(
-            stretch_ratio,
+        _Figure(
+            evidence.stretch_ratio,
             limits.review_stretch_ratio,
             limits.failed_stretch_ratio,
             "The head seems to be distorted (face removed or brain extracted?).",
         ),
-        Evidence(
-            rotation_deg,
+        _Figure(
+            turned,
             limits.review_rotation_deg,
             limits.failed_rotation_deg,
-            f"The head is turned by {rotation_deg:.0f} degrees.",
+            f"The head is turned by {turned:.0f} degrees.",
         ),
-        Evidence(
+        _Figure(
             -inside,
             -limits.review_inside_fraction,
             -limits.failed_inside_fraction,
             f"Only {inside:.0%} of the {worst_side} box lie inside the image.",
         ),
-        Evidence(
-            -tissue_share,
-            -limits.review_tissue_share,
-            -limits.failed_tissue_share,
-            f"Only {tissue_share:.0%} of the face around the sinuses shows signal "
+        _Figure(
+            -evidence.tissue_fraction,
+            -limits.review_tissue_fraction,
+            -limits.failed_tissue_fraction,
+            f"Only {evidence.tissue_fraction:.0%} of the face around the sinuses shows signal "
             "(face removed, brain extracted, or outside the image?).",
         ),
     ]
-    verdict, reasons = _verdict(evidence)
-    return Quality(
-        verdict,
-        metric,
-        start_agreement_mm,
-        scale,
-        shear,
-        rotation_deg,
-        inside_fraction,
-        tissue_share,
-        stretch_ratio,
-        reasons,
-    )
 
 
-def _verdict(evidence: list[Evidence]) -> tuple[Verdict, tuple[str, ...]]:
-    troubles = [e for e in evidence if not e.badness <= e.review]  # NaN is trouble
-    if any(not e.badness <= e.failed for e in troubles):
-        return "failed", tuple(e.sentence for e in troubles)
-    return ("review" if troubles else "ok"), tuple(e.sentence for e in troubles)
+# -------------------------------------------------------------------------- boxes that are given
 
 
-def judge_hand_boxes(
+def judge_place(
     volume: Volume, boxes: Mapping[Side, SinusBox], limits: QualityThresholds = THRESHOLDS
 ) -> Quality:
-    """Quality of boxes that a user has placed: only that they lie inside the image is checked."""
-    who = "boxes were" if len(boxes) > 1 else f"{next(iter(boxes))} box was"
+    """Quality of boxes by where they lie alone: inside the image or not, and which a hand placed."""
     inside = {side: inside_fraction(box, volume) for side, box in boxes.items()}
-    worst = min(inside.values())
-    reasons = [f"The {who} placed by hand."]
-    verdict: Verdict = "ok"
-    if worst < limits.review_inside_fraction:
-        verdict = "failed" if worst < limits.failed_inside_fraction else "review"
-        reasons.append(f"Only {worst:.0%} of a box lie inside the image.")
-    return Quality(verdict, 0.0, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, inside, reasons=tuple(reasons))
+    worst = min(inside, key=lambda side: inside[side])
+    reasons = _by_hand(boxes)
+    if inside[worst] >= limits.review_inside_fraction:
+        return Quality("ok", reasons, inside_fraction=inside)
+    verdict: Verdict = "failed" if inside[worst] < limits.failed_inside_fraction else "review"
+    outside = f"Only {inside[worst]:.0%} of the {worst} box lie inside the image."
+    return Quality(verdict, (*reasons, outside), inside_fraction=inside)
 
 
-def judge_given_boxes(
-    volume: Volume, boxes: Mapping[Side, SinusBox], placed: Quality | None = None
+def _by_hand(boxes: Mapping[Side, SinusBox]) -> tuple[str, ...]:
+    placed = [side for side, box in boxes.items() if box.origin == "hand"]
+    if len(placed) == 2:
+        return ("The boxes were placed by hand.",)
+    return tuple(f"The {side} box was placed by hand." for side in placed)
+
+
+def judge_distance(
+    boxes: Mapping[Side, SinusBox],
+    registered: Mapping[Side, SinusBox],
+    limits: QualityThresholds = THRESHOLDS,
 ) -> Quality:
-    """Quality of boxes of an earlier placing, some of which a user may have moved since.
-
-    Boxes of origin "hand" are judged by where they lie; the others are as good as the registration
-    that placed them.
-
-    Args:
-        placed: quality of that registration; None when it is not known: then all boxes are judged
-            by where they lie.
-    """
-    hand = {side: box for side, box in boxes.items() if box.origin == "hand"}
-    if placed is None or len(hand) == len(boxes):
-        return judge_hand_boxes(volume, boxes)
-    if not hand or placed.verdict == "failed":
-        return placed
-    moved = judge_hand_boxes(volume, hand)
-    verdicts: tuple[Verdict, ...] = ("failed", "review", "ok")
-    return replace(
-        placed,
-        verdict=next(v for v in verdicts if v in (placed.verdict, moved.verdict)),
-        inside_fraction=placed.inside_fraction | moved.inside_fraction,
-        reasons=placed.reasons + moved.reasons,
+    """ "review" for boxes far from where the registration of the same scan puts them."""
+    away_mm = {
+        side: float(np.linalg.norm(box.center_ras_mm - registered[side].center_ras_mm))
+        for side, box in boxes.items()
+    }
+    reasons = tuple(
+        f"The {side} box lies {mm:.0f} mm from where the registration finds that sinus."
+        for side, mm in away_mm.items()
+        if mm > limits.review_box_distance_mm
     )
-
-
-def read_placed_quality(path: str | Path) -> Quality | None:
-    """The quality that `write_boxes` put beside boxes in a `.json`; None if the file has none.
-
-    A file of another version, which recorded other evidence, has none.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Quality.from_json(content["quality"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+    return Quality("review" if reasons else "ok", reasons)
 
 
 def inside_fraction(box: SinusBox, volume: Volume, samples: int = 17) -> float:
-    """Share (0..1) of the box that lies inside the image, on a grid of `samples`^3 points."""
+    """Part (0..1) of the box that lies inside the image, on a grid of `samples`^3 points."""
     axis = (np.arange(samples) + 0.5) / samples - 0.5
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1) * box.edge_mm
     points = box.rotation @ grid + box.center_ras_mm[:, None]

@@ -14,7 +14,8 @@ import numpy as np
 
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
-from ParanasalSSLLib.boxes.quality import Quality, inside_fraction, judge
+from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.boxes.quality import Evidence, inside_fraction, judge_evidence
 from ParanasalSSLLib.geometry import transform_lps_to_ras
 from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.volume import Volume
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LocalizeConfig:
+class RegistrationConfig:
     """How the search is done. Angles in degrees, lengths in mm."""
 
     coarse_mm: float = 8.0
@@ -39,22 +40,27 @@ class LocalizeConfig:
     coarse_iterations: int = 60
     fine_candidates: int = 2
     fine_iterations: int = 60
-    sampling_share: float = 0.15
+    sampling_fraction: float = 0.15
     distinct_mm: float = 12.0  # coarse results further apart than this are different answers
-    rival_share: float = 0.95  # a fine result with this share of the best metric is a rival
+    rival_fraction: float = 0.95  # a fine result with this part of the best metric is a rival
     seed: int = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Localization:
-    """Boxes of both sinuses, the evidence, and the (4, 4) affine from template to scan, RAS mm."""
+class Registration:
+    """The best alignment that the search has found.
 
-    boxes: dict[Side, SinusBox]
-    quality: Quality
+    Attributes:
+        template_to_scan: (4, 4) affine, RAS mm.
+        mutual_information, start_distance_mm: see `Evidence`.
+    """
+
     template_to_scan: np.ndarray
+    mutual_information: float
+    start_distance_mm: float
 
 
-def localize(volume: Volume, config: LocalizeConfig = LocalizeConfig()) -> Localization:
+def find_boxes(volume: Volume, config: RegistrationConfig = RegistrationConfig()) -> Placement:
     """Place a box around each maxillary sinus.
 
     Args:
@@ -62,17 +68,25 @@ def localize(volume: Volume, config: LocalizeConfig = LocalizeConfig()) -> Local
         config: the search.
 
     Returns:
-        Boxes, quality and transform. A registration that is not to be trusted raises nothing: its
+        Both boxes and their quality. A registration that is not to be trusted raises nothing: its
         quality says "failed" and why.
     """
+    atlas = load_atlas()
+    found = register(volume, config)
+    boxes = boxes_from_affine(found.template_to_scan, atlas)
+    inside = {side: inside_fraction(box, volume) for side, box in boxes.items()}
+    return Placement(boxes, judge_evidence(_evidence(volume, atlas, found), inside))
+
+
+def register(volume: Volume, config: RegistrationConfig = RegistrationConfig()) -> Registration:
+    """Align the head template with a scan; see `find_boxes`."""
     atlas = load_atlas()
     search = _Search(atlas, volume, config)
     results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
     metric, affine = results[0]
-    boxes = boxes_from_affine(affine, atlas)
-    rivals = [other for value, other in results[1:] if value <= config.rival_share * metric]
-    agreement = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
-    return Localization(boxes, _quality(volume, atlas, affine, boxes, -metric, agreement), affine)
+    rivals = [other for value, other in results[1:] if value <= config.rival_fraction * metric]
+    apart = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
+    return Registration(affine, -metric, apart)
 
 
 def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
@@ -101,7 +115,7 @@ def rigid_part(affine: np.ndarray) -> np.ndarray:
 class _Search:
     """The registration of one scan. Transforms map template points to scan points, LPS mm."""
 
-    def __init__(self, atlas: Atlas, volume: Volume, config: LocalizeConfig) -> None:
+    def __init__(self, atlas: Atlas, volume: Volume, config: RegistrationConfig) -> None:
         self.config, self.atlas = config, atlas
         template, scan = to_sitk(atlas.template), to_sitk(_windowed(volume))
         self.fixed_coarse = _shrunk(template, config.coarse_mm)
@@ -190,7 +204,7 @@ class _Search:
         method.SetMetricAsMattesMutualInformation(self.config.histogram_bins)
         if not coarse:
             method.SetMetricSamplingStrategy(method.RANDOM)
-            method.SetMetricSamplingPercentage(self.config.sampling_share, self.config.seed)
+            method.SetMetricSamplingPercentage(self.config.sampling_fraction, self.config.seed)
         method.SetInterpolator(sitk.sitkLinear)
         step = 4.0 if coarse else 2.0
         # The slow relaxation matters: with the usual 0.5 the search stops short of the optimum.
@@ -253,33 +267,24 @@ def _to_ras(transform: sitk.Similarity3DTransform | sitk.AffineTransform) -> np.
     return transform_lps_to_ras(lps)
 
 
-def _quality(
-    volume: Volume,
-    atlas: Atlas,
-    affine: np.ndarray,
-    boxes: dict[Side, SinusBox],
-    mutual_information: float,
-    agreement_mm: float,
-) -> Quality:
+def _evidence(volume: Volume, atlas: Atlas, found: Registration) -> Evidence:
+    affine = found.template_to_scan
     rotation = rigid_part(affine)
     stretch = rotation.T @ affine[:3, :3]  # symmetric: scale on the diagonal, shear beside it
     x, y, z = np.diag(stretch).tolist()
-    shear = float(abs(stretch - np.diag(np.diag(stretch))).max())
-    angle = float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
-    return judge(
-        mutual_information,
-        agreement_mm,
-        (x, y, z),
-        shear,
-        angle,
-        {side: inside_fraction(box, volume) for side, box in boxes.items()},
-        tissue_share(volume, atlas, affine),
-        float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
+    return Evidence(
+        mutual_information=found.mutual_information,
+        start_distance_mm=found.start_distance_mm,
+        scale=(x, y, z),
+        shear=float(abs(stretch - np.diag(np.diag(stretch))).max()),
+        rotation_deg=float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
+        tissue_fraction=tissue_fraction(volume, atlas, affine),
+        stretch_ratio=float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
     )
 
 
-def tissue_share(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) -> float:
-    """Share (0..1) of the template's tissue around the sinuses that has signal in the scan.
+def tissue_fraction(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) -> float:
+    """Part (0..1) of the template's tissue around the sinuses that has signal in the scan.
 
     Removed faces, extracted brains and boxes beyond the image leave background there instead.
     """

@@ -22,7 +22,7 @@ def register_devices(subparsers: Any) -> None:
 
 def run_devices(args: argparse.Namespace) -> int:
     """Print each device with what people call it."""
-    from ParanasalSSLLib.predict import device_title, present_devices
+    from ParanasalSSLLib.devices import device_title, present_devices
 
     titles = {device: device_title(device) for device in present_devices()}
     if args.json:

@@ -11,9 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +23,10 @@ from ParanasalSSLLib.errors import Cancelled, ParanasalError
 from ParanasalSSLLib.progress import Progress
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes.box import SinusBox
-    from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.model.bundle import Bundle
     from ParanasalSSLLib.predict import FoundSinuses
     from ParanasalSSLLib.scans.source_series import SourceSeries
-    from ParanasalSSLLib.sinuses import Side
 
 STOPPED = 130  # exit status
 END_AT_LAST_S = 20
@@ -163,7 +160,7 @@ def _score_all(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
 
 
 def _run_job(
-    job: Job, args: argparse.Namespace, given: Given, loader: BundleLoader, view: View
+    job: Job, args: argparse.Namespace, given: Placement | None, loader: BundleLoader, view: View
 ) -> ScanDone | ScanFailed:
     """Score and write one scan; every error but a stop becomes a `ScanFailed`."""
     from ParanasalSSLLib.predict import find_sinuses, score_sinuses
@@ -176,7 +173,7 @@ def _run_job(
     about = job.about()
     existed = (args.output / job.scan_id).exists()
     try:
-        found = find_sinuses(job.source, given.boxes, progress, given.placed)
+        found = find_sinuses(job.source, given, progress)
         # Before scoring: a series that no DICOM file can refer to is refused early.
         series = _source_series(job.source, found) if args.dicom_out else None
         bundle = loader.bundle()
@@ -282,28 +279,19 @@ class BundleLoader:
 
 
 def _load_bundle(model: Path | None, device: str) -> Bundle:
+    from ParanasalSSLLib.devices import resolve_device
     from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
-    from ParanasalSSLLib.predict import resolve_device
 
     return load_bundle(model or shipped_bundle_path(), resolve_device(device))
 
 
-@dataclass(frozen=True, eq=False)
-class Given:
-    """Boxes that the user gives, if any, and how well those that no hand has moved were placed."""
-
-    boxes: Mapping[Side, SinusBox] | None = None
-    placed: Quality | None = None
-
-
-def _read_boxes(paths: list[Path] | None) -> Given:
+def _read_boxes(paths: list[Path] | None) -> Placement | None:
     if paths is None:
-        return Given()
-    from ParanasalSSLLib.boxes.box import read_boxes
-    from ParanasalSSLLib.boxes.quality import read_placed_quality
+        return None
+    from ParanasalSSLLib.boxes.placement import read_placement
 
     try:
-        return Given(read_boxes(*paths), read_placed_quality(paths[0]))
+        return read_placement(*paths)
     except ParanasalError as error:
         raise _CallFailedError(error) from error
 

@@ -80,14 +80,14 @@ class SinusScore:
         anomalous: probability >= the decision threshold.
         residual: float32, 0..1.
         reconstruction: float32, the healthy sinus that the autoencoder makes of the crop.
-        mask: bool, where the residual is above what healthy sinuses show.
+        opacity: bool, where the residual is above what healthy sinuses show.
     """
 
     probability: float
     anomalous: bool
     residual: np.ndarray
     reconstruction: np.ndarray
-    mask: np.ndarray
+    opacity: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -450,7 +450,9 @@ def _measurement_group(scan: _Scan, sinus: SinusResult, segmentation: Segmentati
         "measurements": _measurements(sinus, scan.card),
         "qualitative_evaluations": [
             hd.sr.QualitativeEvaluation(DECISION, DECISIONS[decision_word(sinus)]),
-            hd.sr.QualitativeEvaluation(BOX_QUALITY, QUALITIES[scan.result.quality.verdict]),
+            hd.sr.QualitativeEvaluation(
+                BOX_QUALITY, QUALITIES[scan.result.placement.quality.verdict]
+            ),
         ],
     }
     if segmentation is None or side not in scan.marked_sides:
@@ -473,8 +475,8 @@ def _measurements(sinus: SinusResult, card: BundleCard) -> list[Measurement]:
     return [
         hd.sr.Measurement(PROBABILITY, round(sinus.probability, 4), NO_UNIT),
         hd.sr.Measurement(THRESHOLD, round(card.decision_threshold, 4), NO_UNIT),
-        hd.sr.Measurement(VOLUME, round(sinus.anomaly_ml, 3), MILLILITRE),
-        hd.sr.Measurement(SHARE_OF_CUBE, round(sinus.share_of_cube, 5), NO_UNIT),
+        hd.sr.Measurement(VOLUME, round(sinus.opacity_ml, 3), MILLILITRE),
+        hd.sr.Measurement(SHARE_OF_CUBE, round(sinus.opacity_fraction, 5), NO_UNIT),
     ]
 
 
@@ -502,7 +504,7 @@ def _remarks(scan: _Scan) -> Dataset:
         RESEARCH_USE,
         *([SIMULATED_MODEL] if scan.card.simulated else []),
         _model_words(scan.card),
-        *scan.result.quality.reasons,
+        *scan.result.placement.quality.reasons,
         *scan.result.notices,
     ]
     remarks = hd.sr.ContainerContentItem(EVALUATIONS, relationship_type=relation)

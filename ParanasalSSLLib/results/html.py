@@ -152,7 +152,7 @@ def point_of_interest(sinus: SinusResult) -> np.ndarray:
     The middle of the largest marked part (the voxel of it that is nearest to its centre), or the
     box's centre where nothing is marked.
     """
-    parts, number = ndimage.label(sinus.mask)
+    parts, number = ndimage.label(sinus.opacity)
     if number == 0:
         return np.asarray(sinus.box.center_ras_mm, float)
     sizes = np.bincount(parts.ravel())
@@ -288,7 +288,7 @@ def _readable() -> list[Any]:
 def _show_residual(axis: Axes, plane: Plane, sinus: SinusResult) -> Any:
     """Residual in colour, more solid the greater it is, and the outline of the marked part."""
     residual = plane.sample(sinus.residual, sinus.crop.affine, _SIDE_PIXELS)
-    marked = plane.sample(sinus.mask.astype(np.float32), sinus.crop.affine, _SIDE_PIXELS)
+    marked = plane.sample(sinus.opacity.astype(np.float32), sinus.crop.affine, _SIDE_PIXELS)
     solid = np.clip((residual - _RESIDUAL_CLEAR) / (_RESIDUAL_TOP / 2 - _RESIDUAL_CLEAR), 0, 1)
     painted = axis.imshow(
         residual,
@@ -414,7 +414,7 @@ def _side_section(result: ScanResult, side: Side) -> str:
     sinus = result.sinuses[side]
     where = (
         "the middle of the largest marked part"
-        if sinus.mask.any()
+        if sinus.opacity.any()
         else "the middle of the box (nothing is marked)"
     )
     picture = base64.b64encode(side_picture(result, side)).decode("ascii")

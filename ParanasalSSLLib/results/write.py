@@ -39,7 +39,7 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 
-from ParanasalSSLLib.boxes.box import write_boxes
+from ParanasalSSLLib.boxes.placement import write_placement
 from ParanasalSSLLib.crop import paste
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.files import write_json, write_whole
@@ -141,7 +141,7 @@ def write_scan(
         region = PastedRegion.of(result)
         write_residual_map(region, result.volume, files.residual_map)
         write_segmentation(region, files.segmentation)
-        write_boxes({side: sinus.box for side, sinus in result.sinuses.items()}, files.boxes)
+        write_placement(result.placement, files.boxes)
         dicom = [] if series is None else _write_dicom(result, card, series, files)
         report = scan_report(result, card, scan_id, note, dicom)
         write_json(files.report_json, report, allow_nan=False)
@@ -246,7 +246,7 @@ class PastedRegion:
             pasted = paste(sinus.residual, sinus.crop, volume)
             mine = np.isfinite(pasted) & (owner == SEGMENT_LABELS[side])
             residual[mine] = pasted[mine]
-            marked = paste(sinus.mask.astype(np.float32), sinus.crop, volume, outside=0.0)
+            marked = paste(sinus.opacity.astype(np.float32), sinus.crop, volume, outside=0.0)
             labels[mine & (marked >= 0.5)] = SEGMENT_LABELS[side]
         return cls(start, volume, residual, labels, tuple(result.sinuses))
 
@@ -438,7 +438,7 @@ def scan_report(
             "shape": [int(n) for n in result.volume.shape],
             "spacing_mm": _rounded(result.volume.spacing_mm),
         },
-        "quality": result.quality.to_json(),
+        "quality": result.placement.quality.to_json(),
         "sinuses": {
             side.value: _sinus_facts(sinus, card) for side, sinus in result.sinuses.items()
         },
@@ -462,8 +462,8 @@ def _sinus_facts(sinus: SinusResult, card: BundleCard) -> dict[str, Any]:
         "probability": round(sinus.probability, 4),
         "decision": decision_word(sinus),
         "threshold": round(card.decision_threshold, 4),
-        "anomaly_ml": round(sinus.anomaly_ml, 3),
-        "share_of_cube": round(sinus.share_of_cube, 5),
+        "anomaly_ml": round(sinus.opacity_ml, 3),
+        "share_of_cube": round(sinus.opacity_fraction, 5),
         "box": {
             "center_ras_mm": _rounded(sinus.box.center_ras_mm, 3),
             "axes_ras": [_rounded(axis, 6) for axis in sinus.box.rotation.T],

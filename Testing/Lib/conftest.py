@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.quality import Quality
+from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.boxes.quality import Evidence, Quality
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
+from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -86,25 +87,26 @@ def make_result(
         mask = ball(crop, CENTERS[side] + offset_mm, 6.0)
         residual = np.where(mask, 0.4, 0.05).astype(np.float32)
         anomalous = side == Side.LEFT
-        sinuses[side] = SinusResult(
-            side, box, crop, 0.8 if anomalous else 0.1, anomalous, residual, mask, mask.sum() / 1000
-        )
-    return ScanResult(volume, make_quality(verdict, reasons), sinuses)
+        probability = 0.8 if anomalous else 0.1
+        score = SinusScore(probability, anomalous, residual, np.zeros_like(residual), mask)
+        sinuses[side] = SinusResult(box, crop, score)
+    boxes = {side: sinus.box for side, sinus in sinuses.items()}
+    return ScanResult(volume, Placement(boxes, make_quality(verdict, reasons)), sinuses)
 
 
 def make_quality(
     verdict: str = "ok", reasons: tuple[str, ...] = (), inside: float = 1.0
 ) -> Quality:
-    return Quality(
-        verdict=verdict,  # type: ignore[arg-type]
-        metric=-0.3,
-        start_agreement_mm=0.4,
+    evidence = Evidence(
+        mutual_information=0.7,
+        start_distance_mm=0.4,
         scale=(1.0, 1.0, 1.0),
         shear=0.01,
         rotation_deg=3.0,
-        inside_fraction={side: inside for side in Side},
-        reasons=reasons,
+        tissue_fraction=1.0,
+        stretch_ratio=1.0,
     )
+    return Quality(verdict, reasons, evidence, dict.fromkeys(Side, inside))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -124,21 +126,21 @@ class StandInBundle:
 
     card = StandInCard()
 
-    def analyse(self, crops: list[SinusCrop]) -> list[SimpleNamespace]:
+    def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
         return [self._score(crop) for crop in crops]
 
-    def _score(self, crop: SinusCrop) -> SimpleNamespace:
+    def _score(self, crop: SinusCrop) -> SinusScore:
         middle = np.zeros(crop.data.shape, bool)
         middle[24:40, 24:40, 24:40] = True
         residual = np.where(middle, crop.data, 0.0).astype(np.float32)
         mask = residual > 0.5
         probability = float(mask[middle].mean())
-        return SimpleNamespace(
+        return SinusScore(
             probability=probability,
             anomalous=probability >= self.card.decision_threshold,
             residual=residual,
             reconstruction=np.zeros_like(residual),
-            mask=mask,
+            opacity=mask,
         )
 
 

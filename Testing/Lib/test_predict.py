@@ -10,21 +10,20 @@ import torch
 
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.errors import (
-    Cancelled,
-    DeviceUnavailable,
-    NotAHead,
-    SinusOutsideImage,
-    UnreadableScan,
-)
-from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan, resolve_device
+from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.errors import Cancelled, NotAHead, SinusOutsideImage, UnreadableScan
+from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan
 from ParanasalSSLLib.progress import Progress, Stage
 from ParanasalSSLLib.sinuses import Side
 
 
 @pytest.fixture
-def boxes(toolbox: Any) -> dict[Side, SinusBox]:
-    return {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
+def boxes(toolbox: Any, monkeypatch: pytest.MonkeyPatch) -> Placement:
+    """What the registration of the box-shaped head finds: it is none that it could find anything in."""
+    placed = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
+    found = Placement(placed, toolbox.quality())
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
+    return found
 
 
 def with_lesion(toolbox: Any, side: Side) -> Any:
@@ -44,13 +43,13 @@ def test_filled_sinus_is_found_on_its_own_side(toolbox: Any, boxes: Any, filled:
     assert result.sinuses[filled].anomalous
     clear = next(side for side in Side if side != filled)
     assert not result.sinuses[clear].anomalous
-    assert result.sinuses[filled].anomaly_ml > 2 > result.sinuses[clear].anomaly_ml
+    assert result.sinuses[filled].opacity_ml > 2 > result.sinuses[clear].opacity_ml
 
 
-def test_anomaly_volume_counts_marked_voxels_in_ml(toolbox: Any, boxes: Any) -> None:
+def test_volume_of_the_opacity_counts_its_voxels_in_ml(toolbox: Any, boxes: Any) -> None:
     result = predict_scan(with_lesion(toolbox, Side.LEFT), toolbox.bundle, boxes)
     for sinus in result.sinuses.values():
-        assert sinus.anomaly_ml == pytest.approx(sinus.mask.sum() / 1000)  # voxels of 1 mm
+        assert sinus.opacity_ml == pytest.approx(sinus.opacity.sum() / 1000)  # voxels of 1 mm
 
 
 def test_volume_and_file_give_the_same_result(toolbox: Any, boxes: Any, tmp_path: Path) -> None:
@@ -68,16 +67,10 @@ def test_volume_and_file_give_the_same_result(toolbox: Any, boxes: Any, tmp_path
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_stages_are_reported_in_their_order(
-    toolbox: Any, boxes: Any, monkeypatch: pytest.MonkeyPatch, given: bool
-) -> None:
-    """With boxes given, nothing is searched for, and nothing says so."""
-    found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+def test_stages_are_reported_in_their_order(toolbox: Any, boxes: Any, given: bool) -> None:
     seen: list[Progress] = []
     predict_scan(toolbox.head(), toolbox.bundle, boxes if given else None, seen.append)
-    register = [] if given else [Stage.REGISTER]
-    expected = [Stage.READ, *register, Stage.CROP, Stage.ANALYSE]
+    expected = [Stage.READ, Stage.REGISTER, Stage.CROP, Stage.ANALYSE]
     assert [progress.stage for progress in seen] == expected
     assert [progress.fraction for progress in seen] == sorted(p.fraction for p in seen)
 
@@ -91,15 +84,28 @@ def test_progress_sink_can_stop_the_work(toolbox: Any, boxes: Any) -> None:
         predict_scan(toolbox.head(), toolbox.bundle, boxes, stop)
 
 
+def by_hand(side: Side, center: Any) -> Placement:
+    return Placement({side: SinusBox(side, center, origin="hand")})
+
+
 def test_one_box_by_hand_scores_one_sinus(toolbox: Any, boxes: Any) -> None:
-    result = predict_scan(toolbox.head(), toolbox.bundle, {Side.LEFT: boxes[Side.LEFT]})
+    placement = by_hand(Side.LEFT, toolbox.centers[Side.LEFT] + 2.0)
+    result = predict_scan(toolbox.head(), toolbox.bundle, placement)
     assert list(result.sinuses) == [Side.LEFT]
+    assert result.placement.quality.verdict == "ok"
+    assert result.placement.quality.evidence is None
 
 
 def test_box_by_hand_outside_the_image_is_refused(toolbox: Any, boxes: Any) -> None:
-    boxes[Side.LEFT] = SinusBox(Side.LEFT, np.array([-24.0, 400.0, -55.0]))
     with pytest.raises(SinusOutsideImage, match="--boxes"):
-        predict_scan(toolbox.head(), toolbox.bundle, boxes)
+        predict_scan(toolbox.head(), toolbox.bundle, by_hand(Side.LEFT, (-24.0, 400.0, -55.0)))
+
+
+def test_boxes_by_hand_need_no_registration_that_went_well(toolbox: Any) -> None:
+    """The box-shaped head resembles no head."""
+    placement = by_hand(Side.LEFT, toolbox.centers[Side.LEFT])
+    result = predict_scan(toolbox.head(), toolbox.bundle, placement)
+    assert result.placement.quality.verdict == "ok"
 
 
 @pytest.mark.parametrize(("inside", "error"), [(1.0, NotAHead), (0.05, SinusOutsideImage)])
@@ -107,8 +113,8 @@ def test_scan_of_failed_quality_is_refused_with_its_reasons(
     toolbox: Any, boxes: Any, monkeypatch: pytest.MonkeyPatch, inside: float, error: type
 ) -> None:
     quality = toolbox.quality("failed", ("The two starts disagree by 60 mm.",), inside)
-    found = type("Found", (), {"boxes": boxes, "quality": quality})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+    found = Placement(boxes.boxes, quality)
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     with pytest.raises(error, match="disagree by 60 mm"):
         predict_scan(toolbox.head(), toolbox.bundle)
 
@@ -117,10 +123,10 @@ def test_scan_to_review_is_scored_and_flagged(
     toolbox: Any, boxes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quality = toolbox.quality("review", ("Have a look.",))
-    found = type("Found", (), {"boxes": boxes, "quality": quality})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+    found = Placement(boxes.boxes, quality)
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     result = predict_scan(toolbox.head(), toolbox.bundle)
-    assert set(result.sinuses) == set(Side) and result.quality.verdict == "review"
+    assert set(result.sinuses) == set(Side) and result.placement.quality.verdict == "review"
 
 
 def test_missing_file_is_unreadable(toolbox: Any) -> None:
@@ -155,25 +161,6 @@ def test_other_errors_of_a_device_are_not_hidden(toolbox: Any, boxes: Any) -> No
 
     with pytest.raises(RuntimeError, match="assert"):
         predict_scan(toolbox.head(), Broken(), boxes)
-
-
-# ----------------------------------------------------------------------------------- devices
-
-
-def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-
-
-def test_absent_device_is_refused_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceUnavailable, match="cuda is not present"):
-        resolve_device("cuda")
-    with pytest.raises(DeviceUnavailable, match="Unknown device"):
-        resolve_device("toaster")
 
 
 # -------------------------------------------------------------------------------- real scans

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes.box import SinusBox, read_boxes, write_boxes
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement, read_placement, write_placement
 from ParanasalSSLLib.errors import BadBoxes, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
@@ -171,7 +172,7 @@ def load_rois(slicer: Any, path: Path) -> dict[Side, Any]:
 
 def test_slicer_reads_the_librarys_boxes(slicer: Any, tmp_path: Path, geometry: Any) -> None:
     boxes = turned_boxes()
-    write_boxes(boxes, tmp_path / "boxes.mrk.json")
+    write_placement(Placement(boxes), tmp_path / "boxes.mrk.json")
     nodes = load_rois(slicer, tmp_path / "boxes.mrk.json")
     assert set(nodes) == set(boxes)
     for side, box in boxes.items():
@@ -196,7 +197,7 @@ def test_the_library_reads_the_boxes_that_slicer_writes(
         storage.SetCoordinateSystem(getattr(storage, f"CoordinateSystem{system}", 0))
         path = tmp_path / f"{side.value}.mrk.json"
         assert slicer.util.saveNode(node, str(path))
-        box = read_boxes(path)[side]
+        box = read_placement(path).boxes[side]
         assert np.allclose(box.box_to_ras, geometry.objectToWorld(node), atol=1e-3)
         assert box.edge_mm == pytest.approx(64)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.boxes.box import read_boxes
+from ParanasalSSLLib.boxes.placement import read_placement
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -48,7 +48,7 @@ def test_everything_is_written_and_nothing_overwritten(
         *("report.html", "report.json", "desc-boxes.mrk.json", "scene.mrb"),
         *("desc-residual_map.nii.gz", "desc-residual_dseg.seg.nrrd"),
     }
-    boxes = read_boxes(out / "sub-0002" / "sub-0002_desc-boxes.mrk.json")
+    boxes = read_placement(out / "sub-0002" / "sub-0002_desc-boxes.mrk.json").boxes
     for side, box in boxesOf(scan).items():
         np.testing.assert_allclose(boxes[side].box_to_ras, box.box_to_ras, atol=1e-4)
         assert boxes[side].origin == box.origin

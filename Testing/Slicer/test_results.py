@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import cut_crop
+from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results.write import PastedRegion, write_segmentation
 from ParanasalSSLLib.scans.volume import Volume
@@ -259,9 +261,10 @@ def library_result() -> ScanResult:
         target = box.center_ras_mm + np.array([np.sign(x) * 6, 4, 3])
         mask = (np.linalg.norm(ras.T - target, axis=1) < 8).reshape(crop.data.shape)
         residual = np.where(mask, 0.4, 0.05).astype(np.float32)
-        sinuses[side] = SinusResult(side, box, crop, 0.5, True, residual, mask, 1.0)
-    quality = Quality("ok", 0.3, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, dict.fromkeys(Side, 1.0))
-    return ScanResult(volume, quality, sinuses)
+        score = SinusScore(0.5, True, residual, residual, mask)
+        sinuses[side] = SinusResult(box, crop, score)
+    boxes = {side: sinus.box for side, sinus in sinuses.items()}
+    return ScanResult(volume, Placement(boxes, Quality("ok")), sinuses)
 
 
 def test_slicer_reads_the_librarys_segmentation(slicer: Any, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
         rows.append({"stage": name, "seconds": now - clock, "peak_gb": _peak_gb()})
         clock = time.perf_counter()
 
-    from ParanasalSSLLib.boxes.registration import localize
+    from ParanasalSSLLib.boxes.registration import find_boxes
     from ParanasalSSLLib.crop import cut_crop
     from ParanasalSSLLib.results import write as outputs
     from ParanasalSSLLib.scans.read import read_volume
@@ -155,13 +155,13 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
     lap("load model")
     volume = read_volume(scan)
     lap("read")
-    found = localize(volume)
+    found = find_boxes(volume)
     lap("register")
     crops = [cut_crop(volume, box, bundle.card.crop) for box in found.boxes.values()]
     lap("crop (both sinuses)")
     bundle.analyse(crops)
     lap("CAE, residual, classifier")
-    result = score_sinuses(FoundSinuses(volume, found.boxes, found.quality), bundle)
+    result = score_sinuses(FoundSinuses(volume, found), bundle)
     clock = time.perf_counter()  # scored again only to have a result
     with tempfile.TemporaryDirectory() as folder:
         files = outputs.ScanFiles(Path(folder), "sub-0001")

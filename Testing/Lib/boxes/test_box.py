@@ -1,16 +1,12 @@
-"""Files of boxes: ours and Slicer's, both frames, one or both sides, and what is refused."""
+"""The box's geometry, and which side it says it is."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ParanasalSSLLib.boxes.box import SinusBox, read_boxes, refuse_swapped_sides, write_boxes
+from ParanasalSSLLib.boxes.box import SinusBox, refuse_swapped_sides
 from ParanasalSSLLib.errors import BadBoxes
 from ParanasalSSLLib.sinuses import Side
 
@@ -24,166 +20,6 @@ def turn(x: float = 8.0, y: float = -5.0, z: float = 12.0) -> np.ndarray:
     return np.array(euler.GetMatrix()).reshape(3, 3)
 
 
-def both(origin: str = "registration") -> dict[Side, SinusBox]:
-    return {
-        side: SinusBox(side, np.array(CENTERS[side]), turn(), origin=origin)
-        for side in reversed(Side)
-    }
-
-
-def assert_same(found: dict[Side, SinusBox], expected: dict[Side, SinusBox]) -> None:
-    assert set(found) == set(expected)
-    for side, box in expected.items():
-        assert found[side].side == side
-        np.testing.assert_allclose(found[side].center_ras_mm, box.center_ras_mm, atol=1e-9)
-        np.testing.assert_allclose(found[side].rotation, box.rotation, atol=1e-9)
-        assert found[side].edge_mm == box.edge_mm
-        assert found[side].origin == box.origin
-
-
-def save(path: Path, content: Any) -> Path:
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("sides", [list(Side), [Side.LEFT], [Side.RIGHT]], ids=str)
-@pytest.mark.parametrize("origin", ["registration", "hand"])
-@pytest.mark.parametrize("name", ["boxes.json", "boxes.mrk.json"])
-def test_round_trip(tmp_path: Path, name: str, origin: str, sides: list[Side]) -> None:
-    boxes = {side: both(origin)[side] for side in sides}
-    write_boxes(boxes, tmp_path / name)
-    assert_same(read_boxes(tmp_path / name), boxes)
-    assert [p.name for p in tmp_path.iterdir()] == [name], "no temporary file stays"
-
-
-def test_own_format_keeps_another_edge(tmp_path: Path) -> None:
-    for name in ("boxes.json", "boxes.mrk.json"):
-        box = SinusBox(Side.LEFT, np.zeros(3), turn(), edge_mm=80.0)
-        write_boxes({Side.LEFT: box}, tmp_path / name)
-        assert_same(read_boxes(tmp_path / name), {Side.LEFT: box})
-
-
-def test_markups_file_is_in_lps_with_axes_in_columns(tmp_path: Path) -> None:
-    write_boxes(both(), tmp_path / "boxes.mrk.json")
-    content = json.loads((tmp_path / "boxes.mrk.json").read_text(encoding="utf-8"))
-    left, right = content["markups"]
-    assert "Left" in left["name"] and "Right" in right["name"]
-    assert left["coordinateSystem"] == "LPS"
-    np.testing.assert_allclose(left["center"], [24.5, -61.0, -55.25])
-    matrix = np.array(left["orientation"]).reshape(3, 3)
-    np.testing.assert_allclose(np.diag([-1, -1, 1]) @ matrix, turn())
-    assert left["size"] == [64.0, 64.0, 64.0]
-
-
-def roi(side: str = "left", **changes: Any) -> dict[str, Any]:
-    """A ROI as another program writes it: no orientation, no description."""
-    center = [24.0, -60.0, -55.0] if side == "left" else [-20.0, -60.0, -55.0]
-    content = {"type": "ROI", "name": side, "center": center, "size": [64, 64, 64]}
-    return content | changes
-
-
-def test_roi_in_ras(tmp_path: Path) -> None:
-    changed = roi(coordinateSystem="RAS", center=[-24, 60, -55], orientation=turn().tolist())
-    box = read_boxes(save(tmp_path / "ras.mrk.json", {"markups": [changed]}))[Side.LEFT]
-    np.testing.assert_allclose(box.center_ras_mm, [-24, 60, -55])
-    np.testing.assert_allclose(box.rotation, turn())
-    assert box.origin == "hand"
-
-
-@pytest.mark.parametrize("system", ["LPS", None])
-def test_roi_in_lps_without_orientation_is_straight(tmp_path: Path, system: object) -> None:
-    changes: dict[str, Any] = {} if system is None else {"coordinateSystem": system}
-    box = read_boxes(save(tmp_path / "a.mrk.json", {"markups": [roi(**changes)]}))[Side.LEFT]
-    np.testing.assert_allclose(box.center_ras_mm, [-24, 60, -55])
-    np.testing.assert_allclose(box.rotation, np.eye(3))
-
-
-@pytest.mark.parametrize("name", ["LEFT", "Left maxillary sinus box", "my_left_roi"])
-def test_side_by_the_roi_s_name(tmp_path: Path, name: str) -> None:
-    assert set(read_boxes(save(tmp_path / "a.mrk.json", {"markups": [roi(name=name)]}))) == {
-        Side.LEFT
-    }
-
-
-def test_side_by_the_control_point_s_label(tmp_path: Path) -> None:
-    changed = roi("right", name="R_1", controlPoints=[{"label": "Right sinus-1"}])
-    assert set(read_boxes(save(tmp_path / "a.mrk.json", {"markups": [changed]}))) == {Side.RIGHT}
-
-
-def test_both_rois_in_one_file(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.mrk.json", {"markups": [roi("right"), roi("left")]})
-    assert set(read_boxes(path)) == set(Side)
-
-
-def own(**changes: Any) -> dict[str, Any]:
-    entry = {"side": "left", "center_ras_mm": [-24, 60, -55], "rotation": np.eye(3).tolist()}
-    return {"format": "paranasal-boxes", "version": 1, "boxes": [entry | changes]}
-
-
-def test_own_file_written_by_hand_needs_neither_edge_nor_origin(tmp_path: Path) -> None:
-    box = read_boxes(save(tmp_path / "a.json", own()))[Side.LEFT]
-    assert (box.edge_mm, box.origin) == (64.0, "hand")
-
-
-NAN = float("nan")
-BAD_CONTENT = {
-    "no object": 7,
-    "a list": [1, 2],
-    "text": "boxes",
-    "null": None,
-    "another format": {"format": "other", "version": 1, "boxes": []},
-    "a later version": {**own(), "version": 2},
-    "no boxes": {"format": "paranasal-boxes", "version": 1, "boxes": []},
-    "boxes missing": {"format": "paranasal-boxes", "version": 1},
-    "boxes of another type": {"format": "paranasal-boxes", "version": 1, "boxes": [3]},
-    "unknown side": own(side="middle"),
-    "short centre": own(center_ras_mm=[1, 2]),
-    "words as centre": own(center_ras_mm=["a", "b", "c"]),
-    "not finite": own(center_ras_mm=[1, 2, NAN]),
-    "infinite edge": own(edge_mm=float("inf")),
-    "edge not a number": own(edge_mm=NAN),
-    "edge of words": own(edge_mm="wide"),
-    "huge edge": own(edge_mm=500),
-    "sheared": own(rotation=[[1, 0.4, 0], [0, 1, 0], [0, 0, 1]]),
-    "mirrored": own(rotation=np.diag([-1, 1, 1]).tolist()),
-    "zero rotation": own(rotation=np.zeros((3, 3)).tolist()),
-    "ragged rotation": own(rotation=[[1, 0], [0, 1, 0], [0, 0, 1]]),
-    "same side twice": {**own(), "boxes": own()["boxes"] * 2},
-    "markups of another type": {"markups": [roi(type="Fiducial")]},
-    "no markups": {"markups": []},
-    "markups null": {"markups": None},
-    "markups of numbers": {"markups": [4]},
-    "no side in the names": {"markups": [roi(name="R")]},
-    "both sides in the name": {"markups": [roi(name="left or right")]},
-    "name of another type": {"markups": [roi(name=None)]},
-    "no cube": {"markups": [roi(size=[64, 64, 30])]},
-    "no size": {"markups": [roi(size=[])]},
-    "mirrored markup": {"markups": [roi(orientation=[1, 0, 0, 0, -1, 0, 0, 0, 1])]},
-    "short orientation": {"markups": [roi(orientation=[1, 0, 0])]},
-    "infinite markup": {"markups": [roi(center=[float("inf"), 0, 0])]},
-    "coordinates by number": {"markups": [roi(coordinateSystem=0)]},
-    "unknown coordinates": {"markups": [roi(coordinateSystem="IJK")]},
-    "sides swapped": {"markups": [roi(name="right"), roi("right", name="left")]},
-}
-
-
-@pytest.mark.parametrize("what", BAD_CONTENT)
-def test_bad_content(tmp_path: Path, what: str) -> None:
-    path = save(tmp_path / "mine.json", BAD_CONTENT[what])
-    with pytest.raises(BadBoxes, match=r"^mine\.json"):
-        read_boxes(path)
-
-
-def test_bad_files(tmp_path: Path) -> None:
-    (tmp_path / "text.json").write_text("{ not json", encoding="utf-8")
-    (tmp_path / "binary.json").write_bytes(bytes(range(256)))
-    (tmp_path / "folder.json").mkdir()
-    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
-    for name in ("text.json", "binary.json", "missing.json", "folder.json", "deep.json"):
-        with pytest.raises(BadBoxes, match=name):
-            read_boxes(tmp_path / name)
-
-
 def test_swapped_sides_follow_the_head_not_the_room() -> None:
     lying = turn(0, 0, 180)  # the head's right is the room's left
     boxes = {side: SinusBox(side, lying @ np.array(CENTERS[side]), lying) for side in Side}
@@ -195,9 +31,17 @@ def test_swapped_sides_follow_the_head_not_the_room() -> None:
 
 
 def test_corners_and_transform() -> None:
-    box = both()[Side.LEFT]
+    box = SinusBox(Side.LEFT, np.array(CENTERS[Side.LEFT]), turn())
     corners = box.corners_ras_mm()
     in_box = np.linalg.inv(box.box_to_ras) @ np.column_stack([corners, np.ones(8)]).T
     assert {tuple(c) for c in np.rint(in_box[:3].T).astype(int).tolist()} == {
         (x, y, z) for x in (-32, 32) for y in (-32, 32) for z in (-32, 32)
     }
+
+
+def test_a_box_is_where_it_is_within_what_files_can_hold() -> None:
+    box = SinusBox(Side.LEFT, np.array(CENTERS[Side.LEFT]), turn())
+    rounded = SinusBox(Side.LEFT, box.center_ras_mm.round(3), box.rotation.round(6))
+    assert box.is_at(rounded)
+    assert not box.is_at(SinusBox(Side.LEFT, box.center_ras_mm + 0.1, box.rotation))
+    assert not box.is_at(SinusBox(Side.LEFT, box.center_ras_mm, turn(9.0)))

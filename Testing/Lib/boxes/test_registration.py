@@ -16,7 +16,13 @@ import SimpleITK as sitk
 
 from ParanasalSSLLib.boxes.atlas import load_atlas
 from ParanasalSSLLib.boxes.box import refuse_swapped_sides
-from ParanasalSSLLib.boxes.registration import Localization, boxes_from_affine, localize, rigid_part
+from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.boxes.registration import (
+    boxes_from_affine,
+    find_boxes,
+    register,
+    rigid_part,
+)
 from ParanasalSSLLib.scans.itk import from_sitk, to_sitk
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
@@ -117,7 +123,7 @@ def regridded(volume: Volume, tilt: np.ndarray, spacing_mm: float) -> Volume:
     return from_sitk(sitk.Resample(to_sitk(volume), reference))
 
 
-def assert_found(result: Localization, centers: Centers) -> None:
+def assert_found(result: Placement, centers: Centers) -> None:
     for side, center in centers.items():
         box = result.boxes[side]
         error = np.linalg.norm(box.center_ras_mm - center)
@@ -132,7 +138,7 @@ def assert_found(result: Localization, centers: Centers) -> None:
 def test_sinuses_of_real_heads_are_found(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str
 ) -> None:
-    result = localize(scan(name))
+    result = find_boxes(scan(name))
     assert_found(result, truth(name))
     # The T2's image ends just below the sinuses: scored, but to be looked at.
     assert result.quality.verdict == ("review" if name == "t2_axial_dicom" else "ok")
@@ -154,7 +160,7 @@ def test_sinuses_of_turned_and_scaled_heads_are_found(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str, pose: str
 ) -> None:
     volume, centers = moved(scan(name), truth(name), POSES[pose])
-    assert_found(localize(volume), centers)
+    assert_found(find_boxes(volume), centers)
 
 
 @pytest.mark.parametrize("name", [SAMPLE, "pd_axial_dicom"])
@@ -171,7 +177,7 @@ def test_the_order_of_the_voxels_does_not_matter(
     flips: tuple[int, ...],
 ) -> None:
     volume = reoriented(scan(name), order, flips)
-    assert_found(localize(volume), truth(name))
+    assert_found(find_boxes(volume), truth(name))
 
 
 @pytest.mark.parametrize("name", [SAMPLE, "pd_axial_dicom", "donors/t1_3d_1mm"])
@@ -179,13 +185,13 @@ def test_a_tilted_grid_does_not_matter(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers], name: str
 ) -> None:
     volume = regridded(scan(name), turn(25.0, -20.0, 30.0), 2.0)
-    assert_found(localize(volume), truth(name))
+    assert_found(find_boxes(volume), truth(name))
 
 
 def test_sinuses_lost_in_a_padded_image_are_not_called_found(scan: Callable[[str], Volume]) -> None:
     """This image ends at the jaw; filled up with zeros below it, the head looks cut off there."""
     volume = regridded(scan("donors/flair_3d_1mm"), turn(20.0, -15.0, 15.0), 2.0)
-    assert localize(volume).quality.verdict == "failed"
+    assert find_boxes(volume).quality.verdict == "failed"
 
 
 @pytest.mark.parametrize("linear", [np.eye(3), 1.2 * turn(-30.0)], ids=["as is", "moved"])
@@ -193,14 +199,14 @@ def test_sinuses_lost_in_a_padded_image_are_not_called_found(scan: Callable[[str
 def test_heads_without_face_or_skull_fail_with_words(
     scan: Callable[[str], Volume], name: str, linear: np.ndarray
 ) -> None:
-    quality = localize(moved(scan(name), {}, linear)[0]).quality
+    quality = find_boxes(moved(scan(name), {}, linear)[0]).quality
     assert quality.verdict == "failed"
     assert any("distorted" in reason for reason in quality.reasons)
 
 
 def test_noise_fails_without_raising() -> None:
     data = np.random.default_rng(0).normal(100, 10, (60, 60, 60))
-    quality = localize(Volume(data, np.diag([3.0, 3.0, 3.0, 1.0]))).quality
+    quality = find_boxes(Volume(data, np.diag([3.0, 3.0, 3.0, 1.0]))).quality
     assert quality.verdict == "failed"
     assert any("resembles" in reason for reason in quality.reasons)
 
@@ -210,7 +216,7 @@ def test_a_coarse_grid_does_not_matter(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers], spacing_mm: float
 ) -> None:
     volume = regridded(scan(SAMPLE), np.eye(3), spacing_mm)
-    assert_found(localize(volume), truth(SAMPLE))
+    assert_found(find_boxes(volume), truth(SAMPLE))
 
 
 def cut_below(volume: Volume, height_mm: float) -> Volume:
@@ -226,7 +232,7 @@ def test_an_image_that_ends_below_the_sinuses_is_scored_but_to_be_looked_at(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers]
 ) -> None:
     bottom = min(center[2] for center in truth(SAMPLE).values())
-    result = localize(cut_below(scan(SAMPLE), bottom - 20))
+    result = find_boxes(cut_below(scan(SAMPLE), bottom - 20))
     assert_found(result, truth(SAMPLE))
     assert result.quality.verdict == "review"
     assert any("image" in reason for reason in result.quality.reasons)
@@ -236,19 +242,19 @@ def test_a_head_without_its_face_fails_with_words(
     scan: Callable[[str], Volume], truth: Callable[[str], Centers]
 ) -> None:
     top = max(center[2] for center in truth(SAMPLE).values())
-    quality = localize(cut_below(scan(SAMPLE), top + 25)).quality
+    quality = find_boxes(cut_below(scan(SAMPLE), top + 25)).quality
     assert quality.verdict == "failed"
     assert quality.reasons
 
 
 def test_the_same_scan_gives_the_same_boxes(scan: Callable[[str], Volume]) -> None:
-    one, other = (localize(scan(SAMPLE)) for _ in range(2))
+    one, other = (register(scan(SAMPLE)) for _ in range(2))
     np.testing.assert_allclose(one.template_to_scan, other.template_to_scan, atol=1e-6)
 
 
 def test_the_template_finds_itself() -> None:
     atlas = load_atlas()
-    result = localize(atlas.template)
+    result = find_boxes(atlas.template)
     assert result.quality.verdict == "ok"
     for side, center in atlas.centroids_ras_mm.items():
         assert np.linalg.norm(result.boxes[side].center_ras_mm - center) < 1.0

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes.box import SinusBox, write_boxes
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement, write_placement
 from ParanasalSSLLib.cli import main as cli
 from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.jobs import plan_jobs
@@ -42,8 +43,8 @@ def scan(toolbox: Any, tmp_path: Path) -> Path:
 def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`paranasal predict ...` with the networks and the registration replaced by stand-ins."""
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+    found = Placement(boxes, toolbox.quality())
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli_predict, "_load_bundle", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
 
@@ -122,8 +123,8 @@ def test_scan_to_review_says_why(
 ) -> None:
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
     quality = toolbox.quality("review", ("The head seems to be of unusual size.",))
-    found = type("Found", (), {"boxes": boxes, "quality": quality})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+    found = Placement(boxes, quality)
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     assert run(scan) == 0
     printed = capsys.readouterr().out
     assert "review" in printed and "unusual size" in printed
@@ -263,9 +264,8 @@ def test_boxes_by_hand_are_used_as_they_are(
 ) -> None:
     moved = toolbox.centers[Side.RIGHT] + (3.0, 2.0, 1.0)
     file = tmp_path / "hand.mrk.json"
-    write_boxes(
-        {Side.RIGHT: SinusBox(Side.RIGHT, moved, toolbox.turned(5, 2), origin="hand")}, file
-    )
+    box = SinusBox(Side.RIGHT, moved, toolbox.turned(5, 2), origin="hand")
+    write_placement(Placement({Side.RIGHT: box}), file)
     assert run(scan, "--boxes", file) == 0
     report = json.loads((tmp_path / "out" / "sub-0001" / "sub-0001_report.json").read_text())
     assert list(report["sinuses"]) == ["right"]
@@ -278,7 +278,8 @@ def test_boxes_that_nobody_moved_keep_the_quality_of_their_registration(
     run: Run, scan: Path, toolbox: Any, tmp_path: Path
 ) -> None:
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    write_boxes(boxes, tmp_path / "placed.json", toolbox.quality("review", ("Look at them.",)))
+    placement = Placement(boxes, toolbox.quality("review", ("Look at them.",)))
+    write_placement(placement, tmp_path / "placed.json")
     assert run(scan, "--boxes", tmp_path / "placed.json") == 0
     report = json.loads((tmp_path / "out" / "sub-0001" / "sub-0001_report.json").read_text())
     assert report["quality"]["verdict"] == "review"

@@ -93,7 +93,7 @@ def test_networks_at_1_and_2_mm_with_and_without_residual_go_together(
     bundle = load_bundle(tmp_path)
     assert (bundle.card.cae, bundle.card.classifier) == (cae, classifier)
     (score,) = bundle.analyse([make_crop()])
-    for image in (score.residual, score.reconstruction, score.mask):
+    for image in (score.residual, score.reconstruction, score.opacity):
         assert image.shape == (64, 64, 64)
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_anomalous_outside_the_image(folder: Path) -> None:
     half = replace(crop, inside=inside)
     (score,) = load_bundle(folder).analyse([half])
     assert not score.residual[:, :, :30].any()
-    assert not score.mask[:, :, :30].any()
+    assert not score.opacity[:, :, :30].any()
 
 
 def test_decision_follows_the_cards_threshold_and_calibration(folder: Path) -> None:

@@ -24,11 +24,12 @@ from scipy.spatial import cKDTree
 
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli import main as cli
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import MissingPackage, ParanasalError, UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.geometry import lps_to_ras
-from ParanasalSSLLib.predict import ScanResult
+from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results import html as report
 from ParanasalSSLLib.results.dicom_objects import write_dicom
 from ParanasalSSLLib.results.write import (
@@ -327,8 +328,9 @@ def result_around(
         index = np.indices(mask.shape).reshape(3, -1)
         ras = (crop.affine[:3, :3] @ index + crop.affine[:3, 3:]).T
         mask.flat = np.linalg.norm(ras - moved[side], axis=1) < 9
-        sinuses[side] = replace(sinus, box=box, crop=crop, mask=mask)
-    return replace(result, sinuses=sinuses)
+        sinuses[side] = SinusResult(box, crop, replace(sinus.score, opacity=mask))
+    boxes = {side: sinus.box for side, sinus in sinuses.items()}
+    return replace(result, sinuses=sinuses, placement=replace(result.placement, boxes=boxes))
 
 
 def assert_identity_of(source: pydicom.Dataset, *made: pydicom.Dataset) -> None:
@@ -440,8 +442,8 @@ def test_report_holds_the_numbers_of_each_side(toolbox: Any, series: Path, tmp_p
         assert values(found[side]) == {
             "Calibrated probability of an anomaly": (sinus.probability, "1"),
             "Probability from which a sinus is called anomalous": (0.5, "1"),
-            "Volume": (round(sinus.anomaly_ml, 3), "mL"),
-            "Marked share of the cube around the sinus": (round(sinus.share_of_cube, 5), "1"),
+            "Volume": (round(sinus.opacity_ml, 3), "mL"),
+            "Marked share of the cube around the sinus": (round(sinus.opacity_fraction, 5), "1"),
         }
         said = {e.name.value: e.value.value for e in found[side].get_qualitative_evaluations()}
         decision = "anomaly" if side == Side.LEFT else "clear"
@@ -480,7 +482,7 @@ def test_side_without_a_marked_voxel_has_no_segment(
     toolbox: Any, series: Path, tmp_path: Path
 ) -> None:
     result = toolbox.result(read_volume(series))
-    result.sinuses[Side.LEFT].mask[:] = False
+    result.sinuses[Side.LEFT].opacity[:] = False
     written = Written(result, toolbox.card, series, tmp_path / "out")
     [segment] = written.segmentation.SegmentSequence
     assert segment.SegmentNumber == 1 and segment_number(written.segmentation, Side.RIGHT) == 1
@@ -496,7 +498,7 @@ def test_without_any_marked_voxel_only_the_report_is_written(
     toolbox: Any, series: Path, tmp_path: Path
 ) -> None:
     result = toolbox.result(read_volume(series), sides=(Side.RIGHT,))
-    result.sinuses[Side.RIGHT].mask[:] = False
+    result.sinuses[Side.RIGHT].opacity[:] = False
     written = Written(result, toolbox.card, series, tmp_path / "out")
     assert written.paths == [written.files.dicom_report]
     assert not written.files.dicom_segmentation.exists()
@@ -626,8 +628,8 @@ def refusal(path: Path, kind: type[ParanasalError]) -> str:
 def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`paranasal predict --dicom-out ...` with stand-ins for networks and registration."""
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = type("Found", (), {"boxes": boxes, "quality": toolbox.quality()})
-    monkeypatch.setattr(predict, "localize", lambda volume: found)
+    found = Placement(boxes, toolbox.quality())
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli, "_load_bundle", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
 

@@ -85,14 +85,14 @@ def test_oblique_plane_cuts_a_box_in_a_convex_polygon(toolbox: Any) -> None:
 
 def test_planes_pass_the_largest_marked_part(toolbox: Any) -> None:
     sinus = toolbox.result(toolbox.head()).sinuses[Side.RIGHT]
-    sinus.mask[1:3, 1:3, 1:3] = True  # a smaller part elsewhere
+    sinus.opacity[1:3, 1:3, 1:3] = True  # a smaller part elsewhere
     expected = toolbox.centers[Side.RIGHT] + (5.0, 4.0, -6.0)
     np.testing.assert_allclose(point_of_interest(sinus), expected, atol=1.0)
 
 
 def test_planes_pass_the_box_when_nothing_is_marked(toolbox: Any) -> None:
     sinus = toolbox.result(toolbox.head()).sinuses[Side.RIGHT]
-    sinus.mask[:] = False
+    sinus.opacity[:] = False
     np.testing.assert_allclose(point_of_interest(sinus), toolbox.centers[Side.RIGHT])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ParanasalSSLLib.boxes.box import read_boxes
+from ParanasalSSLLib.boxes.placement import read_placement
 from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.results.write import (
     REPORT_SCHEMA,
@@ -80,7 +80,7 @@ def test_voxel_in_both_boxes_belongs_to_the_nearer_sinus(toolbox: Any) -> None:
     volume = toolbox.head(tilt=toolbox.turned(10, 1))
     result = toolbox.result(volume, offset_mm=(0.0, 0.0, 0.0))
     for sinus in result.sinuses.values():  # both claim everything
-        sinus.mask[:] = True
+        sinus.opacity[:] = True
         sinus.residual[:] = 0.3 if sinus.side == Side.LEFT else 0.6
     region = PastedRegion.of(result)
 
@@ -154,7 +154,7 @@ def test_slicer_loads_names_colours_terminology_and_places(toolbox: Any, tmp_pat
 def test_slicer_loads_segments_without_a_voxel(toolbox: Any, tmp_path: Path) -> None:
     result = toolbox.result(toolbox.head())
     for sinus in result.sinuses.values():
-        sinus.mask[:] = False
+        sinus.opacity[:] = False
     segmentation = load_in_slicer(result, tmp_path)
     assert set(segmentation["segments"]) == {SINUSES[side].residual_name for side in Side}
 
@@ -212,7 +212,7 @@ def test_scan_folder_holds_the_named_files_and_nothing_else(toolbox: Any, tmp_pa
 def test_boxes_can_be_read_back_as_boxes(toolbox: Any, tmp_path: Path) -> None:
     result = toolbox.result(toolbox.head(), rotation=toolbox.turned(9, 1))
     files = write_scan(result, toolbox.card, tmp_path, "sub-0001")
-    boxes = read_boxes(files.boxes)
+    boxes = read_placement(files.boxes).boxes
     for side in Side:
         np.testing.assert_allclose(boxes[side].center_ras_mm, toolbox.centers[side], atol=1e-6)
         np.testing.assert_allclose(boxes[side].rotation, toolbox.turned(9, 1), atol=1e-6)

@@ -25,7 +25,7 @@ from paranasal_training.cohort.simulate import (
 from paranasal_training.data.store import CropStore
 from scipy import ndimage
 
-from ParanasalSSLLib.boxes.registration import localize
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.scans.read import read_volume
@@ -141,7 +141,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_simulated_head_is_localised_with_its_lesion_on_the_right_side(head: Path) -> None:
     volume = read_volume(head)
-    where = localize(volume)
+    where = find_boxes(volume)
     assert where.quality.verdict == "ok"
     middle = {side: cut_crop(volume, box).data[26:38, 26:38, 26:38].mean()
               for side, box in where.boxes.items()}  # fmt: skip

@@ -70,4 +70,4 @@ def test_shipped_bundle_tells_clear_real_sinuses_from_ones_with_a_lesion(shared_
         result = sinus.score(sinus.insert(lesion, rng))
         assert result.anomalous
         assert result.probability > float(str(clear["probability"])) + 0.2
-        assert (largest_part(result.mask) & lesion).any()
+        assert (largest_part(result.opacity) & lesion).any()

@@ -22,7 +22,8 @@ from paranasal_training.prepare.scans import read_scans
 from paranasal_training.prepare.site import prepare
 
 import ParanasalSSLLib
-from ParanasalSSLLib.boxes.box import SinusBox, write_boxes
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement, write_placement
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadBoxes, BadConfig, BadStore
 from ParanasalSSLLib.predict import find_sinuses
@@ -56,7 +57,8 @@ def save_head(path: Path, seed: int = 0, flipped: bool = False) -> Path:
 
 def save_boxes(path: Path, shift_mm: float = 0.0, sides: tuple[Side, ...] = tuple(Side)) -> None:
     path.parent.mkdir(exist_ok=True)
-    write_boxes({s: SinusBox(s, CENTERS[s] + shift_mm, origin="hand") for s in sides}, path)
+    boxes = {s: SinusBox(s, CENTERS[s] + shift_mm, origin="hand") for s in sides}
+    write_placement(Placement(boxes), path)
 
 
 def save_table(path: Path, *lines: str) -> Path:
@@ -128,10 +130,13 @@ def test_crops_are_those_of_predict(cohort: Path) -> None:
         found = find_sinuses(SAMPLE)
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    assert found.boxes[Side.LEFT].center_ras_mm[0] < found.boxes[Side.RIGHT].center_ras_mm[0]
+    assert (
+        found.placement.boxes[Side.LEFT].center_ras_mm[0]
+        < found.placement.boxes[Side.RIGHT].center_ras_mm[0]
+    )
     for row in store.rows():
         side = Side(store.table["side"][row])
-        expected = np.round(cut_crop(found.volume, found.boxes[side]).data * 255)
+        expected = np.round(cut_crop(found.volume, found.placement.boxes[side]).data * 255)
         np.testing.assert_array_equal(store.crops[row], expected)
 
 
@@ -145,7 +150,7 @@ def test_scans_that_fail_are_listed_and_the_rest_is_done(cohort: Path) -> None:
     quality = pd.read_csv(cohort.with_name("crops.quality") / "quality.csv")
     assert quality["verdict"].tolist() == ["failed", "ok", "failed"]
     assert quality["error"].tolist()[::2] == ["UnreadableScan", "SinusOutsideImage"]
-    assert quality["metric"][1] > 0.6
+    assert quality["mutual_information"][1] > 0.6
     assert quality["inside_left"][2] < 0.6
     review = cohort.with_name("crops.quality") / "review.md"
     assert "truncated or damaged" in review.read_text()
@@ -179,7 +184,7 @@ def test_a_real_series_is_cut_as_predict_cuts_it(
     found = find_sinuses(series)
     assert (outcome.format, outcome.modality, outcome.verdict) == ("DICOM", "MR", "ok")
     for crop, (side, _) in zip(work.read_crops(job, outcome).crops, outcome.crops, strict=True):
-        expected = cut_crop(found.volume, found.boxes[Side(side)]).data
+        expected = cut_crop(found.volume, found.placement.boxes[Side(side)]).data
         # Sums in the registration depend on the number of threads, in the last digits.
         difference = np.abs(crop - np.round(expected * 255))
         assert difference.max() <= 1 and (difference > 0).mean() < 1e-3

@@ -138,8 +138,8 @@ def test_bundle_finds_the_anomaly_where_it_is(runs: Path, toy_store: CropStore) 
     for row, score, label in zip(test, scores, labels, strict=True):
         if label and score.anomalous:
             lesion = toy_store.lesions[row] > 0
-            assert score.mask.any()
-            shares.append((score.mask & lesion).sum() / score.mask.sum())
+            assert score.opacity.any()
+            shares.append((score.opacity & lesion).sum() / score.opacity.sum())
             chance.append(lesion.mean())
     assert np.mean(shares) > 5 * np.mean(chance), (shares, chance)
     card = (runs / "bundle/README.md").read_text()

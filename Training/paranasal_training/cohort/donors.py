@@ -24,7 +24,7 @@ from paranasal_training.cohort.geometry import (
     canonical_points,
     resize_around,
 )
-from ParanasalSSLLib.boxes.registration import localize
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import CropConfig, cut_crop
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.scans.read import read_volume
@@ -72,7 +72,7 @@ def _donors_of(path: Path) -> list[Donor]:
     volume = read_volume(path)
     stem = path.name.split(".")[0]
     found = []
-    for side, box in localize(volume).boxes.items():
+    for side, box in find_boxes(volume).boxes.items():
         crop = cut_crop(volume, box, CropConfig(size_voxels=BLOCK))
         air = outline_air(crop.data)
         air_ml = air.sum() / 1000

@@ -29,13 +29,13 @@ from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.runs.config import plain
 from paranasal_training.runs.record import FinishedRun, load_network
+from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.encoders import EncoderConfig
 from ParanasalSSLLib.model.networks import Classifier, channels_last
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
-from ParanasalSSLLib.predict import resolve_device
 
 CalibrationKind = Literal["platt", "temperature"]
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)

@@ -29,11 +29,11 @@ from paranasal_training.release.bundling import ThresholdConfig, sinus_region
 from paranasal_training.runs.config import plain
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import CHUNK, residual_pairs
+from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.networks import CAE, channels_last
 from ParanasalSSLLib.model.residual import ResidualConfig, air_share, mask_evidence
-from ParanasalSSLLib.predict import resolve_device
 
 MAPS = ("residual", "evidence")
 # Values 0..2 (evidence counts double); 2048 bins a unit, so that edges are exact in float32.

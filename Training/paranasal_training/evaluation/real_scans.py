@@ -28,7 +28,7 @@ from paranasal_training.cohort.donors import outline_air
 from paranasal_training.cohort.lesions import Kind, grow_lesion
 from paranasal_training.evaluation.classifier import dice
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.registration import localize
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
@@ -120,22 +120,23 @@ def _find_scans(folder: Path, names: np.ndarray) -> Iterator[tuple[str, FoundSin
         path = Path(folder) / name
         if path.exists():
             volume = read_volume(path)
-            where = localize(volume)
-            yield name, FoundSinuses(volume, where.boxes, where.quality)
+            yield name, FoundSinuses(volume, find_boxes(volume))
 
 
 class RealSinus:
     """One sinus of a real scan, scored as it is and with lesions inserted."""
 
     def __init__(self, found: FoundSinuses, side: Side, bundle: Bundle) -> None:
-        self.found = replace(found, boxes={side: found.boxes[side]})
+        self.found = replace(
+            found, placement=replace(found.placement, boxes={side: found.placement.boxes[side]})
+        )
         self.side, self.bundle = side, bundle
         self.crop = cut_crop(found.volume, self.box, bundle.card.crop)
         self.air = outline_air(self.crop.data) & self.crop.inside
 
     @property
     def box(self) -> SinusBox:
-        return self.found.boxes[self.side]
+        return self.found.placement.boxes[self.side]
 
     def score(self, volume: Volume) -> SinusResult:
         return score_sinuses(replace(self.found, volume=volume), self.bundle).sinuses[self.side]
@@ -144,10 +145,10 @@ class RealSinus:
         """Score of the sinus as it is."""
         result = self.score(self.found.volume)
         return {
-            "quality": self.found.quality.verdict,
+            "quality": self.found.placement.quality.verdict,
             "probability": round(result.probability, 4),
             "anomalous": result.anomalous,
-            "mask_ml": round(result.anomaly_ml, 2),
+            "mask_ml": round(result.opacity_ml, 2),
             "air_ml": round(float(self.air.sum()) / 1000, 1),
         }
 
@@ -216,7 +217,7 @@ def share_in_scan_grid(lesion: np.ndarray, affine: np.ndarray, volume: Volume) -
 
 def _compare(lesion: np.ndarray, result: SinusResult) -> dict[str, object]:
     """Score, Dice and overlap of one inserted lesion."""
-    mask = result.mask
+    mask = result.opacity
     return {
         "ml": round(float(lesion.sum()) / 1000, 2),
         "probability": round(result.probability, 4),
@@ -317,8 +318,8 @@ def _draw(pictures: list[tuple[str, SinusResult]], path: Path, seed: int) -> Non
 
 def _draw_planes(axes: list[Axes], result: SinusResult) -> None:
     for axis, panel in zip((2, 1, 0), axes, strict=True):
-        at = int(result.mask.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) or 32
+        at = int(result.opacity.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) or 32
         panel.imshow(result.crop.data.take(at, axis).T, cmap="gray", origin="lower")
-        outline = result.mask.take(at, axis).T
+        outline = result.opacity.take(at, axis).T
         if outline.any():
             panel.contour(outline, [0.5], colors="gold", linewidths=0.8)

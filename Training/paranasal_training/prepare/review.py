@@ -25,7 +25,10 @@ HEAD, LINE, PICTURES, LABELS = 0.5, 1.6, 1.18, 0.18  # inches, from top to botto
 GAP_PIXELS = 4
 COLORS = {"ok": "#7fd08a", "review": "#ffc14d", "failed": "#ff7a6b"}
 REASON_LETTERS = 105
-FIGURES = ("metric", "start_agreement_mm", "shear", "rotation_deg", "tissue_share", "stretch_ratio")
+FIGURES = (
+    *("mutual_information", "start_distance_mm", "shear", "rotation_deg"),
+    *("tissue_fraction", "stretch_ratio"),
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ def write_quality_table(seen: Iterable[ShownScan], path: Path) -> None:
 def _quality_line(seen: ShownScan) -> dict[str, Any]:
     outcome = seen.outcome
     quality = outcome.quality or {}
-    scale = quality.get("scale", ["", "", ""])
+    evidence = quality.get("evidence", {})
+    scale = evidence.get("scale", ["", "", ""])
     inside = quality.get("inside_fraction", {})
     return {
         "scan": outcome.number,
@@ -144,7 +148,7 @@ def _quality_line(seen: ShownScan) -> dict[str, Any]:
         "verdict": outcome.verdict,
         "error": outcome.error,
         "crops": len(outcome.crops),
-        **{name: quality.get(name, "") for name in FIGURES},
+        **{name: evidence.get(name, "") for name in FIGURES},
         **{f"scale_{axis}": value for axis, value in zip("ras", scale, strict=True)},
         **{f"inside_{side.value}": inside.get(side.value, "") for side in Side},
         "seconds": outcome.seconds,

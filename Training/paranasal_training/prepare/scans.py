@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paranasal_training.cohort.lesions import Kind
-from ParanasalSSLLib.boxes.box import SinusBox, read_boxes
+from ParanasalSSLLib.boxes.placement import Placement, read_placement
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.sinuses import Side
 
@@ -107,7 +107,7 @@ def read_scans(source: Path, suffix: str | None = None) -> list[Scan]:
     return scans
 
 
-def read_hand_boxes(folder: Path | None, scans: list[Scan]) -> dict[int, dict[Side, SinusBox]]:
+def read_hand_boxes(folder: Path | None, scans: list[Scan]) -> dict[int, Placement]:
     """Boxes placed by hand, by scan number; none without a folder.
 
     Files are `<patient>.mrk.json` or `.json`, or, where a patient has several scans, named as the
@@ -136,7 +136,7 @@ def read_hand_boxes(folder: Path | None, scans: list[Scan]) -> dict[int, dict[Si
                 "where a patient has several scans."
             )
         files.setdefault(min(fits), []).append(path)
-    return {number: read_boxes(*paths) for number, paths in files.items()}
+    return {number: read_placement(*paths) for number, paths in files.items()}
 
 
 # ------------------------------------------------------------------------------------- tables

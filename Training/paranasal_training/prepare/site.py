@@ -40,7 +40,7 @@ from paranasal_training.prepare.work import (
     plan_job,
     read_crops,
 )
-from ParanasalSSLLib.boxes.registration import LocalizeConfig
+from ParanasalSSLLib.boxes.registration import RegistrationConfig
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_whole
@@ -227,7 +227,7 @@ def _info(config: PrepareConfig, seen: list[ShownScan]) -> dict[str, Any]:
             "seed": config.seed,
         },
         "crop": asdict(CropConfig()),
-        "search": asdict(LocalizeConfig()),
+        "search": asdict(RegistrationConfig()),
     }
 
 

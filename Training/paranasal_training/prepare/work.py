@@ -11,7 +11,6 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ import numpy as np
 from paranasal_training.prepare.config import JitterSd
 from paranasal_training.prepare.scans import Scan
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import THRESHOLDS
-from ParanasalSSLLib.boxes.registration import LocalizeConfig
+from ParanasalSSLLib.boxes.registration import RegistrationConfig
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
@@ -58,7 +58,7 @@ class ScanJob:
     jitter: int
     jitter_sd: JitterSd
     seed: tuple[int, ...]
-    boxes: Mapping[Side, SinusBox] | None
+    boxes: Placement | None
     fingerprint: str
 
 
@@ -111,7 +111,7 @@ def plan_job(
     jitter: int,
     jitter_sd: JitterSd,
     seed: int,
-    boxes: Mapping[Side, SinusBox] | None,
+    boxes: Placement | None,
 ) -> ScanJob:
     """The work on one scan; its result will be in `folder`."""
     named = hashlib.sha256(scan.name.encode()).digest()
@@ -120,9 +120,9 @@ def plan_job(
         "path": os.path.realpath(scan.path),
         "files": _stamps(scan.path),
         "jitter": [jitter, asdict(jitter_sd), seed],
-        "boxes": None if boxes is None else [_box_facts(boxes[side]) for side in sorted(boxes)],
+        "boxes": None if boxes is None else _placement_facts(boxes),
         "crop": asdict(CropConfig()),
-        "search": asdict(LocalizeConfig()),
+        "search": asdict(RegistrationConfig()),
         "quality": asdict(THRESHOLDS),
     }
     return ScanJob(
@@ -146,8 +146,14 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
+def _placement_facts(placement: Placement) -> list[Any]:
+    boxes = [placement.boxes[side] for side in sorted(placement.boxes)]
+    return [[_box_facts(box) for box in boxes], placement.quality.to_json()]
+
+
 def _box_facts(box: SinusBox) -> list[Any]:
-    return [box.side.value, box.center_ras_mm.tolist(), box.rotation.tolist(), box.edge_mm]
+    place = [box.center_ras_mm.tolist(), box.rotation.tolist(), box.edge_mm]
+    return [box.side.value, *place, box.origin]
 
 
 # ------------------------------------------------------------------------------------ one scan
@@ -173,7 +179,8 @@ def do_scan(job: ScanJob) -> Outcome:
 
 def _crop_scan(job: ScanJob) -> tuple[Outcome, ScanCrops]:
     volume = read_volume(job.path)
-    boxes, quality = place_boxes(volume, job.boxes)
+    placement = place_boxes(volume, job.boxes)
+    boxes, quality = placement.boxes, placement.quality
     sides = [side for side in Side if side in boxes]
     cut = {side: cut_crop(volume, boxes[side]) for side in sides}
     pictures = np.stack([_pictures(volume, boxes[side], cut[side]) for side in sides])

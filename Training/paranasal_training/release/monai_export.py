@@ -292,7 +292,7 @@ from ParanasalSSLLib.predict import find_sinuses
 
 found = find_sinuses("scan.nii.gz")
 Path("crops").mkdir(exist_ok=True)
-for side, box in found.boxes.items():
+for side, box in found.placement.boxes.items():
     crop = cut_crop(found.volume, box)
     nibabel.save(nibabel.Nifti1Image(crop.data, crop.affine), f"crops/{side.value}.nii.gz")
 """

@@ -14,10 +14,10 @@ from paranasal_training.data.batches import as_floats
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore
 from paranasal_training.stages.cae import load_cae
+from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
 from ParanasalSSLLib.model.networks import CAE, channels_last
 from ParanasalSSLLib.model.residual import ResidualConfig
-from ParanasalSSLLib.predict import resolve_device
 
 CHUNK = 64
 
