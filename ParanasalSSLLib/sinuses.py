@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,19 @@ class Side(StrEnum):
 
     LEFT = "left"
     RIGHT = "right"
+
+
+class Kind(IntEnum):
+    """What is in a sinus, in the classes of Bhattacharya 2024: 1 to 4 together are an anomaly."""
+
+    NORMAL = 0
+    THICKENING = 1
+    POLYP = 2
+    CYST = 3
+    FULL = 4
+
+
+KIND_NAMES = {int(kind): kind.name.lower() for kind in Kind}
 
 
 class SnomedCode(NamedTuple):

@@ -47,7 +47,7 @@ COMMANDS = (
     Command("evaluate", "metrics of a classifier on the test split", "evaluation.classifier", "EvaluateConfig", "evaluate"),
     Command("experiment", "a table or figure of the paper, from crops to page", "workflow.experiment", "ExperimentConfig", "run_experiment", "name"),
     Command("compare", "finished runs -> tables, figures and page", "evaluation.comparison.compare", "ComparisonConfig", "write_comparison"),
-    Command("localise", "residuals against simulated lesions", "evaluation.maps", "LocaliseConfig", "localise"),
+    Command("evaluate-maps", "residuals against simulated lesions", "evaluation.maps", "EvaluateMapsConfig", "evaluate_maps"),
     Command("bundle", "trained runs -> model bundle", "release.bundling", "BundleConfig", "make_bundle"),
     Command("export-monai", "model bundle -> MONAI Bundle", "release.monai_export", "MonaiExportConfig", "export_monai"),
     Command("model-card", "write a bundle's model card again", "release.model_card", "ModelCardConfig", "write_model_card"),

@@ -14,13 +14,13 @@ from paranasal_training.cohort.anatomy import paint_procedural
 from paranasal_training.cohort.artefacts import ArtefactRange
 from paranasal_training.cohort.contrast import TYPICAL
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
-from paranasal_training.cohort.lesions import Kind, grow_lesion
+from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.cohort.simulate import PatientPlan, PatientSimulator, SimulateConfig
 from paranasal_training.cohort.stack import HALF_MM, Stack, StackRange, draw_stack, slice_positions
 from paranasal_training.commands import COMMANDS, run_command
 from scipy import ndimage
 
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 PLAN = PatientPlan(3, {Side.LEFT: Kind.NORMAL, Side.RIGHT: Kind.THICKENING}, "train")
 

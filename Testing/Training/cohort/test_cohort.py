@@ -14,7 +14,7 @@ from paranasal_training.cohort.contrast import draw_contrast
 from paranasal_training.cohort.donors import load_donors, outline_air, paint_donor
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
 from paranasal_training.cohort.heads import HeadConfig, simulate_head
-from paranasal_training.cohort.lesions import Kind, grow_lesion, paint_lesion
+from paranasal_training.cohort.lesions import grow_lesion, paint_lesion
 from paranasal_training.cohort.simulate import (
     PAPER_PATIENTS,
     PatientSimulator,
@@ -29,7 +29,7 @@ from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.scans.read import read_volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 ANOMALIES = [kind for kind in Kind if kind != Kind.NORMAL]
 

@@ -31,7 +31,6 @@ from paranasal_training.cohort.donors import Donor, line_walls
 from paranasal_training.cohort.fields import smooth_noise
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
 from paranasal_training.cohort.lesions import (
-    Kind,
     LesionRange,
     draw_least_depth_mm,
     draw_signal,
@@ -49,6 +48,8 @@ from paranasal_training.cohort.stack import (
     take_slices,
 )
 from scipy import ndimage
+
+from ParanasalSSLLib.sinuses import Kind
 
 COMPACT = Path(__file__).parents[3] / "Training" / "compact"
 STACKED = AcquisitionRange(share_3d=0, stack=StackRange(share=1.0))

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.cohort.lesions import Kind, grow_lesion
+from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.evaluation.real_scans import (
     SCAN_TABLE,
-    Bars,
+    AcceptanceCriteria,
     RealSinus,
     largest_part,
     share_in_scan_grid,
@@ -19,7 +19,7 @@ from paranasal_training.evaluation.real_scans import (
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import find_sinuses
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.6, 0.6, 5.0), (4.8, 1.0, 1.0)])
@@ -48,8 +48,8 @@ def test_the_largest_part_of_a_mask_is_kept() -> None:
 
 
 def test_bars_are_met_only_by_figures_that_reach_them() -> None:
-    assert all(Bars("5 of 5", 0.9, 0.8, 0.4).met.values())
-    assert not any(Bars("4 of 5", 0.89, 0.79, 0.39).met.values())
+    assert all(AcceptanceCriteria("5 of 5", 0.9, 0.8, 0.4).met.values())
+    assert not any(AcceptanceCriteria("4 of 5", 0.89, 0.79, 0.39).met.values())
 
 
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:

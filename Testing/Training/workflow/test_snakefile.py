@@ -53,7 +53,7 @@ def test_residuals_are_judged_on_the_splits_that_the_autoencoder_was_trained_wit
     tmp_path: Path,
 ) -> None:
     output = dry_run(tmp_path, ExperimentConfig(name="beyond", preset="smoke"))
-    judged = commands(output, "localise")
+    judged = commands(output, "evaluate-maps")
     assert len(judged) == 2
     for line in [*judged, *commands(output, "train")]:
         assert "--splits splits.csv" in line
@@ -93,7 +93,7 @@ def test_every_experiment_is_planned_to_its_page(tmp_path: Path, name: str) -> N
     output = dry_run(tmp_path, ExperimentConfig(name=name, preset="smoke"))
     assert len(commands(output, "simulate")) == len(commands(output, "compare")) == 1
     assert commands(output, "finetune")
-    assert len(commands(output, "localise")) == (2 if name == "beyond" else 0)
+    assert len(commands(output, "evaluate-maps")) == (2 if name == "beyond" else 0)
 
 
 def test_scans_without_lesion_masks_are_compared_but_not_judged_voxel_by_voxel(
@@ -101,7 +101,7 @@ def test_scans_without_lesion_masks_are_compared_but_not_judged_voxel_by_voxel(
 ) -> None:
     config = ExperimentConfig(name="beyond", preset="smoke", crops=bare_store.folder)
     output = dry_run(tmp_path, config)
-    assert not commands(output, "simulate") and not commands(output, "localise")
+    assert not commands(output, "simulate") and not commands(output, "evaluate-maps")
     for name in ("split", "train", "residuals", "pretrain", "finetune", "evaluate"):
         for line in commands(output, name):
             words = shlex.split(line)

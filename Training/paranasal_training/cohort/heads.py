@@ -16,11 +16,11 @@ from paranasal_training.cohort.anatomy import paint_procedural
 from paranasal_training.cohort.contrast import Contrast
 from paranasal_training.cohort.fields import rotation_matrix
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
-from paranasal_training.cohort.lesions import Kind, grow_lesion, paint_lesion
+from paranasal_training.cohort.lesions import grow_lesion, paint_lesion
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 # The template is a T1-like mean; tissues painted into it take its brightness (fat = 1).
 CONTRAST = Contrast(0.03, 0.08, 0.50, 0.62, 0.36, 0.52, 0.20, 0.52, 0.62)

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from scipy import ndimage
 
-
-class Kind(IntEnum):
-    """Classes of the paper's cohort (method: 0 normal; 1-4 are grouped as "anomaly")."""
-
-    NORMAL = 0
-    THICKENING = 1
-    POLYP = 2
-    CYST = 3
-    FULL = 4
+from ParanasalSSLLib.sinuses import Kind
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paranasal_training.cohort.lesions import Kind
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.sinuses import Kind
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ from paranasal_training.cohort.donors import Donor, load_donors, paint_donor
 from paranasal_training.cohort.fields import SIZE
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
 from paranasal_training.cohort.lesions import (
-    Kind,
     LesionRange,
     draw_least_depth_mm,
     draw_signal,
@@ -39,7 +38,7 @@ from paranasal_training.cohort.lesions import (
 from paranasal_training.data.store import StoreWriter
 from ParanasalSSLLib.crop import CropConfig, scale_intensities
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 # The paper's cohort (2.1): 1067 labelled patients, 489 with both sides normal, 870 of 2134 sides
 # anomalous, so 292 of the other 578 patients on both sides; 1559 unlabelled patients.

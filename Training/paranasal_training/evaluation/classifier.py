@@ -13,11 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
-    average_precision_score,
-    brier_score_loss,
-    f1_score,
     precision_recall_curve,
-    roc_auc_score,
     roc_curve,
 )
 from torch import Tensor
@@ -27,6 +23,12 @@ from paranasal_training.data.batches import as_floats, load_crops
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.metrics import (
+    ECE_BINS,
+    classification_metrics,
+    labels_of,
+    sensitivity_table,
+)
 from paranasal_training.runs.config import plain
 from paranasal_training.runs.record import FinishedRun, load_network
 from ParanasalSSLLib.devices import resolve_device
@@ -39,10 +41,7 @@ from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 CalibrationKind = Literal["platt", "temperature"]
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
-ECE_BINS = 10
 HOTTEST = 100.0  # temperature
-VOLUME_EDGES_ML = (0.0, 0.5, 1.0, 2.0, 4.0, np.inf)
-KIND_NAMES = {0: "normal", 1: "thickening", 2: "polyp", 3: "cyst", 4: "full"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +210,9 @@ def measure(scored: pd.DataFrame, kind: CalibrationKind) -> tuple[pd.DataFrame, 
     scored = scored.assign(probability=probability)
     parts = {part: scored[scored["split"] == part] for part in ("validation", "test")}
     metrics: dict[str, Any] = {
-        part: score(rows["probability"].to_numpy(), labels_of(rows), operating.threshold)
+        part: classification_metrics(
+            rows["probability"].to_numpy(), labels_of(rows), operating.threshold
+        )
         for part, rows in parts.items()
     }
     metrics |= {
@@ -276,53 +277,6 @@ def fit_operating(
 def probabilities(calibration: Calibration, margin: np.ndarray) -> np.ndarray:
     """Calibrated probabilities of many margins."""
     return np.array([calibration.probability(float(m)) for m in margin])
-
-
-def score(probability: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
-    """The paper's AUROC, AUPRC and F1, and calibration errors."""
-    called = probability >= threshold
-    return {
-        "auroc": round(float(roc_auc_score(labels, probability)), 4),
-        "auprc": round(float(average_precision_score(labels, probability)), 4),
-        "f1": round(float(f1_score(labels, called)), 4),
-        "sensitivity": round(float(called[labels == 1].mean()), 4),
-        "specificity": round(float(1 - called[labels == 0].mean()), 4),
-        "brier": round(float(brier_score_loss(labels, probability)), 4),
-        "ece": round(expected_calibration_error(probability, labels), 4),
-    }
-
-
-def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> float:
-    """Mean |observed share - mean probability| over ten equal bins, weighted by their size."""
-    bins = np.minimum((probability * ECE_BINS).astype(int), ECE_BINS - 1)
-    total = 0.0
-    for number in np.unique(bins):
-        members = bins == number
-        total += members.mean() * abs(labels[members].mean() - probability[members].mean())
-    return float(total)
-
-
-def dice(mask: np.ndarray, lesion: np.ndarray) -> float:
-    """Dice overlap of two bool masks, 0..1 (0 when both are empty)."""
-    return 2 * float((mask & lesion).sum()) / max(float(mask.sum() + lesion.sum()), 1.0)
-
-
-def sensitivity_table(test: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
-    """Share of anomalous test crops that are called so, by kind and volume of the simulated lesion."""
-    lesions = test[test["true_class"] > 0]
-    called = (lesions["probability"] >= threshold).rename("found")
-    kind = lesions["true_class"].map(KIND_NAMES).rename("kind")
-    low = pd.cut(lesions["lesion_ml"], VOLUME_EDGES_ML, right=False, labels=VOLUME_EDGES_ML[:-1])
-    groups = called.groupby([kind, low.rename("from_ml")], observed=True)
-    found = groups.agg(["size", "mean"]).round(3).reset_index()
-    found.columns = ["kind", "from_ml", "lesions", "found"]
-    found["from_ml"] = found["from_ml"].astype(float)
-    return [{str(k): v for k, v in line.items()} for line in found.to_dict("records")]
-
-
-def labels_of(table: pd.DataFrame) -> np.ndarray:
-    """int64 labels of a table of labelled crops."""
-    return table["label"].to_numpy(dtype=np.int64)
 
 
 def draw_curves(test: pd.DataFrame, metrics: dict[str, Any]) -> Figure:

@@ -25,8 +25,8 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from paranasal_training.cohort.donors import outline_air
-from paranasal_training.cohort.lesions import Kind, grow_lesion
-from paranasal_training.evaluation.classifier import dice
+from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.evaluation.metrics import dice
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
@@ -36,7 +36,7 @@ from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_pat
 from ParanasalSSLLib.predict import FoundSinuses, SinusResult, score_sinuses
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class RealCheckConfig:
 
 
 @dataclass(frozen=True)
-class Bars:
+class AcceptanceCriteria:
     """What the shipped bundle is to reach; each with the figure found."""
 
     clear_below_threshold: str
@@ -236,10 +236,10 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
     return labels == np.bincount(labels.ravel())[1:].argmax() + 1
 
 
-def _bars(clear: pd.DataFrame, lesions: pd.DataFrame) -> Bars:
+def _bars(clear: pd.DataFrame, lesions: pd.DataFrame) -> AcceptanceCriteria:
     really_clear = clear[clear["clear"] == "yes"]
     large = lesions[(lesions["ml"] >= BARRED_ML - 0.01) & (lesions["kind"] != DEEP)]
-    return Bars(
+    return AcceptanceCriteria(
         f"{int((~really_clear['anomalous']).sum())} of {len(really_clear)}",
         round(float(large["found"].mean()), 3),
         round(float(large["largest_part_on_lesion"].mean()), 3),
@@ -261,7 +261,11 @@ def _by_volume(lesions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(
-    output: Path, clear: pd.DataFrame, lesions: pd.DataFrame, bars: Bars, bundle: Bundle
+    output: Path,
+    clear: pd.DataFrame,
+    lesions: pd.DataFrame,
+    bars: AcceptanceCriteria,
+    bundle: Bundle,
 ) -> None:
     by_kind = lesions[lesions["ml"] >= BARRED_ML - 0.01].groupby("kind")
     kinds = by_kind[["found", "largest_part_on_lesion", "dice"]].mean().round(2)
@@ -273,7 +277,7 @@ def _write(
         "",
         _markdown(kinds.reset_index()),
     ]
-    lines += ["", f'### Bars (without the lesions named "{DEEP}")', ""]
+    lines += ["", f'### AcceptanceCriteria (without the lesions named "{DEEP}")', ""]
     figures = (
         bars.clear_below_threshold,
         bars.sensitivity_2ml,

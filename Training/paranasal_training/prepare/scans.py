@@ -18,10 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paranasal_training.cohort.lesions import Kind
 from ParanasalSSLLib.boxes.placement import Placement, read_placement
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Kind, Side
 
 SUFFIXES = ("FLAIR", "T1w", "T2w", "PDw")
 SPLITS = ("train", "validation", "test")

@@ -17,11 +17,11 @@ from paranasal_training.data.batches import as_floats
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import (
     CalibrationKind,
-    dice,
     load_classifier,
     measure,
     probabilities,
 )
+from paranasal_training.evaluation.metrics import dice
 from paranasal_training.release.model_card import ModelCardConfig, write_model_card
 from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae

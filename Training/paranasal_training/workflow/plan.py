@@ -67,13 +67,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table. shares: of the labels in percent, None: the preset's. localise: residuals."""
+    """One table. shares: of the labels in percent, None: the preset's. maps: residuals to judge."""
 
     title: str
     rows: tuple[str, ...]
     shares: tuple[int, ...] | None = None
     ours: str = "residual"
-    localise: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class Plan:
         open_rows = self.open_rows(name)
         return [row for row in self.experiment(name).rows if row not in open_rows]
 
-    def localised(self, name: str) -> tuple[str, ...]:
+    def evaluated_maps(self, name: str) -> tuple[str, ...]:
         """Residuals of an experiment that are judged against masks: none where there are none."""
-        return self.experiment(name).localise if self.masks else ()
+        return self.experiment(name).maps if self.masks else ()
 
     def source(self, row: str) -> str:
         """The row whose pretraining a row starts from."""
@@ -196,8 +196,8 @@ class Plan:
         by_share = merged(self.preset.finetune, self.preset.finetune_by_share.get(share, {}))
         return merged(by_share, {"label_share": share / 100} | own)
 
-    def localise_settings(self, residuals: str) -> Settings:
-        """Settings of `paranasal localise`."""
+    def map_settings(self, residuals: str) -> Settings:
+        """Settings of `paranasal evaluate-maps`."""
         settings = self.residual_settings(residuals)
         return {"residual": settings["residual"]} if "residual" in settings else {}
 

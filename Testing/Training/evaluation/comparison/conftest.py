@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.evaluation.classifier import score
+from paranasal_training.evaluation.metrics import classification_metrics
 
 WriteRun = Callable[..., Path]
 
@@ -55,7 +55,9 @@ def write_run(folder: Path, quality: float, seed: int, patients: int = 40, cohor
     threshold = 0.45
     metrics = {
         "validation": {},
-        "test": score(test["probability"].to_numpy(), test["label"].to_numpy(), threshold),
+        "test": classification_metrics(
+            test["probability"].to_numpy(), test["label"].to_numpy(), threshold
+        ),
         "threshold": threshold,
         "calibration": {"slope": quality, "intercept": -0.3},
     }

@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from paranasal_training.evaluation.classifier import KIND_NAMES, VOLUME_EDGES_ML, sensitivity_table
 from paranasal_training.evaluation.comparison.collect import METRICS, Experiment
 from paranasal_training.evaluation.comparison.statistics import Interval
+from paranasal_training.evaluation.metrics import VOLUME_EDGES_ML, sensitivity_table
+from ParanasalSSLLib.sinuses import KIND_NAMES
 
 PAPER_METRICS = ("auroc", "auprc", "f1")
 OTHER_METRICS = ("ece", "brier", "sensitivity", "specificity")
