@@ -182,7 +182,7 @@ def test_senseless_options_are_refused(
 def test_lists_and_mappings_come_from_the_command_line(
     small_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module, function = "comparison.compare", "write_comparison"
+    module, function = "evaluation.comparison.compare", "write_comparison"
     command = Command("compare", "runs -> tables", module, "ComparisonConfig", function)
     words = ["--runs", str(small_runs), "--output", str(tmp_path), "--rows", "[none, residual]"]
     words += ["--percents", "[10]", "--title", "Typed", "--simulated", "true", "--ours", "none"]
