@@ -80,7 +80,7 @@ def go_through(panel: Any, folder: Path) -> None:
     headless.click(ui.runButton)
     headless.wait_until(lambda: ui.progressBar.value > 0, LONGEST_S)
     take(panel, "running", ui.runCollapsibleButton)
-    headless.wait_until(lambda: not panel._run.isRunning, LONGEST_S)
+    headless.wait_until(lambda: not panel.runSection.isRunning, LONGEST_S)
     take(panel, "results", ui.resultsCollapsibleButton)
 
     headless.click(ui.nextFindingButton)
@@ -94,16 +94,16 @@ def go_through(panel: Any, folder: Path) -> None:
     ui.exportCollapsibleButton.collapsed = False
     ui.exportFolderEdit.currentPath = str(folder / "exported")
     headless.click(ui.exportButton)
-    headless.wait_until(lambda: not panel._export.isRunning, LONGEST_S)
+    headless.wait_until(lambda: not panel.exportSection.isRunning, LONGEST_S)
     take(panel, "export", ui.exportCollapsibleButton)
 
     ui.exportCollapsibleButton.collapsed = True
     ui.worklistCollapsibleButton.collapsed = False
     ui.worklistFolderEdit.currentPath = str(folder / "worklist")
-    panel._worklist.addFolder(two_scans(folder))
+    panel.worklistSection.addFolder(two_scans(folder))
     headless.click(ui.addLoadedButton)
     headless.click(ui.runWorklistButton)
-    headless.wait_until(lambda: panel._worklist._run is None, LONGEST_S)
+    headless.wait_until(lambda: panel.worklistSection._run is None, LONGEST_S)
     take(panel, "worklist", ui.worklistCollapsibleButton)
     ui.worklistCollapsibleButton.collapsed = True
 

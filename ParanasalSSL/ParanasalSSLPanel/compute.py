@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.scans.volume import Volume
 
 SCAN_ID = "scan"
+AUTOMATIC = "auto"  # the device: a GPU if there is one
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Settings:
     model: folder of a bundle; None is the shipped one.
     """
 
-    device: str = "auto"
+    device: str = AUTOMATIC
     model: Path | None = None
 
     def predict(self, scans: Mapping[str, Path | str], out: Path, *more: str) -> list[str]:

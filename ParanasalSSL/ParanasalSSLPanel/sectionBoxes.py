@@ -8,12 +8,13 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import boxes, scans, trust, views
+from ParanasalSSLPanel.interface import Panel
 
 
 class BoxesSection:
-    """Wires the section's widgets; `panel` is the module's widget."""
+    """Wires the section's widgets."""
 
-    def __init__(self, panel: Any) -> None:
+    def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self._resetButtons = {
             Side.LEFT: self._ui.leftResetButton,

@@ -8,13 +8,14 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ParanasalSSLPanel.export import Export, isFromDicom
+from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.packages import ensureHighdicom
 
 
 class ExportSection:
-    """Wires the section's widgets; `panel` is the module's widget."""
+    """Wires the section's widgets."""
 
-    def __init__(self, panel: Any) -> None:
+    def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self._export: Export | None = None
         self._ui.exportButton.connect("clicked(bool)", self.onExport)

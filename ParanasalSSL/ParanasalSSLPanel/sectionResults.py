@@ -11,12 +11,13 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.sinuses import SINUSES
 from ParanasalSSLPanel import results, segments, views
+from ParanasalSSLPanel.interface import Panel
 
 
 class ResultsSection:
-    """Wires the section's widgets; `panel` is the module's widget."""
+    """Wires the section's widgets."""
 
-    def __init__(self, panel: Any) -> None:
+    def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self._tour = views.FindingTour()
         self._ui.previousFindingButton.connect("clicked(bool)", self._onPrevious)

@@ -11,16 +11,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLPanel import models, packages
-from ParanasalSSLPanel.compute import Findings, Settings, Watcher, Work
+from ParanasalSSLPanel.compute import AUTOMATIC, Findings, Settings, Watcher, Work
+from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
-
-AUTOMATIC = "auto"
 
 
 class RunSection:
-    """Wires the section's widgets; `panel` is the module's widget."""
+    """Wires the section's widgets."""
 
-    def __init__(self, panel: Any) -> None:
+    def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self._work: Work | None = None
         self._isOver = True

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLPanel import scans
+from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.openResult import openResult
 from ParanasalSSLPanel.packages import ensureHighdicom
 from ParanasalSSLPanel.results import shown
@@ -21,9 +22,9 @@ SETTING = "ParanasalSSL/worklistFolder"
 
 
 class WorklistSection:
-    """Wires the section's widgets; `panel` is the module's widget."""
+    """Wires the section's widgets."""
 
-    def __init__(self, panel: Any) -> None:
+    def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self._worklist: Worklist | None = None
         self._run: WorklistRun | None = None

@@ -29,7 +29,7 @@ def export(panel: Any) -> str:
     import headless
 
     panel.ui.exportButton.click()
-    headless.wait_until(lambda: not panel._export.isRunning, 240)
+    headless.wait_until(lambda: not panel.exportSection.isRunning, 240)
     return str(panel.ui.exportLabel.text)
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(placedPanel: Any, tmp_
     placedPanel.ui.exportFolderEdit.currentPath = str(tmp_path / "file" / "below")
     placedPanel.ui.exportButton.click()
     assert "cannot be written" in placedPanel.ui.messageLabel.text
-    assert not placedPanel._export.isRunning and placedPanel.ui.exportButton.enabled
+    assert not placedPanel.exportSection.isRunning and placedPanel.ui.exportButton.enabled
 
 
 def test_a_scan_without_boxes_is_not_exported(openPanel: Any, standIn: Any, scan: Any) -> None:
@@ -192,7 +192,7 @@ def test_an_export_is_cancelled(placedPanel: Any, fakeLibrary: Any, tmp_path: Pa
     headless.wait_until(lambda: ui.exportLabel.text == "Scoring the sinuses")
     assert not ui.runButton.enabled
     ui.cancelExportButton.click()
-    headless.wait_until(lambda: not placedPanel._export.isRunning)
+    headless.wait_until(lambda: not placedPanel.exportSection.isRunning)
     assert ui.exportLabel.text == "Cancelled. Nothing was exported."
     assert not list((tmp_path / "Expört").iterdir())
     assert not list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))

@@ -155,9 +155,9 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     headless.wait_until(lambda: "some library's words" in panel.ui.logText.toPlainText())
     assert panel.ui.progressBar.value == 50
     assert panel.ui.progressBar.format == "Scoring the sinuses"
-    process = panel._run._work._process
+    process = panel.runSection._work._process
     panel.ui.cancelButton.click()
-    headless.wait_until(lambda: not panel._run.isRunning)
+    headless.wait_until(lambda: not panel.runSection.isRunning)
     assert process.state() == qt.QProcess.NotRunning
     assert panel.ui.messageLabel.text == "Cancelled. Nothing was changed."
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
@@ -204,7 +204,7 @@ def listed(panel: Any, tmp_path: Path) -> Any:
         (folder / patient).mkdir(parents=True)
         (folder / patient / "head.nii").write_text("nothing")
     panel.ui.worklistFolderEdit.currentPath = str(tmp_path)
-    panel._worklist.addFolder(folder)
+    panel.worklistSection.addFolder(folder)
     return panel
 
 
@@ -245,7 +245,7 @@ def test_what_failed_can_be_tried_again(listed: Any, fakeLibrary: Any) -> None:
         """
     )
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed._worklist._run is None)
+    headless.wait_until(lambda: listed.worklistSection._run is None)
     assert column(listed, 4) == ["failed", "failed"]
     assert "Damaged." in listed.ui.worklistTable.item(0, 0).toolTip()
     assert not listed.ui.runWorklistButton.enabled
@@ -265,7 +265,7 @@ def test_a_broken_model_costs_no_scan(listed: Any, fakeLibrary: Any) -> None:
         """
     )
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed._worklist._run is None)
+    headless.wait_until(lambda: listed.worklistSection._run is None)
     assert listed.ui.worklistLabel.text == "The bundle is damaged."
     assert column(listed, 4) == ["waiting", "waiting"]
 
@@ -282,7 +282,7 @@ def test_a_stopped_worklist_goes_on_later(listed: Any, fakeLibrary: Any) -> None
     listed.ui.runWorklistButton.click()
     headless.wait_until(lambda: "running" in column(listed, 4))
     listed.ui.cancelWorklistButton.click()
-    headless.wait_until(lambda: listed._worklist._run is None)
+    headless.wait_until(lambda: listed.worklistSection._run is None)
     assert column(listed, 4) == ["waiting", "waiting"]
 
 
@@ -298,7 +298,7 @@ def test_a_worklist_folder_that_is_gone_is_told_in_words(
     monkeypatch.setattr(worklist, "write_json", full)
     fakeLibrary("""print('{"event": "stage", "stage": "read", "id": "sub-0001"}')""")
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed._worklist._run is None)
+    headless.wait_until(lambda: listed.worklistSection._run is None)
     assert "No space left on device" in listed.ui.worklistLabel.text
 
 
@@ -328,7 +328,7 @@ def test_dicom_files_are_written_only_on_request(
     for wanted in (False, True):
         listed.ui.worklistDicomCheckBox.setChecked(wanted)
         listed.ui.runWorklistButton.click()
-        headless.wait_until(lambda: listed._worklist._run is None)
+        headless.wait_until(lambda: listed.worklistSection._run is None)
         assert ("--dicom-out" in (tmp_path / "arguments").read_text()) == wanted
 
 

@@ -181,7 +181,7 @@ def test_a_residual_file_is_not_taken_for_a_scan(
     openPanel: Any, standIn: Any, written: tuple[Path, np.ndarray]
 ) -> None:
     panel = openPanel(standIn)
-    panel._results.openResidualFile(written[0])
+    panel.resultsSection.openResidualFile(written[0])
     assert panel.scan is None and not panel.ui.runButton.enabled
     assert panel.ui.findingLabel.text == "Marked as in the segmentation beside the file."
 

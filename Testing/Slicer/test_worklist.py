@@ -141,7 +141,7 @@ def test_five_scans_one_of_them_broken(
     panel = openPanel(standIn)
     ui = panel.ui
     ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
-    panel._worklist.addFolder(folder)
+    panel.worklistSection.addFolder(folder)
     assert ui.worklistTable.rowCount == 5
     ui.runWorklistButton.click()
     assert not ui.runWorklistButton.enabled and ui.cancelWorklistButton.enabled

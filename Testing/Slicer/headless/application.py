@@ -79,7 +79,8 @@ def open_module(module: ModuleType) -> Any:
     widget.setup()
     parent.show()
     parent.isEntered = True
-    widget.enter()
+    if hasattr(widget, "enter"):
+        widget.enter()
     return widget
 
 

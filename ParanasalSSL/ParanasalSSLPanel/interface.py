@@ -1,0 +1,67 @@
+"""What a section of the panel may ask of the panel that it is part of."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
+
+    from ParanasalSSLPanel.compute import Settings
+    from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
+
+
+class Panel(Protocol):
+    """The module's widget, as its sections see it.
+
+    ui: the widgets of the .ui file, by their names.
+    parameters: None while the module is not open, or the scene is being closed.
+    """
+
+    ui: Any
+    logic: ParanasalSSLLogic
+    parameters: ParanasalSSLParameterNode | None
+
+    @property
+    def scan(self) -> vtkMRMLScalarVolumeNode | None:
+        """The chosen scan."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """Device and model as chosen."""
+        ...
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether boxes are being placed, or a scan scored or exported."""
+        ...
+
+    def prepare(self) -> None:
+        """Install missing Python packages, asking first; raises `PackagesMissing`."""
+        ...
+
+    def log(self, line: str) -> None:
+        """Append a line to the foldable log."""
+        ...
+
+    def say(self, words: str, isError: bool = False) -> None:
+        """Show one line or two below the Run button."""
+        ...
+
+    def refresh(self) -> None:
+        """Show all that is known of the present scan."""
+        ...
+
+    def showResults(self) -> None:
+        """Show new results, over the slices too."""
+        ...
+
+    def telling(self) -> AbstractContextManager[None]:
+        """Do something whose errors are told in the panel."""
+        ...
+
+    def working(self, words: str) -> AbstractContextManager[None]:
+        """Do work that takes seconds inside Slicer; errors as in `telling`."""
+        ...

@@ -1,0 +1,143 @@
+"""The module without its panel: parameters, and what scripts call."""
+
+# Without `from __future__ import annotations`: the parameter node needs its types at run time.
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import slicer
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
+from ParanasalSSLPanel import results, scans
+from ParanasalSSLPanel.boxes import boxesOf, qualityOf, showBoxes
+from ParanasalSSLPanel.compute import (
+    AUTOMATIC,
+    Computation,
+    Findings,
+    SeparateProcess,
+    Settings,
+    Watcher,
+    Work,
+)
+from ParanasalSSLPanel.models import SHIPPED
+from ParanasalSSLPanel.packages import ensurePackages, installFromFolder
+from ParanasalSSLPanel.trust import qualityForScoring
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+
+
+@parameterNodeWrapper
+class ParanasalSSLParameterNode:
+    """What the panel remembers in the scene. Boxes and results belong to the scan's own node.
+
+    overlayOpacity: of the residual over the scan, 0..1
+    residualThreshold: residuals below it are not painted, 0..1
+    device: as `Settings.device`. model: as `models.identityOf` has it
+    """
+
+    scan: vtkMRMLScalarVolumeNode
+    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
+    residualThreshold: Annotated[float, WithinRange(0, 1)] = 0.2
+    device: str = AUTOMATIC
+    model: str = SHIPPED
+
+
+class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
+    """The module without its panel: volume nodes in, nodes beside them out.
+
+    In a script:
+
+        logic = slicer.util.getModuleLogic("ParanasalSSL")
+        logic.placeBoxes(scan)
+        findings = logic.run(scan)
+    """
+
+    def __init__(
+        self,
+        computation: Computation | None = None,
+        ensure: Callable[[str], None] = ensurePackages,
+    ) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._computation: Computation = computation or SeparateProcess()
+        self._ensure = ensure
+
+    def getParameterNode(self) -> ParanasalSSLParameterNode:
+        return ParanasalSSLParameterNode(super().getParameterNode())
+
+    def prepare(self) -> None:
+        """Install missing Python packages, asking first; raises `PackagesMissing`."""
+        self._ensure(str(REQUIREMENTS))
+
+    def installFrom(self, folder: Path) -> None:
+        """Install the Python packages from a folder of wheels; raises `PackagesMissing`."""
+        installFromFolder(str(REQUIREMENTS), folder)
+
+    def placeBoxes(self, scan: vtkMRMLScalarVolumeNode) -> Any:
+        """Place the two boxes by registration; returns its `Quality`, which may say "failed".
+
+        Results of an earlier run are removed. Raises `ParanasalError`s.
+        """
+        volume = scans.volumeFromNode(_checked(scan))
+        found = self._computation.localize(volume)
+        results.removeFindings(scan)
+        showBoxes(scan, found.boxes, found.quality)
+        return found.quality
+
+    def start(
+        self,
+        scan: vtkMRMLScalarVolumeNode,
+        settings: Settings,
+        watcher: Watcher,
+        begun: Callable[[Work], None] = lambda work: None,
+    ) -> None:
+        """Begin to score the sinuses in the boxes as they stand in the scene.
+
+        When all is well, the findings are put beside the scan before `watcher.done` is called; a run
+        that fails or is cancelled leaves the scene as it was. `begun` gets the run, to cancel it.
+
+        Raises `ParanasalError`s for a scan or boxes that cannot be scored.
+        """
+        volume = scans.volumeFromNode(_checked(scan))
+        boxes = boxesOf(scan)
+        quality = qualityForScoring(volume, boxes, qualityOf(scan))
+        gone = _("The scan was removed while it was being scored.")
+
+        def done(findings: Findings) -> None:
+            if slicer.mrmlScene.IsNodePresent(scan):
+                results.showFindings(scan, boxes, quality, findings)
+                watcher.done(findings)
+            else:
+                watcher.failed(gone)
+
+        begun(
+            self._computation.start(volume, boxes, quality, settings, replace(watcher, done=done))
+        )
+
+    def run(self, scan: vtkMRMLScalarVolumeNode, settings: Settings | None = None) -> Findings:
+        """As `start`, but for scripts: waits for the end. Raises `ParanasalError`s."""
+        found: list[Findings] = []
+        failures: list[str] = []
+        runs: list[Work] = []
+        watcher = Watcher(found.append, failures.append)
+        self.start(scan, settings or Settings(), watcher, runs.append)
+        runs[0].wait()
+        if not found:
+            raise ParanasalError(failures[0] if failures else _("Cancelled."))
+        return found[0]
+
+
+def _checked(scan: vtkMRMLScalarVolumeNode | None) -> vtkMRMLScalarVolumeNode:
+    if scan is None:
+        raise UnsupportedScan(_("Choose a scan first."))
+    if not scans.isScan(scan):
+        raise UnsupportedScan(
+            _("{name} is a result of this module. Choose the scan itself.").format(
+                name=scan.GetName()
+            )
+        )
+    return scan

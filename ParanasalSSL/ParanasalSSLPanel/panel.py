@@ -1,0 +1,292 @@
+"""The panel: it wires its sections to the scene; what they do is in `section*.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+
+from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel import results, scans
+from ParanasalSSLPanel.boxes import boxesOf, boxNode
+from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
+from ParanasalSSLPanel.sectionBoxes import BoxesSection
+from ParanasalSSLPanel.sectionExport import ExportSection
+from ParanasalSSLPanel.sectionResults import ResultsSection
+from ParanasalSSLPanel.sectionRun import RunSection
+from ParanasalSSLPanel.sectionWorklist import WorklistSection
+from ParanasalSSLPanel.terms import loadTerms
+
+ERROR_COLOR = "#c0392b"
+
+
+class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
+    """A `Panel` to its sections, and the module's widget to Slicer."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        slicer.util.VTKObservationMixin.__init__(self)
+        self.logic: ParanasalSSLLogic | None = None
+        self.parameters: ParanasalSSLParameterNode | None = None
+        self._tags: tuple[int, int] | None = None  # of the parameters' connections
+        self._observed: list[tuple[Any, int]] = []
+        self._shownScan: str | None = None
+        self._shownOverlay: tuple[Any, ...] | None = None
+        self._blocked = False
+        self._stamp = 0
+
+    # ------------------------------------------------------------------------- life of the panel
+
+    def setup(self) -> None:
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/ParanasalSSL.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        loadTerms(Path(self.resourcePath("Terminologies")))
+        self.logic = ParanasalSSLLogic()
+        self.boxesSection, self.runSection = BoxesSection(self), RunSection(self)
+        self.resultsSection, self.exportSection = ResultsSection(self), ExportSection(self)
+        self.worklistSection = WorklistSection(self)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneChanged)
+        self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self._onNodesChanged)
+        if self.parent.isEntered:  # reloaded
+            self._connectParameters()
+
+    def cleanup(self) -> None:
+        for section in (self.runSection, self.exportSection, self.worklistSection):
+            section.stop()
+        self._disconnectParameters()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        self._connectParameters()
+        self.runSection.listDevices()
+
+    def exit(self) -> None:
+        self._disconnectParameters()
+
+    def _onSceneStartClose(self, caller: Any, event: Any) -> None:
+        self.runSection.stop()
+        self.exportSection.stop()
+        self._disconnectParameters()
+        self._shownOverlay = None
+
+    def _onSceneChanged(self, caller: Any, event: Any) -> None:
+        if self.parent.isEntered:
+            self._connectParameters()
+
+    def _connectParameters(self) -> None:
+        """Show the parameters of the present scene; a loaded scene brings its own."""
+        self._disconnectParameters()
+        self.parameters = self.logic.getParameterNode()
+        if self.parameters.scan is None:
+            self.parameters.scan = next(iter(scans.scansInScene()), None)
+        # By name, since Slicer's `connectGui` gives nothing to disconnect with (its issue 7547).
+        widgets = {
+            "scan": self.ui.scanSelector,
+            "overlayOpacity": self.ui.opacitySlider,
+            "residualThreshold": self.ui.thresholdSlider,
+        }
+        self._tags = (
+            self.parameters.connectParametersToGui(widgets),
+            self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters),
+        )
+        self.runSection.showChoices()
+        self._onParameters()
+
+    def _disconnectParameters(self) -> None:
+        self._observe(None)
+        if self.parameters is not None:
+            guiTag, observerTag = self._tags
+            self.parameters.disconnectGui(guiTag)
+            self.parameters.RemoveObserver(observerTag)
+        self.parameters = None
+        self._shownScan = None
+
+    # ------------------------------------------------------------------------------ what is shown
+
+    @property
+    def scan(self) -> vtkMRMLScalarVolumeNode | None:
+        """The chosen scan."""
+        return self.parameters.scan if self.parameters is not None else None
+
+    @property
+    def settings(self) -> Settings:
+        """Device and model as chosen."""
+        return self.runSection.settings
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether boxes are being placed, or a scan scored or exported."""
+        return self._blocked or self.runSection.isRunning or self.exportSection.isRunning
+
+    def prepare(self) -> None:
+        """Install missing Python packages, asking first; raises `PackagesMissing`."""
+        self.logic.prepare()
+        self.runSection.listDevices()
+
+    def log(self, line: str) -> None:
+        """Into the foldable log."""
+        self.runSection.log(line)
+
+    def say(self, words: str, isError: bool = False) -> None:
+        """One line or two below the Run button."""
+        self.ui.messageLabel.text = words
+        self.ui.messageLabel.styleSheet = f"color: {ERROR_COLOR}" if isError else ""
+
+    def refresh(self) -> None:
+        """Show all that is known of the present scan."""
+        scan, busy = self.scan, self.isBusy
+        self._observe(scan)
+        self.ui.scanSelector.enabled = not busy
+        self.boxesSection.update(scan, busy)
+        self.runSection.update(scan, busy)
+        self.resultsSection.update(scan)
+        self.exportSection.update(scan, busy)
+        self._sayIfOutdated()
+
+    def showResults(self) -> None:
+        """Show new results, over the slices too; while another module is open, on coming back."""
+        self.refresh()
+        self._shownOverlay = None
+        if self.parameters is not None:
+            self._onParameters()
+
+    def _onNodeAdded(self, caller: Any, event: Any) -> None:
+        """The first scan may have been loaded."""
+        if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        if self.parameters.scan is None:
+            self.parameters.scan = next(iter(scans.scansInScene()), None)
+
+    def _onNodeRemoved(self, caller: Any, event: Any) -> None:
+        """The scan, a box or a result may have been deleted in another module."""
+        if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self._onParameters()
+        self.refresh()
+
+    def _onNodesChanged(self, caller: Any, event: Any) -> None:
+        """The end of a batch, during which nodes were added or removed."""
+        self._onNodeAdded(caller, event)
+        self._onNodeRemoved(caller, event)
+
+    def _onParameters(self, caller: Any = None, event: Any = None) -> None:
+        """Another scan, or another look of the overlay. What is shown already stays as it is."""
+        parameters, scan = self.parameters, self.scan
+        name = scan.GetID() if scan is not None else ""
+        if self._shownScan != name:
+            self._shownScan = name
+            self._showScan()
+            self.refresh()
+        overlay = (name, parameters.residualThreshold, parameters.overlayOpacity)
+        if self._shownOverlay != overlay:
+            self._shownOverlay = overlay
+            if scan is not None:
+                results.showOverlay(scan, *overlay[1:])
+
+    def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
+        """Hear of the scan and its boxes, and no longer of others."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        # Not by `addObserver`, which keeps every node that it has ever seen.
+        self._observed = []
+        if scan is None:
+            return
+        watched = [
+            (scan, scan.ImageDataModifiedEvent, self._onScanChanged),
+            (scan, vtk.vtkCommand.ModifiedEvent, self._onScanChanged),
+        ]
+        boxes = [node for side in Side if (node := boxNode(scan, side)) is not None]
+        watched += [(node, node.PointModifiedEvent, self._onBoxMoved) for node in boxes]
+        for node, event, method in watched:
+            self._observed.append((node, node.AddObserver(event, method)))
+
+    def _onScanChanged(self, caller: Any, event: Any) -> None:
+        """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""
+        if self._stamp != scans.stampOf(self.scan):
+            self._showScan()
+
+    def _showScan(self) -> None:
+        self._stamp = scans.stampOf(self.scan) if self.scan is not None else 0
+        self.say("")
+        self.boxesSection.showScan(self.scan)
+
+    def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
+        self.boxesSection.update(self.scan, self.isBusy)
+        self._sayIfOutdated()
+
+    def _sayIfOutdated(self) -> None:
+        """Numbers must not stand beside boxes to which they do not belong without a word."""
+        scan = self.scan
+        words = _("The results below belong to where the boxes were. Press Run to score them anew.")
+        try:
+            scored = scan is not None and results.tableOf(scan) is not None
+            if scored and results.areOutdated(scan, boxesOf(scan)):
+                self.say(words)
+            elif self.ui.messageLabel.text == words:
+                self.say("")
+        except ParanasalError as error:
+            self.say(str(error), isError=True)
+
+    # ------------------------------------------------------------------------------- what is done
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """The user's errors are told in the panel, others by Slicer."""
+        self.say("")
+        with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed.")):
+            try:
+                yield
+            except ParanasalError as error:
+                self.say(str(error), isError=True)
+            finally:
+                self._hideProgress()
+
+    def _hideProgress(self) -> None:
+        if not self.runSection.isRunning:
+            self.ui.progressBar.visible = False
+
+    @contextmanager
+    def working(self, words: str) -> Iterator[None]:
+        """Do work that takes seconds inside Slicer; errors as in `telling`."""
+        self._blocked = True
+        self.refresh()
+        self.ui.progressBar.visible = True
+        self.ui.progressBar.value = 0
+        self.ui.progressBar.setFormat(words)
+        _repaint()
+        failure = ""
+        try:
+            with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed."), waitCursor=True):
+                try:
+                    yield
+                except ParanasalError as error:
+                    failure = str(error)
+        finally:
+            self._blocked = False
+            self._hideProgress()
+            self.refresh()
+            if failure:
+                self.say(failure, isError=True)
+
+
+def _repaint() -> None:
+    """Draw the panel, but take no clicks: the scene must not change during a run."""
+    slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)

@@ -1,0 +1,26 @@
+"""The entry of the module in Slicer's module Sample Data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ParanasalSSLLib.files import sha256
+from ParanasalSSLPanel.process import libraryFolder
+
+ICON = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "ParanasalSSL.png"
+
+
+def registerSampleData() -> None:
+    """The simulated head that the library brings, as an entry of the module Sample Data."""
+    import SampleData
+
+    head = libraryFolder() / "ParanasalSSLLib" / "data" / "sample" / "simulated_head.nii.gz"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="ParanasalSSL",
+        sampleName="Simulated head, cyst on the left",
+        thumbnailFileName=str(ICON),
+        uris=head.as_uri(),
+        fileNames=head.name,
+        checksums=f"SHA256:{sha256(head)}",
+        nodeNames="Simulated head",
+    )
