@@ -32,7 +32,7 @@ from paranasal_training.evaluation.classifier import Inputs
 from paranasal_training.methods import make_method
 from paranasal_training.methods.residual import Options, residual_loss
 from paranasal_training.runs.optimizers import LARS, make_optimizer
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.cae import CAEStage, TrainConfig
 from paranasal_training.stages.finetune import FinetuneConfig, FinetuneStage
 from paranasal_training.stages.pretrain import PretrainConfig, PretrainStage
@@ -67,7 +67,7 @@ class Task:
 
     name: str
     widths: tuple[int, ...]
-    stage: Stage
+    stage: TrainingStage
     data: CropData
     prepare: Callable[[Batch], object]
     usual: UsualTraining
@@ -88,7 +88,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """A line of the result. Rates in samples/s and GFLOP/s, medians over the rounds."""
 
     step: str
@@ -104,7 +104,7 @@ class Row:
     rounds: Rates
 
     @classmethod
-    def of(cls, task: Task, rates: Rates, flops: float, target: float) -> Row:
+    def of(cls, task: Task, rates: Rates, flops: float, target: float) -> BenchmarkRow:
         middle = statistics.median
         return cls(
             step=task.name,
@@ -135,7 +135,7 @@ def main() -> int:
                 take_turns(task, rates, args.seconds, device, bf16)
     targets = TARGETS_CPU if device.type == "cpu" else dict.fromkeys(TARGETS_CPU, TARGET_GPU)
     rows = [
-        Row.of(task, rates, flops, targets[task.name])
+        BenchmarkRow.of(task, rates, flops, targets[task.name])
         for task, rates, flops in zip(tasks, measured, operations, strict=True)
     ]
     table = as_markdown(machine, rows)
@@ -392,7 +392,7 @@ HEADER = """\
 """
 
 
-def as_markdown(machine: dict[str, Any], rows: list[Row]) -> str:
+def as_markdown(machine: dict[str, Any], rows: list[BenchmarkRow]) -> str:
     """The result as a table, with what its columns mean."""
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
     lines = [
@@ -409,7 +409,9 @@ def as_markdown(machine: dict[str, Any], rows: list[Row]) -> str:
     return f"{facts}\n\n{HEADER}{''.join(lines)}\n{legend}"
 
 
-def write_result(output: Path, table: str, machine: dict[str, Any], rows: list[Row]) -> None:
+def write_result(
+    output: Path, table: str, machine: dict[str, Any], rows: list[BenchmarkRow]
+) -> None:
     """As JSON with every round, or the table."""
     if output.suffix == ".json":
         write_json(output, {"machine": machine, "rows": [asdict(row) for row in rows]})

@@ -19,10 +19,8 @@ from ParanasalSSLLib.model.networks import (
     CAEConfig,
     Classifier,
     LastConvolution,
-    UNetDecoder,
     channels_last,
     parameter_count,
-    twice_as_large_map,
 )
 
 TINY = EncoderConfig((4, 8, 8, 16))
@@ -154,25 +152,7 @@ def test_full_width_is_resnet18_s() -> None:
     assert 32e6 < parameter_count(encoder) < 34e6
 
 
-# ---------------------------------------------------------------------- U-Net and classifier
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        TINY,
-        EncoderConfig(COMPACT_WIDTHS),
-        EncoderConfig(TINY.widths, voxels=32),
-        EncoderConfig(TINY.widths, voxels=32, pool=False),
-    ],
-    ids=["tiny", "compact", "2 mm", "2 mm without pooling"],
-)
-def test_unet_gives_logits_of_the_crop_s_shape(config: EncoderConfig) -> None:
-    encoder, decoder = ResNetEncoder(config).eval(), UNetDecoder(config).eval()
-    with torch.no_grad():
-        logits = decoder(encoder(crops(1, config.voxels)))
-    assert logits.shape == (1, 1, *(config.voxels,) * 3)
-    assert logits.min() < logits.max()
+# ---------------------------------------------------------------------- classifier
 
 
 @pytest.mark.parametrize("voxels", [32, 64])
@@ -189,19 +169,6 @@ def test_cae_gradients_in_bf16_are_those_of_float32(voxels: int) -> None:
         found.append({n: p.grad.clone() for n, p in cae.named_parameters() if p.ndim == 5})
     for name, exact in found[0].items():
         assert (found[1][name] - exact).norm() < 0.3 * exact.norm(), name
-
-
-def test_upsampling_of_one_channel_is_the_trilinear_one() -> None:
-    x = torch.randn(2, 1, 5, 5, 5)
-    plain = functional.interpolate(x, scale_factor=2, mode="trilinear")
-    torch.testing.assert_close(twice_as_large_map(x), plain)
-
-
-def test_unet_uses_all_of_its_parameters() -> None:
-    unet = torch.nn.Sequential(ResNetEncoder(TINY), UNetDecoder(TINY))
-    unet(crops(2)).square().mean().backward()
-    unused = [name for name, p in unet.named_parameters() if p.grad is None]
-    assert unused == []
 
 
 def test_classifier_gives_two_logits_from_pooled_features() -> None:

@@ -16,7 +16,13 @@ from paranasal_training.cohort.contrast import TYPICAL
 from paranasal_training.cohort.geometry import GeometryRange, draw_variant
 from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.cohort.simulate import PatientPlan, PatientSimulator, SimulateConfig
-from paranasal_training.cohort.stack import HALF_MM, Stack, StackRange, draw_stack, slice_positions
+from paranasal_training.cohort.stack import (
+    HALF_MM,
+    SliceStack,
+    StackRange,
+    draw_stack,
+    slice_positions,
+)
 from paranasal_training.commands import COMMANDS, run_command
 from scipy import ndimage
 
@@ -69,7 +75,7 @@ def test_a_stack_has_the_spacing_and_ends_where_it_should() -> None:
     centers = slice_positions(stack, 50.0)
     assert np.allclose(np.diff(centers), 5.0)
     assert (stack.end_side * centers).max() <= HALF_MM - stack.end_mm
-    whole: Stack = replace(stack, end_mm=0.0)
+    whole: SliceStack = replace(stack, end_mm=0.0)
     assert slice_positions(whole, 50.0).max() > 45
 
 

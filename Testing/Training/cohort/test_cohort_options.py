@@ -38,7 +38,7 @@ from paranasal_training.cohort.lesions import (
 )
 from paranasal_training.cohort.simulate import PatientSimulator, SimulateConfig, plan_cohort
 from paranasal_training.cohort.stack import (
-    Stack,
+    SliceStack,
     StackRange,
     cubic_weights,
     draw_stack,
@@ -53,7 +53,7 @@ from ParanasalSSLLib.sinuses import Kind
 
 COMPACT = Path(__file__).parents[3] / "Training" / "compact"
 STACKED = AcquisitionRange(share_3d=0, stack=StackRange(share=1.0))
-PLAIN = Stack(4.0, 4.0, 0.1, 1.0, 1.0, (0.0, 0.0), 0.0, -1, 0.0, 0.0, 0.0, 0.0)
+PLAIN = SliceStack(4.0, 4.0, 0.1, 1.0, 1.0, (0.0, 0.0), 0.0, -1, 0.0, 0.0, 0.0, 0.0)
 QUIET = Acquisition(2, 4.0, np.zeros(3), 0.5, 0.0, 0.0, 0.0, 0, 1.0, 0.0, 2, stack=PLAIN)
 
 
@@ -237,7 +237,7 @@ def test_an_oblique_stack_leaves_no_streaks_at_the_border() -> None:
     edge = torch.ones(64, 64, 64, dtype=torch.bool)
     edge[4:-4, 4:-4, 4:-4] = False
 
-    def error(stack: Stack | None) -> float:
+    def error(stack: SliceStack | None) -> float:
         scanned, _ = acquire(texture, replace(settings, stack=stack), rng())
         return float((scanned - texture).abs()[edge].mean())
 

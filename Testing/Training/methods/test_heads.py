@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from paranasal_training.methods._heads import follow, frozen_copy, mlp
+from paranasal_training.methods.parts.heads import follow, frozen_copy, mlp
 from torch import nn
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from paranasal_training.data.augment import AugmentConfig
 from paranasal_training.methods import Sample, make_method
-from paranasal_training.methods._sparse import at_edge, sparse_features, sparse_norm
+from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
 from paranasal_training.methods.spark import (
     Options,
     Task,

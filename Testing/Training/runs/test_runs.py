@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,11 @@ from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, finish_untrained, fit
 from paranasal_training.runs.record import read_run
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.cae import CAEStage, TrainConfig, train_cae
 from paranasal_training.stages.finetune import FinetuneConfig, finetune
 from paranasal_training.stages.pretrain import PretrainConfig
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -311,7 +312,7 @@ class OneWeight(nn.Module):
         self.factor = nn.Parameter(torch.tensor(1.0))
 
 
-class OneWeightStage(Stage):
+class OneWeightStage(TrainingStage):
     network: OneWeight
 
     def loss(self, batch: Batch, training: bool) -> torch.Tensor:
@@ -338,6 +339,60 @@ def test_accumulated_batches_make_the_steps_of_one_larger_batch(
     assert large[0] == 8, "4 batches an epoch"
     assert train("accumulated", 4, 2) == (8, pytest.approx(large[1], rel=1e-5))
     assert train("small", 4, 1)[0] == 16
+
+
+class StageOnTheMove(OneWeightStage):
+    """Remembers where it was moved."""
+
+    def __init__(self, network: OneWeight, config: RunConfig) -> None:
+        super().__init__(network, config)
+        self.places: list[torch.device] = []
+
+    def to(self, *args: Any, **kwargs: Any) -> StageOnTheMove:
+        self.places += [place for place in args if isinstance(place, torch.device)]
+        return super().to(*args, **kwargs)
+
+    def cpu(self) -> StageOnTheMove:
+        self.places.append(torch.device("cpu"))
+        return super().cpu()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_run_is_scored_on_the_device_that_trained_it(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Literal["cpu"]
+) -> None:
+    """Without a GPU: `cpu:0` stands in for one, which no code but the trainer's strategy names."""
+    trained_on = torch.device(device, 0)
+    if device == "cpu":
+        monkeypatch.setattr(SingleDeviceStrategy, "root_device", trained_on)
+    elif not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    data = CropData(torch.ones(4, 1, 1, 1, 1, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    config = RunConfig(
+        store=toy_store.folder, output=tmp_path / "r", epochs=1, batch_size=4, device=device
+    )
+    stage = StageOnTheMove(OneWeight(), config)
+    seen: list[torch.device] = []
+
+    def score() -> dict[str, Any]:
+        seen.extend([stage.places[-1], next(stage.network.parameters()).device])
+        return {}
+
+    fit(stage, toy_store, data, data, after=score)
+    assert seen[0] == trained_on
+    assert seen[1].type == device
+
+
+def test_lightning_says_nothing_about_itself(
+    toy_store: CropStore, tmp_path: Path, recwarn: pytest.WarningsRecorder,
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    train_cae(tiny(toy_store, tmp_path / "r", epochs=1, device="cpu"))
+    output = "".join(capfd.readouterr())
+    for word in ("available", "Tip", "max_epochs", "deprecated", "Warning", "http"):
+        assert word not in output
+    assert not [w for w in recwarn if "lightning" in w.filename]
+    assert not [record for record in caplog.records if "lightning" in record.name]
 
 
 def test_run_is_logged_as_table_and_for_tensorboard(toy_store: CropStore, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from paranasal_training.cohort.fields import (
     white_noise,
 )
 from paranasal_training.cohort.stack import (
-    Stack,
+    SliceStack,
     StackRange,
     draw_stack,
     put_back,
@@ -88,7 +88,7 @@ class Acquisition:
     ringing_share: float  # share of k-space kept along the phase axis; 1 = all
     cut_mm: float  # how much of the cube's lower or front end lies outside the image
     cut_axis: int
-    stack: Stack | None = None  # None: slices spaced evenly over the cube
+    stack: SliceStack | None = None  # None: slices spaced evenly over the cube
     artefacts: Artefacts = field(default_factory=Artefacts)
 
     @property
@@ -170,7 +170,7 @@ def _scan_slices(image: Tensor, settings: Acquisition, rng: np.random.Generator)
 
 
 def _scan_stack(
-    image: Tensor, settings: Acquisition, stack: Stack, rng: np.random.Generator
+    image: Tensor, settings: Acquisition, stack: SliceStack, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """As `_scan_slices`, with a scanner's stack; also a mask of where the stack reaches.
 

@@ -61,7 +61,7 @@ class StackRange:
 
 
 @dataclass(frozen=True)
-class Stack:
+class SliceStack:
     """One patient's stack of slices. Positions along the slice axis in mm from the cube's centre."""
 
     spacing_mm: float
@@ -80,7 +80,7 @@ class Stack:
 
 def draw_stack(
     rng: np.random.Generator, spread: StackRange, slice_axis: int, spacing_mm: float
-) -> Stack:
+) -> SliceStack:
     """Draw one patient's stack with the given distance between slice centres."""
     # Scans of the brain end below (axial), before the face (coronal) or at the side (sagittal).
     usual_end = 1 if slice_axis == 1 else -1
@@ -99,7 +99,7 @@ def draw_stack(
     gap = rng.uniform(*spread.gap) if thick else 0.0
     # Interpolated 3D scans resolve less than their slices' spacing promises.
     thickness = spacing_mm * rng.uniform(1.2, 2.5) if ringing else spacing_mm / (1 + gap)
-    return Stack(
+    return SliceStack(
         spacing_mm=spacing_mm,
         thickness_mm=float(thickness),
         softness=0.0 if ringing else float(rng.uniform(*spread.softness)),
@@ -115,7 +115,7 @@ def draw_stack(
     )
 
 
-def slice_positions(stack: Stack, half_mm: float) -> np.ndarray:
+def slice_positions(stack: SliceStack, half_mm: float) -> np.ndarray:
     """Centres of the slices (n,) in mm: beyond +-`half_mm`, or up to the end of the stack."""
     first = -half_mm - 2 * stack.spacing_mm + stack.phase_mm
     count = int(np.ceil(2 * (half_mm + 2 * stack.spacing_mm) / stack.spacing_mm))
@@ -125,7 +125,7 @@ def slice_positions(stack: Stack, half_mm: float) -> np.ndarray:
     return centers[stack.end_side * centers <= HALF_MM - stack.end_mm]
 
 
-def slice_weights(centers: np.ndarray, positions_mm: np.ndarray, stack: Stack) -> Tensor:
+def slice_weights(centers: np.ndarray, positions_mm: np.ndarray, stack: SliceStack) -> Tensor:
     """How much each position (z,) counts in each slice (n,): (n, z), each row of sum 1."""
     offset = (positions_mm[None] - centers[:, None]) / stack.thickness_mm
     if stack.softness:
@@ -137,7 +137,7 @@ def slice_weights(centers: np.ndarray, positions_mm: np.ndarray, stack: Stack) -
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
-def take_slices(native: Tensor, axis: int, stack: Stack, rng: np.random.Generator) -> Tensor:
+def take_slices(native: Tensor, axis: int, stack: SliceStack, rng: np.random.Generator) -> Tensor:
     """The slices of `native` (1 mm voxels, odd sizes, centred): as many along `axis` as there are."""
     half = (native.shape[axis] - 1) / 2
     centers = slice_positions(stack, half)
@@ -151,7 +151,7 @@ def take_slices(native: Tensor, axis: int, stack: Stack, rng: np.random.Generato
     return slices
 
 
-def sharpened(slices: Tensor, axis: int, stack: Stack, rng: np.random.Generator) -> Tensor:
+def sharpened(slices: Tensor, axis: int, stack: SliceStack, rng: np.random.Generator) -> Tensor:
     """Fine detail in the plane of the slices along `axis`; air stays as smooth as it is."""
     textured = slices * (1 + stack.texture * white_noise(rng, tuple(slices.shape)))
     smooth = textured
@@ -161,7 +161,7 @@ def sharpened(slices: Tensor, axis: int, stack: Stack, rng: np.random.Generator)
 
 
 def put_back(
-    slices: Tensor, points_mm: Tensor, axis: int, stack: Stack, half_mm: float
+    slices: Tensor, points_mm: Tensor, axis: int, stack: SliceStack, half_mm: float
 ) -> tuple[Tensor, Tensor]:
     """Resample slices into the crop, as `cut_crop` does, and say where the stack reaches.
 
@@ -202,7 +202,7 @@ def cubic_weights(index: np.ndarray, count: int) -> Tensor:
 
 
 def _gains(
-    centers: np.ndarray, odd: np.ndarray, stack: Stack, rng: np.random.Generator
+    centers: np.ndarray, odd: np.ndarray, stack: SliceStack, rng: np.random.Generator
 ) -> np.ndarray:
     """Brightness of each slice: random, by package, and falling towards the end of the stack."""
     noise = 0.02 if stack.spacing_mm > THICK_MM else 0.0

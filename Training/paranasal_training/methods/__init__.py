@@ -94,7 +94,7 @@ class Method(nn.Module):
 
 def method_names() -> list[str]:
     """All methods there are, by the names of their files."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
 def method_class(name: str) -> type[Method]:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
+from paranasal_training.methods.parts.unet import UNetDecoder
 from paranasal_training.runs.config import OptimizerConfig, Recipe
 from ParanasalSSLLib.model.encoders import EncoderConfig
-from ParanasalSSLLib.model.networks import UNetDecoder
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
-from paranasal_training.methods._heads import check_between, follow, frozen_copy, mlp
+from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
 from ParanasalSSLLib.model.encoders import EncoderConfig
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paranasal_training.data.augment import generator_from
 from paranasal_training.methods import Sample, ae
-from paranasal_training.methods._heads import check_between
+from paranasal_training.methods.parts.heads import check_between
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
-from paranasal_training.methods._heads import check_between, follow, frozen_copy, mlp
+from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
 from paranasal_training.runs.config import OptimizerConfig, Recipe
 from ParanasalSSLLib.model.encoders import (
     EncoderConfig,

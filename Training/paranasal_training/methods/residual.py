@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
+from paranasal_training.methods.parts.unet import UNetDecoder
 from ParanasalSSLLib.model.encoders import EncoderConfig
-from ParanasalSSLLib.model.networks import UNetDecoder
 
 Objective = Literal["bce", "l1", "l2"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
-from paranasal_training.methods._heads import mlp
+from paranasal_training.methods.parts.heads import mlp
 from ParanasalSSLLib.model.encoders import EncoderConfig
 
 

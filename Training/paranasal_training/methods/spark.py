@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
-from paranasal_training.methods._heads import check_between
-from paranasal_training.methods._sparse import at_edge, sparse_features, sparse_norm
+from paranasal_training.methods.parts.heads import check_between
+from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
 from ParanasalSSLLib.model.encoders import Convolution3, EncoderConfig
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 

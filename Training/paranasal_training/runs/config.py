@@ -69,8 +69,8 @@ class RunConfig:
     """Epochs between two validations, each with a checkpoint; 1 to `epochs`."""
     seed: int = 0
     """Seed of initial weights, order of crops and augmentation; a whole number of 0 or more."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """What computes: a GPU where there is one (auto), the CPU, or a GPU."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """What computes: the GPU where there is one (auto), the CPU, an NVIDIA or an Apple GPU."""
     devices: int = 1
     """GPUs, or processes on the CPU, that share every batch (Lightning's DDP); 1 or more."""
     precision: Literal["32", "bf16"] = "32"
@@ -92,6 +92,11 @@ class RunConfig:
     def inputs(self) -> dict[str, Path | None]:
         """The files that say what comes out, beside the store, by setting."""
         return {"splits": self.splits}
+
+    @property
+    def accelerator(self) -> str:
+        """The device as Lightning calls it."""
+        return "gpu" if self.device == "cuda" else self.device
 
     @property
     def own_recipe(self) -> Recipe:

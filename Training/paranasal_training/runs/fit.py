@@ -2,7 +2,7 @@
 
 - `config.json`: the stage's configuration, usable again with `--config`.
 - `inputs.json`: SHA-256 of what the run was made from, wherever it lay.
-- `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run goes on from the last.
+- `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run is resumed from the last.
 - `metrics.json`: what the run reached.
 - `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
 - `model.safetensors` + `run.json`: the best weights, and what they are. They are written last; a
@@ -34,18 +34,19 @@ from paranasal_training.runs.checkpoints import (
     unusable,
 )
 from paranasal_training.runs.config import RunConfig, plain
+from paranasal_training.runs.quiet import quiet_lightning
 from paranasal_training.runs.record import (
     input_digests,
     read_settings,
     write_result,
     write_settings,
 )
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadConfig
 
 logger = logging.getLogger(__name__)
 
-# Where a run is done does not change what comes out, so these may differ when it goes on.
+# Where a run is done does not change what comes out, so these may differ when it is resumed.
 _FREE_TO_CHANGE = ("store", "output", "splits", "device", "devices", "compile")
 
 
@@ -82,24 +83,24 @@ def begin(config: RunConfig, store: CropStore) -> bool:
 
 
 def fit(
-    stage: Stage,
+    stage: TrainingStage,
     store: CropStore,
     train: CropData,
     validation: CropData,
     after: Callable[[], Mapping[str, Any]] = dict,
 ) -> Path:
-    """Train (or go on training) and write the best weights; returns the run's folder.
+    """Train, or resume training, and write the best weights; returns the run's folder.
 
     Args:
         stage: network and loss.
         store: where the crops come from.
         train, validation: the crops.
-        after: called with the best weights in the stage's network; what it returns goes into
-            `metrics.json`, what it writes belongs to the run.
+        after: called with the best weights in the stage's network, on the device that trained it;
+            what it returns goes into `metrics.json`, what it writes belongs to the run.
 
     Raises:
         BadConfig: the loss is not finite, the folder holds another run, or the disk is full.
-        BadCheckpoint: the run goes on, but a checkpoint of it is missing or damaged.
+        BadCheckpoint: the run is resumed, but a checkpoint of it is missing or damaged.
     """
     config = stage.config
     started = time.monotonic()
@@ -115,11 +116,14 @@ def fit(
             read_checkpoint(path)
     # Lightning's `save_last` writes only when the best was written too. The order matters: the last
     # checkpoint holds what the best one's callback knows by then.
-    trainer = _make_trainer(config, [watch, best, last])
-    _train(trainer, stage, *_loaders(trainer, config, train, validation))
+    with quiet_lightning():
+        trainer = _make_trainer(config, [watch, best, last])
+        _train(trainer, stage, *_loaders(trainer, config, train, validation))
     result = read_checkpoint(chosen)
     stage.load_state_dict(result["state_dict"])
     stage.complete()
+    # Lightning leaves the network on the CPU.
+    stage.to(trainer.strategy.root_device)
     facts = {
         "best_epoch": result["epoch"],
         "val_loss": watch.val_loss if stage.keeps_last else best_loss(best),
@@ -131,8 +135,10 @@ def fit(
     return config.output
 
 
-def _train(trainer: pl.Trainer, stage: Stage, batches: BatchLoader, checks: BatchLoader) -> None:
-    """Start, or go on from the last checkpoint. Only the first of several processes returns."""
+def _train(
+    trainer: pl.Trainer, stage: TrainingStage, batches: BatchLoader, checks: BatchLoader
+) -> None:
+    """Start, or resume from the last checkpoint. Only the first of several processes returns."""
     config, last = stage.config, checkpoint_file(stage.config, "last")
     if config.compile:
         for part in stage.network.children():
@@ -149,7 +155,7 @@ def _train(trainer: pl.Trainer, stage: Stage, batches: BatchLoader, checks: Batc
         if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
             raise BadConfig(
                 f"{config.output} cannot be written to ({error}). Is the disk full? Checkpoints of "
-                "earlier epochs are kept; the same command goes on."
+                "earlier epochs are kept; the same command resumes."
             ) from error
         if not last.is_file() or trainer.global_step:
             raise
@@ -160,7 +166,7 @@ def _train(trainer: pl.Trainer, stage: Stage, batches: BatchLoader, checks: Batc
         sys.exit(0)  # the first process writes the result
 
 
-def finish_untrained(stage: Stage, store: CropStore) -> Path:
+def finish_untrained(stage: TrainingStage, store: CropStore) -> Path:
     """Write a run that consists of given weights; returns its folder."""
     write_settings(stage.config, store)
     facts = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
@@ -183,7 +189,7 @@ def _loaders(
 def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     logs = config.output / "logs"
     return pl.Trainer(
-        accelerator=config.device,
+        accelerator=config.accelerator,
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         use_distributed_sampler=False,

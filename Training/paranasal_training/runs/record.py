@@ -15,7 +15,7 @@ from torch import Tensor
 
 from paranasal_training.data.store import CropStore
 from paranasal_training.runs.config import RunConfig, plain
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
 from ParanasalSSLLib.model.networks import Network
@@ -50,7 +50,7 @@ def input_digests(config: RunConfig, store: CropStore) -> dict[str, str]:
 
 
 def write_result(
-    stage: Stage,
+    stage: TrainingStage,
     store: CropStore,
     facts: Mapping[str, Any],
     after: Callable[[], Mapping[str, Any]] = dict,

@@ -13,7 +13,7 @@ from paranasal_training.runs.optimizers import make_optimizer
 from ParanasalSSLLib.model.networks import channels_last
 
 
-class Stage(pl.LightningModule):
+class TrainingStage(pl.LightningModule):
     """A network with its loss. Subclasses say `loss`.
 
     keeps_last: the result is the last weights, not those of the lowest validation loss.

@@ -16,7 +16,7 @@ from paranasal_training.data.store import CropStore
 from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, fit
 from paranasal_training.runs.record import FinishedRun, load_network
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.model.networks import CAE, CAEConfig
 
 
@@ -42,7 +42,7 @@ class TrainConfig(RunConfig):
     """Lesion-like noise on the input, which the autoencoder learns to remove."""
 
 
-class CAEStage(Stage):
+class CAEStage(TrainingStage):
     """Reproduces healthy crops; loss is the mean absolute difference (L1)."""
 
     config: TrainConfig

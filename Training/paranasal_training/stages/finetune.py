@@ -20,7 +20,7 @@ from paranasal_training.evaluation.classifier import Inputs, score_network
 from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, fit
 from paranasal_training.runs.record import FinishedRun, read_run
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.model.encoders import EncoderConfig
@@ -78,7 +78,7 @@ class FinetuneConfig(RunConfig):
         }
 
 
-class FinetuneStage(Stage):
+class FinetuneStage(TrainingStage):
     """Two-class cross-entropy, classes weighted by how rare they are (the paper's code).
 
     start: weights of the pretrained classifier, where `keep_pretrained` asks for them.

@@ -18,7 +18,7 @@ from paranasal_training.data.store import CropStore
 from paranasal_training.methods import Method, Sample, make_method, method_class
 from paranasal_training.runs.config import Recipe, RunConfig
 from paranasal_training.runs.fit import begin, finish_untrained, fit
-from paranasal_training.runs.stage import Stage
+from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.model.encoders import EncoderConfig
 
@@ -54,7 +54,7 @@ class PretrainConfig(RunConfig):
         return method_class(self.method).recipe
 
 
-class PretrainStage(Stage):
+class PretrainStage(TrainingStage):
     """Hands batches to a method."""
 
     config: PretrainConfig

@@ -55,7 +55,7 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table: how its encoder is pretrained, or which row it is like, but for what."""
 
     title: str
@@ -90,7 +90,7 @@ class Plan:
     preset: Preset
     autoencoders: dict[str, Settings]
     residuals: dict[str, Settings]
-    rows: dict[str, Row]
+    rows: dict[str, TableRow]
     experiments: dict[str, Experiment]
     crops: Path | None = None
     medicalnet: Path | None = None
@@ -113,7 +113,7 @@ class Plan:
             path = Path(preset)
         try:
             sizes = Preset(**tupled(_read_yaml(path)))
-            rows = {name: Row(**row) for name, row in declared["rows"].items()}
+            rows = {name: TableRow(**row) for name, row in declared["rows"].items()}
             experiments = {
                 name: Experiment(**tupled(one)) for name, one in declared["experiments"].items()
             }

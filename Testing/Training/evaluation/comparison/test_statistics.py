@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.evaluation.comparison.collect import METRICS, Experiment, Run
+from paranasal_training.evaluation.comparison.collect import METRICS, Run, ScoredRuns
 from paranasal_training.evaluation.comparison.statistics import (
     Resamples,
     compare,
@@ -35,14 +35,14 @@ def scores(test: pd.DataFrame, quality: float, seed: int) -> np.ndarray:
     return np.round(4 * (noise + quality * test["label"].to_numpy())).astype(int)
 
 
-def experiment(test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]]) -> Experiment:
+def experiment(test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]]) -> ScoredRuns:
     """Runs at 10 % with these scores in their folds."""
     metrics = dict.fromkeys(METRICS, 0.5)
     runs = {
         (name, 10): tuple(Run(n, metrics, 0.5, test, ranks) for n, ranks in enumerate(folds))
         for name, folds in methods.items()
     }
-    return Experiment(runs, {}, (0, 1))
+    return ScoredRuns(runs, {}, (0, 1))
 
 
 def test_interval_is_students_t() -> None:

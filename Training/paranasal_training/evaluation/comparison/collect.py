@@ -28,7 +28,7 @@ AGAIN = "Remove the run's folder and run it again."
 AUROC_TOLERANCE = 0.005
 _COLUMNS = ("row", "patient", "side", "split", "label", "margin", "probability")
 
-Cell = tuple[str, int]  # method, percent of the training patients whose labels were used
+MethodPercent = tuple[str, int]  # method, percent of the training patients whose labels were used
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class ScoredRuns:
     """All runs that are there, and the reasons why others are not.
 
     Attributes:
@@ -65,8 +65,8 @@ class Experiment:
         folds: that every cell with runs has.
     """
 
-    runs: Mapping[Cell, tuple[Run, ...]]
-    missing: Mapping[Cell, str]
+    runs: Mapping[MethodPercent, tuple[Run, ...]]
+    missing: Mapping[MethodPercent, str]
     folds: tuple[int, ...]
 
     @property
@@ -95,7 +95,7 @@ def collect(
     methods: Sequence[str],
     percents: Sequence[int],
     reasons: Mapping[str, str] | None = None,
-) -> Experiment:
+) -> ScoredRuns:
     """Read the runs of methods at label shares.
 
     Args:
@@ -121,7 +121,7 @@ def collect(
     if not complete:
         raise BadStore(f"{folder}: no method has all of {_words(folds)}. Finish the runs first.")
     _require_same_test(folder, complete)
-    return Experiment(complete, missing, folds)
+    return ScoredRuns(complete, missing, folds)
 
 
 def _words(folds: Iterable[int]) -> str:
@@ -214,7 +214,7 @@ def _ranks(test: pd.DataFrame, slope: float) -> np.ndarray:
     return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
 
 
-def _require_same_test(folder: Path, runs: Mapping[Cell, tuple[Run, ...]]) -> None:
+def _require_same_test(folder: Path, runs: Mapping[MethodPercent, tuple[Run, ...]]) -> None:
     known = {"row": int, "patient": str, "side": str, "label": int}
     known |= {"true_class": float, "lesion_ml": float}
     first: tuple[str, pd.DataFrame] | None = None

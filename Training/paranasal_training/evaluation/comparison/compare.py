@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paranasal_training.evaluation.comparison.collect import Experiment, collect
+from paranasal_training.evaluation.comparison.collect import ScoredRuns, collect
 from paranasal_training.evaluation.comparison.figures import (
     Picture,
     draw,
@@ -194,7 +194,7 @@ def _reading(config: ComparisonConfig, results: Results) -> list[str]:
     ]
 
 
-def _experiment(config: ComparisonConfig, experiment: Experiment) -> dict[str, str]:
+def _experiment(config: ComparisonConfig, experiment: ScoredRuns) -> dict[str, str]:
     test = experiment.test
     anomalous = int(experiment.labels.sum())
     return {

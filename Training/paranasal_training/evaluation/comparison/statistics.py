@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from paranasal_training.evaluation.comparison.collect import METRICS, Cell, Experiment, Run
+from paranasal_training.evaluation.comparison.collect import METRICS, MethodPercent, Run, ScoredRuns
 
 LEVEL = 0.05  # of the adjusted p below which a difference counts
 COMPARED = ("auroc", "auprc")
@@ -54,7 +54,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * error))
 
 
-def summarise(experiment: Experiment) -> dict[Cell, dict[str, Interval]]:
+def summarise(experiment: ScoredRuns) -> dict[MethodPercent, dict[str, Interval]]:
     """Mean and interval over folds of each metric, by method and percent."""
     return {
         cell: {name: mean_interval([run.metrics[name] for run in runs]) for name in METRICS}
@@ -138,7 +138,7 @@ def _reached(falling: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.searchsorted(-falling, -scores, side="right") - 1
 
 
-def compare(experiment: Experiment, ours: str, resamples: int, seed: int) -> pd.DataFrame:
+def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.DataFrame:
     """Ours against every other method at every label share, AUROC and AUPRC.
 
     Returns:
@@ -163,7 +163,10 @@ def _resampled(drawn: Resamples, runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def _compare_share(
-    values: dict[Cell, dict[str, np.ndarray]], metric: str, ours: Cell, baselines: list[Cell]
+    values: dict[MethodPercent, dict[str, np.ndarray]],
+    metric: str,
+    ours: MethodPercent,
+    baselines: list[MethodPercent],
 ) -> list[dict[str, object]]:
     differences = [values[ours][metric] - values[cell][metric] for cell in baselines]
     p_values = np.array([two_sided_p(found[1:]) for found in differences])

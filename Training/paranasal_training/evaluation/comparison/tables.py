@@ -1,11 +1,10 @@
 """The paper's tables: one row a method, the metrics side by side for each label share.
 
-A `Table` is made once and written as Markdown and as HTML, so both say the same.
+A `Table` is made once and written as Markdown and on the page, so both say the same.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from paranasal_training.evaluation.comparison.collect import METRICS, Experiment
+from paranasal_training.evaluation.comparison.collect import METRICS, ScoredRuns
 from paranasal_training.evaluation.comparison.statistics import Interval
 from paranasal_training.evaluation.metrics import VOLUME_EDGES_ML, sensitivity_table
 from ParanasalSSLLib.sinuses import KIND_NAMES
@@ -38,7 +37,7 @@ MARKS = {"wins": " ↓", "ties": "", "loses": " ↑"}  # the baseline, seen from
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One field; `strong` is printed bold."""
 
     text: str
@@ -51,7 +50,7 @@ class Table:
 
     caption: str
     head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     chosen: int | None = None
 
     def markdown(self) -> str:
@@ -64,30 +63,9 @@ class Table:
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         return f"**{self.caption}**\n\n{table}\n"
 
-    def html(self) -> str:
-        """The same for the page."""
-        rows = []
-        for number, row in enumerate(self.rows):
-            marked = ' class="chosen"' if number == self.chosen else ""
-            fields = "".join(_field(cell, "th" if n == 0 else "td") for n, cell in enumerate(row))
-            rows.append(f"<tr{marked}>{fields}</tr>")
-        head = "".join(f"<th>{html.escape(word)}</th>" for word in self.head)
-        return (
-            f'<div class="wide"><table><caption>{html.escape(self.caption)}</caption>\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n"
-            + "\n".join(rows)
-            + "\n</tbody></table></div>"
-        )
-
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _field(cell: Cell, tag: str) -> str:
-    text = html.escape(cell.text)
-    text = f"<strong>{text}</strong>" if cell.strong else text
-    return f'<th scope="row">{text}</th>' if tag == "th" else f"<td>{text}</td>"
 
 
 # --------------------------------------------------------------------------------- metrics
@@ -107,7 +85,7 @@ class Results:
         simulated: whether the cohort is.
     """
 
-    experiment: Experiment
+    experiment: ScoredRuns
     summary: Mapping[tuple[str, int], Mapping[str, Interval]]
     paired: pd.DataFrame
     titles: Mapping[str, str]
@@ -156,14 +134,16 @@ def _metric_table(
     best = {column: _best(results, *column) for column in columns}
     rows = []
     for method, title in results.titles.items():
-        row = [Cell(title)]
+        row = [TableCell(title)]
         for percent, metric in columns:
             if (method, percent) not in results.summary:
-                row.append(Cell(OPEN))
+                row.append(TableCell(OPEN))
                 continue
             found = results.summary[method, percent][metric]
             mark = MARKS[results.outcome(method, percent, metric) or "ties"]
-            row.append(Cell(_words(found) + mark, round(found.mean, 3) == best[percent, metric]))
+            row.append(
+                TableCell(_words(found) + mark, round(found.mean, 3) == best[percent, metric])
+            )
         rows.append(tuple(row))
     head = ["Method", *(f"{METRIC_NAMES[metric]} {percent} %" for percent, metric in columns)]
     return Table(caption, tuple(head), tuple(rows), list(results.titles).index(results.ours))
@@ -244,7 +224,7 @@ def _bounds(metrics: Mapping[str, Interval]) -> dict[str, float]:
 # ------------------------------------------------------------------------ by kind and volume
 
 
-def kind_lines(experiment: Experiment) -> pd.DataFrame:
+def kind_lines(experiment: ScoredRuns) -> pd.DataFrame:
     """`by_kind.csv`: share of anomalous test crops found, mean over folds at each fold's threshold.
 
     Returns:
@@ -285,7 +265,7 @@ def kind_table(results: Results, lines: pd.DataFrame, percent: int) -> Table:
     ):
         shares = [found[kind, low, method] for method in methods]
         size = f"{low:g} to {high:g} ml" if np.isfinite(high) else f"{low:g} ml or more"
-        cells = [Cell(f"{share:.2f}") for share in shares]
-        rows.append((Cell(f"{kind.capitalize()}, {size}"), Cell(str(count)), *cells))
+        cells = [TableCell(f"{share:.2f}") for share in shares]
+        rows.append((TableCell(f"{kind.capitalize()}, {size}"), TableCell(str(count)), *cells))
     head = ("Lesion", "Crops", *(results.titles[method] for method in methods))
     return Table(f"Share of lesions found, {percent} % of the labels", head, tuple(rows))
