@@ -29,10 +29,11 @@ demo: .venv/installed ## set up, then judge the simulated sample head
 test: .venv/installed-dev lint ## set up, check style and types, run all tests
 	$(BIN)/python -m pytest
 
-lint: .venv/installed-dev ## style and types
+lint: .venv/installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: .venv/installed-dev ## seconds and memory of each stage of `predict`
 	$(BIN)/python Testing/benchmarks/bench_predict.py

@@ -1,4 +1,4 @@
-"""The documentation's site: `make docs` writes it to build/docs, from these pages and the docstrings."""
+"""The documentation's site: `make docs` writes it to build/docs from the pages and the docstrings."""
 
 from __future__ import annotations
 

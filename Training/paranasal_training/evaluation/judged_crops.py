@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from paranasal_training.data.store import CropStore
-from paranasal_training.release.bundling import ThresholdConfig, sinus_region
+from paranasal_training.evaluation.sinus_region import ThresholdConfig, sinus_region
 from paranasal_training.stages.residuals import CHUNK, residual_pairs
 from ParanasalSSLLib.model.networks import CAE
 from ParanasalSSLLib.model.residual import ResidualConfig, air_share, mask_evidence
