@@ -248,7 +248,7 @@ class _CallFailedError(Exception):
 class BundleLoader:
     """Loads the model beside the reading and registration of the first scan.
 
-    Importing torch and monai takes about as long as the registration, which runs outside Python's
+    Importing torch takes about as long as the registration, which runs outside Python's
     global lock.
     """
 

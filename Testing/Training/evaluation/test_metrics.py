@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from monai.metrics import compute_dice
 from paranasal_training.evaluation.metrics import (
     classification_metrics,
     dice,
@@ -14,6 +16,7 @@ from paranasal_training.evaluation.metrics import (
     histogram_average_precision,
     histogram_dice,
     sensitivity_table,
+    surface_distance_mm,
 )
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -59,6 +62,18 @@ def test_dice_of_half_a_lesion_and_of_nothing() -> None:
     half[1] = False
     assert dice(half, lesion) == pytest.approx(2 / 3)
     assert dice(~lesion, lesion) == dice(~lesion & lesion, lesion) == 0.0
+
+
+def test_dice_and_surface_distance_are_monai_s() -> None:
+    rng = np.random.default_rng(0)
+    mask, lesion = rng.random((2, 12, 12, 12)) < 0.3
+    one, other = (torch.from_numpy(volume)[None, None] for volume in (mask, lesion))
+    assert dice(mask, lesion) == pytest.approx(float(compute_dice(one, other)), abs=1e-6)
+    ball = np.zeros((16, 16, 16), bool)
+    ball[4:9, 4:9, 4:9] = True
+    assert surface_distance_mm(ball, np.roll(ball, 3, axis=0)) == pytest.approx(3.0)
+    assert surface_distance_mm(ball, ball) == 0.0
+    assert np.isnan(surface_distance_mm(ball & ~ball, ball))
 
 
 def test_histograms_measure_as_scikit_learn_does() -> None:

@@ -135,6 +135,14 @@ def test_monai_verifies_input_and_output_of_the_network(source: Path) -> None:
     verify_net_in_out("network_def", device="cpu", **configs(export(source)))
 
 
+def test_export_says_nothing_of_monai_s_own(
+    source: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    export(source)
+    assert capfd.readouterr() == ("", "")
+    assert not [warning for warning in recwarn if "monai" in warning.filename]
+
+
 def test_weights_load_without_pickled_code_and_papers_are_there(source: Path) -> None:
     exported = export(source)
     weights = torch.load(exported / "models/model.pt", weights_only=True)

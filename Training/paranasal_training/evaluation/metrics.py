@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,24 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> f
 def dice(mask: np.ndarray, lesion: np.ndarray) -> float:
     """Dice overlap of two bool masks, 0..1 (0 when both are empty)."""
     return 2 * float((mask & lesion).sum()) / max(float(mask.sum() + lesion.sum()), 1.0)
+
+
+def surface_distance_mm(mask: np.ndarray, lesion: np.ndarray) -> float:
+    """95th percentile of the distances between both surfaces, mm, by MONAI (NaN: one is empty).
+
+    Args:
+        mask, lesion: bool (n, n, n) with voxels of 1 mm.
+    """
+    if not (mask.any() and lesion.any()):
+        return float("nan")
+    import torch
+    from monai.metrics import compute_hausdorff_distance  # slow to import, seldom needed
+
+    one, other = (torch.from_numpy(volume)[None, None] for volume in (mask, lesion))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
+        found = compute_hausdorff_distance(one, other, include_background=True, percentile=95)
+    return float(found)
 
 
 def sensitivity_table(test: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from paranasal_training.cohort.donors import outline_air
 from paranasal_training.cohort.lesions import grow_lesion
-from paranasal_training.evaluation.metrics import dice
+from paranasal_training.evaluation.metrics import dice, surface_distance_mm
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
@@ -224,6 +224,7 @@ def _compare(lesion: np.ndarray, result: SinusResult) -> dict[str, object]:
         "found": result.anomalous,
         "mask_ml": round(float(mask.sum()) / 1000, 2),
         "dice": round(dice(mask, lesion), 3),
+        "surface_distance_mm": round(surface_distance_mm(mask, lesion), 2),
         "largest_part_on_lesion": bool((largest_part(mask) & lesion).any()),
     }
 

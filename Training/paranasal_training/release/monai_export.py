@@ -8,14 +8,17 @@ a probability; maps and masks come from `paranasal predict`.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
+import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
 from paranasal_training.release.monai_runtime import (
     SHAPE,
@@ -23,8 +26,7 @@ from paranasal_training.release.monai_runtime import (
     Evaluator,
     checked_crop,
 )
-from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.files import write_json
+from ParanasalSSLLib.errors import BadBundle, BadConfig
 from ParanasalSSLLib.model.anomaly import SinusNetwork
 from ParanasalSSLLib.model.bundle import MODEL_CARD, Bundle, BundleCard, load_bundle
 from ParanasalSSLLib.model.calibration import Calibration
@@ -56,7 +58,7 @@ def export_monai(config: MonaiExportConfig) -> Path:
     """Write a MONAI Bundle; returns its folder, which appears whole or not at all.
 
     Raises:
-        BadBundle: the model bundle is missing or damaged.
+        BadBundle: the model bundle is missing or damaged, or MONAI's own checks of the export fail.
         BadConfig: the output folder is not empty.
     """
     bundle = load_bundle(config.bundle)
@@ -65,6 +67,7 @@ def export_monai(config: MonaiExportConfig) -> Path:
     temporary = config.output.with_name(f".{uuid.uuid4().hex[:8]}.{config.output.name}")
     try:
         _write(bundle, config.bundle, temporary)
+        _verify(temporary)
         if config.output.exists():
             config.output.rmdir()
         temporary.rename(config.output)
@@ -76,12 +79,33 @@ def export_monai(config: MonaiExportConfig) -> Path:
 def _write(bundle: Bundle, source: Path, folder: Path) -> None:
     for name in ("configs", "models", "docs"):
         (folder / name).mkdir(parents=True)
-    write_json(folder / "configs/metadata.json", bundle_metadata(bundle.card))
-    write_json(folder / "configs/inference.json", inference_config(bundle.card))
+    for name, content in (
+        ("metadata", bundle_metadata(bundle.card)),
+        ("inference", inference_config(bundle.card)),
+    ):
+        ConfigParser.export_config_file(content, str(folder / f"configs/{name}.json"), indent=2)
     network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual)
     torch.save(network.state_dict(), folder / "models/model.pt")
     (folder / "docs/README.md").write_text(_readme(bundle.card, source), encoding="utf-8")
     (folder / "LICENSE").write_text(_licence(bundle.card), encoding="utf-8")
+
+
+def _verify(folder: Path) -> None:
+    """Let MONAI check the parts of an inference bundle, and the network's input and output.
+
+    Raises:
+        BadBundle: MONAI lacks something.
+    """
+    config, meta = (str(folder / f"configs/{name}.json") for name in ("inference", "metadata"))
+    logging.getLogger("monai.bundle.scripts").setLevel(logging.WARNING)
+    with warnings.catch_warnings():  # of bundles that others made, of readers that are not needed
+        warnings.filterwarnings("ignore", category=UserWarning)
+        workflow = ConfigWorkflow(config, meta, workflow_type="infer", bundle_root=str(folder))
+        workflow.initialize()
+        lacking = workflow.check_properties()
+        verify_net_in_out("network_def", device="cpu", config_file=config, meta_file=meta)
+    if lacking:
+        raise BadBundle(f"MONAI does not accept the export: it lacks {lacking}.")
 
 
 # ---------------------------------------------------------------------------------- metadata
