@@ -8,12 +8,8 @@ import qt
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.model.bundle import (
-    BundleSummary,
-    check_bundle,
-    describe_bundle,
-    shipped_bundle_path,
-)
+from ParanasalSSLLib.model.bundle import shipped_bundle_path
+from ParanasalSSLLib.model.bundle_folder import BundleSummary, check_bundle, describe_bundle
 
 SETTING = "ParanasalSSL/models"
 SHIPPED = ""  # "folder" and identity of the model that comes with the library

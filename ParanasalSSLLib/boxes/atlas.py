@@ -28,12 +28,10 @@ class Atlas:
     Attributes:
         template: T1-like mean head with complete face, 2 mm, RAS.
         centroids_ras_mm: mean centre of each sinus's air, (3,) RAS mm of the template.
-        spread_mm: standard deviation of that centre between heads, (3,) mm along R, A, S.
     """
 
     template: Volume
     centroids_ras_mm: dict[Side, np.ndarray]
-    spread_mm: dict[Side, np.ndarray]
 
 
 @cache
@@ -48,5 +46,4 @@ def load_atlas() -> Atlas:
     return Atlas(
         Volume(data, image.affine, Provenance("NIfTI", "MR")),
         {side: np.array(content[side.value]["center_ras_mm"]) for side in Side},
-        {side: np.array(content[side.value]["spread_mm"]) for side in Side},
     )

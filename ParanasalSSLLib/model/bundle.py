@@ -1,16 +1,11 @@
-"""A model as a folder: weights, what they are, and everything that is needed to use them.
+"""A model: its networks and everything that is needed to use them; saved to a folder, and loaded.
 
-- `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds`.
-  Safetensors cannot execute anything when it is loaded.
-- `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
-- `README.md`: the model card, for people.
+What the folder holds is said in `bundle_folder`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +15,24 @@ import numpy as np
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
+from ParanasalSSLLib.model.bundle_folder import (
+    CARD,
+    FORMAT_VERSION,
+    GET_ANOTHER,
+    MODEL_CARD,
+    WEIGHTS,
+    check_weights,
+    read_content,
+)
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig, anomaly_mask, mask_evidence
+from ParanasalSSLLib.model.masks import MaskConfig, mask_evidence, opacity_mask
+from ParanasalSSLLib.model.residual import ResidualConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ParanasalSSLLib.model.encoders import EncoderConfig
     from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-
-FORMAT_VERSION = 1
-WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
-GET_ANOTHER = "Get the bundle again, or choose another one."
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +109,10 @@ class Bundle:
     device: str = "cpu"
 
     def on(self, device: str) -> Bundle:
-        """The same model on another device."""
+        """The same model on another device; takes no memory of the one that it leaves."""
         if device == self.device:
             return self
-        cae, classifier = (_ready(deepcopy(net), device) for net in (self.cae, self.classifier))
+        cae, classifier = (_copied(network, device) for network in (self.cae, self.classifier))
         return Bundle(self.card, cae, classifier, self.residual_thresholds, device)
 
     def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
@@ -144,8 +145,8 @@ class Bundle:
         probability = card.calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
         evidence = mask_evidence(residual, rebuilt)
-        mask = anomaly_mask(evidence, self.residual_thresholds, anomalous, card.mask)
-        return SinusScore(probability, anomalous, residual, rebuilt, mask)
+        opacity = opacity_mask(evidence, self.residual_thresholds, anomalous, card.mask)
+        return SinusScore(probability, anomalous, residual, rebuilt, opacity)
 
 
 def shipped_bundle_path() -> Path:
@@ -232,75 +233,12 @@ def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
 
 def read_card(folder: str | Path) -> BundleCard:
     """The card of a bundle, without its weights. Raises `BadBundle`."""
-    content = _read_content(Path(folder))
+    content = read_content(Path(folder))
     try:
         return _card_from(content)
     except (TypeError, ValueError, KeyError) as error:
         path = Path(folder) / CARD
         raise BadBundle(f"{path} is damaged ({error}). {GET_ANOTHER}") from error
-
-
-def _read_content(folder: Path) -> dict[str, Any]:
-    """`bundle.json` of this version, without the version."""
-    path = folder / CARD
-    if not path.is_file():
-        raise BadBundle(f"{folder} is no model bundle ({CARD} is missing). Check the path.")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("format_version")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise BadBundle(f"{path} is damaged. {GET_ANOTHER}") from error
-    if version != FORMAT_VERSION:
-        raise BadBundle(
-            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Update the "
-            "program, or get a bundle of this version."
-        )
-    return content
-
-
-@dataclass(frozen=True)
-class BundleSummary:
-    """What people want to know of a bundle before they use it.
-
-    weights_sha256: of `model.safetensors`, as the card has it; `check_bundle` compares it
-    model_card: Markdown
-    """
-
-    name: str
-    version: str
-    simulated: bool
-    intended_use: str
-    licence: str
-    weights_sha256: str
-    model_card: str
-
-
-def check_bundle(folder: str | Path) -> None:
-    """Compare a bundle's weights with their SHA-256; loads no torch.
-
-    Raises:
-        BadBundle: missing, damaged or of another version.
-    """
-    folder = Path(folder)
-    _check_weights(folder, str(_read_content(folder).get("weights_sha256")))
-
-
-def describe_bundle(folder: str | Path) -> BundleSummary:
-    """Say what a bundle is, without looking at its weights; loads no torch.
-
-    Raises:
-        BadBundle: missing, damaged or of another version.
-    """
-    folder = Path(folder)
-    content = _read_content(folder)
-    model_card = folder / MODEL_CARD
-    names = ("name", "version", "intended_use", "licence", "weights_sha256")
-    try:
-        facts = {name: str(content[name]) for name in names}
-        text = model_card.read_text(encoding="utf-8") if model_card.is_file() else ""
-        return BundleSummary(**facts, simulated=bool(content["simulated"]), model_card=text)
-    except (KeyError, ValueError, OSError) as error:
-        raise BadBundle(f"{folder / CARD} is damaged ({error}). {GET_ANOTHER}") from error
 
 
 def _card_from(content: dict[str, Any]) -> BundleCard:
@@ -324,22 +262,11 @@ def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
-    _check_weights(folder, card.weights_sha256)
+    check_weights(folder, card.weights_sha256)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
-
-
-def _check_weights(folder: Path, expected: str) -> None:
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
-    if sha256(path) != expected:
-        raise BadBundle(
-            f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
-            f"{GET_ANOTHER}"
-        )
 
 
 def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:
@@ -353,6 +280,13 @@ def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:
         raise BadBundle(
             f"{folder / WEIGHTS} does not fit the architecture in {CARD}. {GET_ANOTHER}"
         ) from error
+
+
+def _copied(network: Any, device: str) -> Any:
+    """A copy on `device`; filled there, since the device that the network is on may be full."""
+    copy = _ready(type(network)(network.config), device)
+    copy.load_state_dict(network.state_dict())
+    return copy
 
 
 def _ready(network: Any, device: str) -> Any:

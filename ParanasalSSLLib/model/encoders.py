@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ParanasalSSLLib.model.cpu_kernels import Convolution3, convolve
+
 FULL_WIDTHS = (64, 128, 256, 512)
-COMPACT_WIDTHS = (16, 32, 64, 128)
 PATCHES = 8  # that fill a crop
 
 
@@ -100,43 +101,6 @@ class ResNetEncoder(nn.Module):
 def make_encoder(config: EncoderConfig) -> ResNetEncoder:
     """The encoder that the configuration describes."""
     return LocatedEncoder(config) if config.experts else ResNetEncoder(config)
-
-
-class Convolution3(nn.Conv3d):
-    """A 3^3 convolution without bias, (N, C, D, D, D) -> (N, C', D/stride, ...), see `convolve`."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
-        super().__init__(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.stride[0])
-
-
-def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """`conv3d` with 3^3 kernels and padding 1.
-
-    On the CPU, maps of 2^3 voxels or fewer are computed as one matrix product, which is several times
-    as fast; and torch 2.13 leaves uninitialised memory in the bf16 gradients of such convolutions.
-
-    Args:
-        x: (N, C, D, D, D).
-        weight: (C', C, 3, 3, 3).
-        stride: along each axis.
-    """
-    edge = x.shape[-1]
-    if x.device.type != "cpu" or edge > 2 * stride:
-        return F.conv3d(x, weight, stride=stride, padding=1)
-    if edge <= stride:  # one voxel comes out; the rest of the kernel would meet padding only
-        inner = slice(1, 1 + edge)
-        kernel = weight[:, :, inner, inner, inner].flatten(1)
-        return F.linear(x.flatten(1), kernel)[:, :, None, None, None]
-    around = F.pad(x.permute(0, 2, 3, 4, 1), (0, 0, 1, 1, 1, 1, 1, 1))
-    for axis in (1, 2, 3):
-        around = around.unfold(axis, 3, stride)  # in the end (N, d, d, d, C, 3, 3, 3)
-    count, edge = around.shape[:2]
-    rows = around.permute(0, 1, 2, 3, 5, 6, 7, 4).reshape(count * edge**3, -1)
-    kernel = weight.permute(0, 2, 3, 4, 1).reshape(len(weight), -1)
-    return F.linear(rows, kernel).view(count, edge, edge, edge, -1).permute(0, 4, 1, 2, 3)
 
 
 class ResidualBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""The networks: autoencoder of healthy sinuses, classifier. No training code here.
+"""The networks: autoencoder of healthy sinuses and classifier. No training code here.
 
 All take crops (N, 1, D, D, D), float, 0..1, where D is 64 (1 mm) or 32 (2 mm).
 """
@@ -11,8 +11,8 @@ from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ParanasalSSLLib.model.cpu_kernels import Convolution5, LastConvolution
 from ParanasalSSLLib.model.encoders import EncoderConfig, check_positive, make_encoder
 
 LastStage = Literal["convolution", "subpixel", "paper_code"]
@@ -101,23 +101,6 @@ def _cae_decoder(config: CAEConfig) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-class Convolution5(nn.Conv3d):
-    """A 5^3 convolution, (N, C, D, D, D) -> (N, C', D/stride, ...).
-
-    Over maps of 4^3 voxels it is computed without autocast: on the CPU, torch 2.13 leaves uninitialised
-    memory in its bf16 gradients.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__(channels_in, channels_out, 5, stride=stride, padding=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.shape[-1] > 4:
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
-
-
 class SubpixelConvolution(nn.Conv3d):
     """A 5^3 convolution to the eight voxels of each block, (N, C, D, H, W) -> (N, 1, 2D, 2H, 2W)."""
 
@@ -126,38 +109,6 @@ class SubpixelConvolution(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         blocks = super().forward(x).unflatten(1, (2, 2, 2)).permute(0, 4, 1, 5, 2, 6, 3)
-        return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
-
-
-class LastConvolution(nn.Conv3d):
-    """A plain 5^3 convolution to one channel, (N, C, D, H, W) -> (N, 1, D, H, W).
-
-    Convolutions to a single channel leave most of a processor's vector lanes idle. On the CPU blocks
-    of 2 x 2 x 4 neighbouring results are therefore computed as 16 channels of a strided convolution
-    whose kernels are shifted copies of the one kernel: the same numbers, two to three times as fast.
-    """
-
-    BLOCK = (2, 2, 4)
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, 1, 5, padding=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        divisible = all(n % b == 0 for n, b in zip(x.shape[2:], self.BLOCK, strict=True))
-        if x.device.type != "cpu" or not divisible:
-            return super().forward(x)
-        return self._in_blocks(x)
-
-    def _in_blocks(self, x: Tensor) -> Tensor:
-        di, dj, dk = self.BLOCK
-        shifts = itertools.product(range(di), range(dj), range(dk))
-        kernels = [
-            F.pad(self.weight, (k, dk - 1 - k, j, dj - 1 - j, i, di - 1 - i)) for i, j, k in shifts
-        ]
-        assert self.bias is not None
-        bias = self.bias.expand(len(kernels))
-        blocks = F.conv3d(x, torch.cat(kernels), bias, stride=self.BLOCK, padding=2)
-        blocks = blocks.unflatten(1, self.BLOCK).permute(0, 4, 1, 5, 2, 6, 3)
         return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
 
 
@@ -192,11 +143,6 @@ class Classifier(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.mlp(self.encoder.pooled(crops))
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Trainable numbers of a network."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def channels_last(module: Network) -> Network:

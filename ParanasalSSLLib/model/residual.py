@@ -1,8 +1,6 @@
-"""Residuals: how a sinus differs from its healthy reconstruction, and where that is too much.
+"""Residuals: how a sinus differs from its healthy reconstruction.
 
-The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter. A plain residual
-lights up along every edge that the autoencoder blurs; a mask is therefore made with one threshold
-for each voxel of the cube, learnt from healthy sinuses (`paranasal_training.release.bundling`).
+The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter.
 """
 
 from __future__ import annotations
@@ -84,7 +82,7 @@ def _median(image: np.ndarray, kernel: int) -> np.ndarray:
 
 def remove_small_parts(mask: np.ndarray, config: ResidualConfig) -> np.ndarray:
     """Drop connected parts (26 neighbours) of `minimum_component_voxels` or fewer."""
-    return _parts_larger_than(mask, config.minimum_component_voxels, np.ones((3, 3, 3)))
+    return parts_larger_than(mask, config.minimum_component_voxels, np.ones((3, 3, 3)))
 
 
 def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
@@ -102,72 +100,13 @@ def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
     return float(edges[1:-1][best].mean())
 
 
-# ------------------------------------------------------------------------------------- masks
-
-
-@dataclass(frozen=True)
-class MaskConfig:
-    """From residual maps to masks of anomalies.
-
-    level_normal: factor on the thresholds in a sinus that the classifier calls normal; calibrated so
-        that healthy sinuses stay (almost) empty.
-    level_anomalous: the same in one that it calls anomalous, where the whole extent is wanted; lower.
-    minimum_part_voxels: smaller connected parts (6 neighbours) are dropped as noise.
-    """
-
-    level_normal: float = 2.0
-    level_anomalous: float = 1.4
-    minimum_part_voxels: int = 200
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level_anomalous <= self.level_normal:
-            raise ValueError("level_anomalous is above 0 and at most level_normal")
-        if self.minimum_part_voxels < 0:
-            raise ValueError("minimum_part_voxels is 0 or more")
-
-
-def mask_evidence(residual: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
-    """The residual, counted double where the healthy sinus would hold air.
-
-    Something in the air is an anomaly; tissue also differs from person to person.
-
-    Args:
-        residual: (n, n, n), from `residual_map`.
-        reconstruction: of the same shape.
-    """
-    return residual * (1 + air_share(reconstruction))
-
-
-def air_share(image: np.ndarray) -> np.ndarray:
-    """How surely each voxel is air: 1 up to a quarter of bright tissue's signal, 0 from a half on."""
-    tissue = max(float(np.percentile(image, 80)), 1e-3)
-    return np.clip((0.5 - image / tissue) / 0.25, 0, 1).astype(np.float32)
-
-
-def anomaly_mask(
-    evidence: np.ndarray,
-    thresholds: np.ndarray,
-    anomalous: bool,
-    config: MaskConfig = MaskConfig(),
-) -> np.ndarray:
-    """Where the residual is above what healthy sinuses show.
-
-    Args:
-        evidence: (n, n, n), from `mask_evidence`.
-        thresholds: (n, n, n), what healthy sinuses show at each voxel; infinite where no sinus lies.
-        anomalous: what the classifier says of the sinus.
-        config: levels and smallest part.
-
-    Returns:
-        bool (n, n, n).
-    """
-    level = config.level_anomalous if anomalous else config.level_normal
-    return _parts_larger_than(evidence > level * thresholds, config.minimum_part_voxels - 1)
-
-
-def _parts_larger_than(
+def parts_larger_than(
     mask: np.ndarray, voxels: int, neighbours: np.ndarray | None = None
 ) -> np.ndarray:
+    """The connected parts of a bool array of more than so many voxels.
+
+    neighbours: structuring element, the six direct neighbours by default.
+    """
     if voxels < 1:
         return mask
     labels, _ = ndimage.label(mask, neighbours)

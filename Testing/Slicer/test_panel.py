@@ -311,8 +311,9 @@ def untrainedBundle(tmp_path: Path) -> Path:
     from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
     from ParanasalSSLLib.model.calibration import Calibration
     from ParanasalSSLLib.model.encoders import EncoderConfig
+    from ParanasalSSLLib.model.masks import MaskConfig
     from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-    from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig
+    from ParanasalSSLLib.model.residual import ResidualConfig
 
     cae, classifier = CAEConfig(8, channels=(2, 4, 8)), EncoderConfig((2, 4, 8, 16))
     parts = (CropConfig(), ResidualConfig(0), MaskConfig(minimum_part_voxels=0), Calibration())

@@ -43,10 +43,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from usual_pipeline import UsualTraining, plain_copy, write_files
 
 from ParanasalSSLLib.files import write_json, write_whole
-from ParanasalSSLLib.model.encoders import COMPACT_WIDTHS, FULL_WIDTHS, EncoderConfig
+from ParanasalSSLLib.model.encoders import FULL_WIDTHS, EncoderConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
 
 EDGE = 64
+QUARTER_WIDTHS = tuple(width // 4 for width in FULL_WIDTHS)
 CROPS = 64
 WARM_STEPS = 2  # until memory is allocated and the workers' queues are full
 TARGETS_CPU = {"autoencoder": 3.0, "residual": 2.2, "fine-tuning": 2.2}
@@ -177,7 +178,7 @@ def make_tasks(args: argparse.Namespace, device: torch.device, folder: Path) -> 
     files = write_files(crops.numpy(), residuals.numpy(), folder)
     maker = _TaskMaker(crops.unsqueeze(1), residuals.unsqueeze(1), files, args, device)
     tasks = [maker.autoencoder()]
-    for widths in (COMPACT_WIDTHS, FULL_WIDTHS) if args.full else (COMPACT_WIDTHS,):
+    for widths in (QUARTER_WIDTHS, FULL_WIDTHS) if args.full else (QUARTER_WIDTHS,):
         tasks += [maker.residual(widths), maker.finetuning(widths)]
     return tasks
 

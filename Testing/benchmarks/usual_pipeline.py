@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import RandomSampler
 
-from ParanasalSSLLib.model.networks import LastConvolution
+from ParanasalSSLLib.model.cpu_kernels import LastConvolution
 
 ENDLESS = 10**7  # samples
 

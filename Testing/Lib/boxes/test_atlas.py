@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from ParanasalSSLLib.boxes.atlas import ATLAS_FOLDER, CENTROIDS, TEMPLATE, load_atlas
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.quality import inside_fraction
+from ParanasalSSLLib.boxes.quality import THRESHOLDS, inside_fraction
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -46,8 +46,13 @@ def test_sinuses_lie_on_their_sides_and_at_one_height() -> None:
     assert left[0] < 0 < right[0]
     assert 35 < right[0] - left[0] < 60
     assert abs(left[1:] - right[1:]).max() < 5
-    for spread in load_atlas().spread_mm.values():
-        assert spread.shape == (3,) and (spread > 0).all() and (spread < 10).all()
+
+
+def test_nearly_all_sinuses_lie_within_the_distance_from_which_boxes_are_reviewed() -> None:
+    draws = np.random.default_rng(0).standard_normal((100_000, 3))
+    for sinus in json.loads(CENTROIDS.read_text(encoding="utf-8")).values():
+        distance_mm = np.linalg.norm(draws * sinus["spread_mm"], axis=1)
+        assert (distance_mm < THRESHOLDS.review_box_distance_mm).mean() > 0.99
 
 
 def test_boxes_lie_inside_the_template() -> None:

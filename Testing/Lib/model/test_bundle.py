@@ -5,33 +5,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLLib.model.anomaly import SinusNetwork
 from ParanasalSSLLib.model.bundle import (
-    CARD,
-    WEIGHTS,
     Bundle,
     BundleCard,
-    check_bundle,
-    describe_bundle,
     load_bundle,
     read_card,
     save_bundle,
     shipped_bundle_path,
 )
+from ParanasalSSLLib.model.bundle_folder import CARD, WEIGHTS, check_bundle, describe_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig, residual_map
+from ParanasalSSLLib.model.residual import ResidualConfig, residual_map
 from ParanasalSSLLib.model.resolution import at_voxels
 from ParanasalSSLLib.sinuses import Side
 
@@ -143,6 +145,41 @@ def test_two_crops_are_scored_as_each_alone(folder: Path) -> None:
     assert bundle.analyse([]) == []
 
 
+class Copies(TorchDispatchMode):
+    """Counts the bytes that operations take to make something new of some tensors.
+
+    Filling memory that is there already, on another device for example, takes none.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self.taken = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if args and self._is_known(args[0]) and not self._is_known(result):
+            self.taken += result.nbytes
+        return result
+
+    def _is_known(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in self.known
+
+
+def test_a_bundle_leaves_a_full_device_without_being_copied_there(folder: Path) -> None:
+    bundle = replace(load_bundle(folder), device="full")
+    networks = (bundle.cae, bundle.classifier)
+    with Copies(t for network in networks for t in network.state_dict().values()) as copies:
+        moved = bundle.on("cpu")
+        assert copies.taken == 0
+        deepcopy(bundle.cae)
+        assert copies.taken > 0, "the test sees copies"
+    one, other = (b.analyse([make_crop()])[0] for b in (replace(bundle, device="cpu"), moved))
+    assert one.probability == other.probability
+    assert np.array_equal(one.residual, other.residual)
+    assert not {*moved.cae.parameters()} & {*bundle.cae.parameters()}
+
+
 def test_nothing_is_anomalous_outside_the_image(folder: Path) -> None:
     crop = make_crop()
     inside = crop.inside.copy()
@@ -247,7 +284,8 @@ def test_a_bundle_is_described_and_checked_without_loading_it(tmp_path: Path) ->
 
 def test_describing_and_checking_a_bundle_loads_no_torch() -> None:
     code = (
-        "import sys; from ParanasalSSLLib.model.bundle import *; path = shipped_bundle_path(); "
+        "import sys; from ParanasalSSLLib.model.bundle import *; "
+        "from ParanasalSSLLib.model.bundle_folder import *; path = shipped_bundle_path(); "
         "describe_bundle(path); check_bundle(path); print('torch' in sys.modules)"
     )
     result = subprocess.run(
@@ -256,6 +294,7 @@ def test_describing_and_checking_a_bundle_loads_no_torch() -> None:
     assert result.stdout.strip() == "False"
 
 
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 def test_a_bundle_moves_to_another_device_and_stays_where_it_is() -> None:
     bundle = make_bundle()
     assert bundle.on("cpu") is bundle

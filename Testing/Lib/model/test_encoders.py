@@ -15,7 +15,6 @@ from ParanasalSSLLib.model.encoders import (
     LocatedConvolution,
     LocatedEncoder,
     ResNetEncoder,
-    convolve,
     cut_patch,
     make_encoder,
     patch_locations,
@@ -170,28 +169,3 @@ def test_bf16_is_close_to_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = encoder.pooled(x).float()
     assert (found - expected).norm() < 0.05 * expected.norm()
-
-
-@pytest.mark.parametrize("edge", [1, 2, 4, 8])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_convolution_over_few_voxels_is_the_plain_one(edge: int, stride: int) -> None:
-    torch.manual_seed(0)
-    x, weight = torch.randn(3, 8, *(edge,) * 3), torch.randn(16, 8, 3, 3, 3)
-    plain = torch.nn.functional.conv3d(x, weight, stride=stride, padding=1)
-    torch.testing.assert_close(convolve(x, weight, stride), plain, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("edge", "stride"), [(1, 1), (2, 1), (2, 2), (4, 2), (4, 1)])
-def test_gradients_in_bf16_are_those_of_float32(edge: int, stride: int) -> None:
-    """Torch 2.13 has uninitialised memory in bf16 gradients of convolutions over 2^3 voxels."""
-    torch.manual_seed(0)
-    x = torch.randn(4, 16, *(edge,) * 3)
-    found = []
-    for enabled in (False, True):
-        weight = torch.ones(32, 16, 3, 3, 3, requires_grad=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            convolve(x, weight, stride).float().square().mean().backward()
-        found.append(weight.grad)
-    exact, rough = found
-    assert exact is not None and rough is not None
-    assert (rough - exact).norm() < 0.05 * exact.norm()

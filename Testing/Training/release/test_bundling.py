@@ -22,8 +22,9 @@ from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.model.bundle import load_bundle
 from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.masks import MaskConfig, opacity_mask
 from ParanasalSSLLib.model.networks import CAEConfig
-from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig, anomaly_mask
+from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.sinuses import Side
 
 RESIDUAL = ResidualConfig(median_kernel_voxels=3)
@@ -147,7 +148,7 @@ def test_levels_are_those_that_trying_every_one_finds(share: float, ml: float) -
     thresholds = np.full((24, 24, 24), np.inf, np.float32)
     thresholds[4:20, 3:22, 2:20] = 0.6
     volumes = {
-        level: [anomaly_mask(e, thresholds, True, MaskConfig(level, level, 20)).sum() / 1000
+        level: [opacity_mask(e, thresholds, True, MaskConfig(level, level, 20)).sum() / 1000
                 for e in evidence]
         for level in LEVELS
     }  # fmt: skip

@@ -23,8 +23,9 @@ from ParanasalSSLLib.errors import BadBundle, BadConfig
 from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-from ParanasalSSLLib.model.residual import MaskConfig, ResidualConfig
+from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.sinuses import Side
 
 AFFINES = {Side.LEFT: np.eye(4), Side.RIGHT: np.diag([-1.0, 1.0, 1.0, 1.0])}

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.sinus_region import ThresholdConfig, sinus_region
 from paranasal_training.stages.residuals import CHUNK, residual_pairs
+from ParanasalSSLLib.model.masks import air_fraction, mask_evidence
 from ParanasalSSLLib.model.networks import CAE
-from ParanasalSSLLib.model.residual import ResidualConfig, air_share, mask_evidence
+from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.sinuses import KIND_NAMES
 
 REGION_CROPS = 200  # healthy validation crops that show where a sinus is
@@ -58,7 +59,7 @@ class MapSource:
         healthy = rows[~self.has_lesion(rows)][:REGION_CROPS]
         shares = np.zeros(self.store.crops.shape[1:])
         for _, rebuilt in self._pairs(healthy, ResidualConfig(median_kernel_voxels=0)):
-            shares += air_share(rebuilt)
+            shares += air_fraction(rebuilt)
         return sinus_region(shares / len(healthy), ThresholdConfig())
 
     def _pairs(

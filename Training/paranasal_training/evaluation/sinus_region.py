@@ -27,7 +27,7 @@ class ThresholdConfig:
     """Standard deviation of the Gaussian that smooths the thresholds, mm, 0 or more."""
     floor: float = 0.05
     """Lowest threshold: evidence below it is never called anomalous at level 1."""
-    air_share: float = 0.5
+    air_fraction: float = 0.5
     """Fraction of the healthy reconstructions with air in a voxel that makes it part of the region,
     0 to 1.
     """
@@ -47,13 +47,13 @@ def sinus_region(air: np.ndarray, rules: ThresholdConfig) -> np.ndarray:
     """Where a sinus may be: the part with air that holds the cube's centre, and a margin.
 
     Args:
-        air: (n, n, n), mean `air_share` of healthy reconstructions.
+        air: (n, n, n), mean `air_fraction` of healthy reconstructions.
         rules: the share that counts as air, and the margin.
 
     Raises:
         BadStore: there is no air in the middle of the cube.
     """
-    parts, _ = ndimage.label(ndimage.binary_opening(air > rules.air_share, iterations=2))
+    parts, _ = ndimage.label(ndimage.binary_opening(air > rules.air_fraction, iterations=2))
     middle = parts[tuple(n // 2 for n in air.shape)]
     if middle == 0:
         raise BadStore("The healthy crops have no air in their middle: are they of sinuses?")

@@ -32,14 +32,9 @@ from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.model.anomaly import SinusNetwork
 from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
-from ParanasalSSLLib.model.residual import (
-    MaskConfig,
-    ResidualConfig,
-    air_share,
-    anomaly_mask,
-    mask_evidence,
-)
+from ParanasalSSLLib.model.residual import ResidualConfig
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +207,7 @@ def learn_healthy(
     rules = config.thresholds
     pairs = list(residual_pairs(cae, store.crops[rows], config.residual))
     evidence = np.stack([mask_evidence(residual, rebuilt) for residual, rebuilt in pairs])
-    air = np.mean([air_share(rebuilt) for _, rebuilt in pairs], axis=0)
+    air = np.mean([air_fraction(rebuilt) for _, rebuilt in pairs], axis=0)
     thresholds = np.quantile(evidence[first], rules.quantile, axis=0)
     thresholds = ndimage.gaussian_filter(thresholds, rules.smoothing_mm)
     # Rounded as it will be stored, so that the calibration holds for the stored numbers.
@@ -253,7 +248,7 @@ class ShownByLevel:
         """float64 (n,) ml of each sinus."""
         if level not in self._found:
             mask = MaskConfig(level, level, self._smallest)
-            masks = (anomaly_mask(one, self._thresholds, True, mask) for one in self._evidence)
+            masks = (opacity_mask(one, self._thresholds, True, mask) for one in self._evidence)
             self._found[level] = np.array([mask.sum() / 1000 for mask in masks])
         return self._found[level]
 
@@ -285,7 +280,7 @@ def _mask_dice(
     found = []
     pairs = residual_pairs(cae, store.crops[rows], config.residual)
     for row, pair in zip(rows, pairs, strict=True):
-        mask = anomaly_mask(mask_evidence(*pair), healthy.thresholds, True, healthy.mask)
+        mask = opacity_mask(mask_evidence(*pair), healthy.thresholds, True, healthy.mask)
         found.append(dice(mask, store.lesions[row] > 0))
     return {"dice_2ml": round(float(np.mean(found)), 3), "dice_lesions": len(rows)}
 

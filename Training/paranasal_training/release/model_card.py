@@ -10,7 +10,8 @@ from typing import Any
 
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.model.bundle import MODEL_CARD, BundleCard, read_card
+from ParanasalSSLLib.model.bundle import BundleCard, read_card
+from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 
 
 @dataclass(frozen=True, kw_only=True)

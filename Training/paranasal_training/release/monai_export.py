@@ -28,7 +28,8 @@ from paranasal_training.release.monai_runtime import (
 )
 from ParanasalSSLLib.errors import BadBundle, BadConfig
 from ParanasalSSLLib.model.anomaly import SinusNetwork
-from ParanasalSSLLib.model.bundle import MODEL_CARD, Bundle, BundleCard, load_bundle
+from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle
+from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.networks import CAE, Classifier
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ParanasalSSLLib.model.encoders import Convolution3, EncoderConfig
+from ParanasalSSLLib.model.cpu_kernels import Convolution3
+from ParanasalSSLLib.model.encoders import EncoderConfig
 
 
 class UNetDecoder(nn.Module):

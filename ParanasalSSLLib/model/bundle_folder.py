@@ -1,0 +1,96 @@
+"""A model as a folder, as far as it can be looked at without its networks (and without torch).
+
+- `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds`.
+  Safetensors cannot execute anything when it is loaded.
+- `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
+- `README.md`: the model card, for people.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.files import sha256
+
+FORMAT_VERSION = 1
+WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
+GET_ANOTHER = "Get the bundle again, or choose another one."
+
+
+@dataclass(frozen=True)
+class BundleSummary:
+    """What people want to know of a bundle before they use it.
+
+    weights_sha256: of `model.safetensors`, as the card has it; `check_bundle` compares it
+    model_card: Markdown
+    """
+
+    name: str
+    version: str
+    simulated: bool
+    intended_use: str
+    licence: str
+    weights_sha256: str
+    model_card: str
+
+
+def check_bundle(folder: str | Path) -> None:
+    """Compare a bundle's weights with their SHA-256; loads no torch.
+
+    Raises:
+        BadBundle: missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    check_weights(folder, str(read_content(folder).get("weights_sha256")))
+
+
+def describe_bundle(folder: str | Path) -> BundleSummary:
+    """Say what a bundle is, without looking at its weights; loads no torch.
+
+    Raises:
+        BadBundle: missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    content = read_content(folder)
+    model_card = folder / MODEL_CARD
+    names = ("name", "version", "intended_use", "licence", "weights_sha256")
+    try:
+        facts = {name: str(content[name]) for name in names}
+        text = model_card.read_text(encoding="utf-8") if model_card.is_file() else ""
+        return BundleSummary(**facts, simulated=bool(content["simulated"]), model_card=text)
+    except (KeyError, ValueError, OSError) as error:
+        raise BadBundle(f"{folder / CARD} is damaged ({error}). {GET_ANOTHER}") from error
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """`bundle.json` of this version, without the version."""
+    path = folder / CARD
+    if not path.is_file():
+        raise BadBundle(f"{folder} is no model bundle ({CARD} is missing). Check the path.")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format_version")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BadBundle(f"{path} is damaged. {GET_ANOTHER}") from error
+    if version != FORMAT_VERSION:
+        raise BadBundle(
+            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Update the "
+            "program, or get a bundle of this version."
+        )
+    return content
+
+
+def check_weights(folder: Path, expected: str) -> None:
+    """Compare the weights with their SHA-256. Raises `BadBundle`."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
+    if sha256(path) != expected:
+        raise BadBundle(
+            f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
+            f"{GET_ANOTHER}"
+        )
