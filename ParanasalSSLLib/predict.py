@@ -78,8 +78,7 @@ class SinusResult:
     @property
     def opacity_ml(self) -> float:
         """Volume of `opacity`."""
-        voxel_ml = abs(float(np.linalg.det(self.crop.affine[:3, :3]))) / 1000.0
-        return float(self.opacity.sum()) * voxel_ml
+        return float(self.opacity.sum()) * self.crop.voxel_ml
 
     @property
     def opacity_fraction(self) -> float:

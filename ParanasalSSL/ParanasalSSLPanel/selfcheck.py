@@ -103,9 +103,8 @@ class StandIn:
         residual = np.zeros(volume.shape, np.float32)
         for mask in masks.values():
             residual[mask] = 0.4
-        ml = abs(np.linalg.det(volume.affine[:3, :3])) / 1000
         sinuses = {
-            side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * ml)
+            side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * volume.voxel_ml)
             for side, mask in masks.items()
         }
         return Findings(residual, masks, sinuses, ("Stand-in, no model.",), "stand-in 0")
@@ -113,7 +112,5 @@ class StandIn:
 
 def _ball(volume: Volume, box: SinusBox) -> np.ndarray:
     """Bool (I, J, K): voxels near the box's centre."""
-    index = np.indices(volume.shape).reshape(3, -1)
-    ras = volume.affine[:3, :3] @ index + volume.affine[:3, 3:]
-    distance = np.linalg.norm(ras - box.center_ras_mm[:, None], axis=0)
-    return (distance < MARKED_MM).reshape(volume.shape)
+    ras = volume.to_world(np.moveaxis(np.indices(volume.shape), 0, -1))
+    return np.linalg.norm(ras - box.center_ras_mm, axis=-1) < MARKED_MM

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ParanasalSSLLib.errors import BadBoxes
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.sinuses import Side
 
 EDGE_MM = 64.0
@@ -62,11 +63,14 @@ class SinusBox:
         matrix[:3, 3] = self.center_ras_mm
         return matrix
 
+    def grid(self, voxels: int) -> Grid:
+        """The box divided into voxels, so many along each edge."""
+        steps = self.edge_mm / voxels * self.rotation
+        return Grid.around(self.center_ras_mm, steps, (voxels, voxels, voxels))
+
     def corners_ras_mm(self) -> np.ndarray:
         """(8, 3) corners in RAS mm."""
-        ends = [-0.5, 0.5]
-        signs = np.stack(np.meshgrid(ends, ends, ends, indexing="ij")).reshape(3, -1).T
-        return self.center_ras_mm + (signs * self.edge_mm) @ self.rotation.T
+        return self.grid(1).corners(0.5)
 
     def is_at(self, other: SinusBox) -> bool:
         """Whether the other box lies at the same place, turned in the same way."""

@@ -16,13 +16,13 @@ import numpy as np
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.quality import NOT_JUDGED, Quality
 from ParanasalSSLLib.errors import BadBoxes
+from ParanasalSSLLib.geometry import lps_to_ras, ras_to_lps
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
     "Resources/Schema/markups-schema-v1.0.3.json#"
 )
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def box_from_markup(markup: dict[str, Any]) -> tuple[SinusBox, Remembered | None
     system = markup.get("coordinateSystem", "LPS")
     if system not in ("LPS", "RAS"):
         raise BadBoxes(f'its coordinate system is {system!r}; "LPS" or "RAS" is expected.')
-    to_ras = _LPS_TO_RAS if system == "LPS" else np.eye(3)
+    to_ras = lps_to_ras(np.eye(4))[:3, :3] if system == "LPS" else np.eye(3)
     size = np.array(markup["size"], float)
     if np.ptp(size) > 0.5:
         raise BadBoxes(f"a box of {size.round(1).tolist()} mm was found; a cube is expected.")
@@ -93,8 +93,8 @@ def _remembered(markup: dict[str, Any], side: Side) -> Remembered | None:
 def box_to_markup(box: SinusBox, quality: Quality) -> dict[str, Any]:
     """One ROI in LPS, as Slicer writes it."""
     facts = SINUSES[box.side]
-    center = _LPS_TO_RAS @ box.center_ras_mm
-    orientation = _LPS_TO_RAS @ box.rotation
+    center = ras_to_lps(box.center_ras_mm)
+    orientation = ras_to_lps(box.box_to_ras)[:3, :3]
     point = {
         "id": "1",
         "label": facts.name,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.files import tupled
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -292,12 +293,6 @@ def judge_distance(
     return Quality("review" if reasons else "ok", reasons)
 
 
-def inside_fraction(box: SinusBox, volume: Volume, samples: int = 17) -> float:
+def inside_fraction(box: SinusBox, scan: Grid, samples: int = 17) -> float:
     """Part (0..1) of the box that lies inside the image, on a grid of `samples`^3 points."""
-    axis = (np.arange(samples) + 0.5) / samples - 0.5
-    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1) * box.edge_mm
-    points = box.rotation @ grid + box.center_ras_mm[:, None]
-    to_index = np.linalg.inv(volume.affine)
-    index = to_index[:3, :3] @ points + to_index[:3, 3:]
-    size = np.array(volume.shape)[:, None]
-    return float(((index >= -0.5) & (index <= size - 0.5)).all(axis=0).mean())
+    return float(box.grid(samples).voxels_inside(scan).mean())

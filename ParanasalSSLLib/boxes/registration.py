@@ -16,7 +16,7 @@ from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, inside_fraction, judge_evidence
-from ParanasalSSLLib.geometry import transform_lps_to_ras
+from ParanasalSSLLib.geometry import apply_affine, transform_lps_to_ras
 from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -91,16 +91,16 @@ def register(volume: Volume, config: RegistrationConfig = RegistrationConfig()) 
 
 def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
     """Largest distance between where two affines (4, 4; template to scan) put a sinus."""
-    difference = one - other
-    centroids = atlas.centroids_ras_mm.values()
-    return max(float(np.linalg.norm(difference[:3, :3] @ c + difference[:3, 3])) for c in centroids)
+    centroids = np.array([*atlas.centroids_ras_mm.values()])
+    apart = apply_affine(one, centroids) - apply_affine(other, centroids)
+    return float(np.linalg.norm(apart, axis=1).max())
 
 
 def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, SinusBox]:
     """Boxes at the mapped centroids, turned by the affine's rigid part (polar decomposition)."""
     rotation = rigid_part(template_to_scan)
     return {
-        side: SinusBox(side, template_to_scan[:3, :3] @ c + template_to_scan[:3, 3], rotation)
+        side: SinusBox(side, apply_affine(template_to_scan, c), rotation)
         for side, c in atlas.centroids_ras_mm.items()
     }
 
@@ -289,20 +289,18 @@ def tissue_fraction(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) 
     Removed faces, extracted brains and boxes beyond the image leave background there instead.
     """
     points = _face_points(atlas)
-    to_index = np.linalg.inv(volume.affine) @ template_to_scan
-    index = np.rint(to_index[:3, :3] @ points + to_index[:3, 3:]).astype(int)
-    inside = ((index >= 0) & (index < np.array(volume.shape)[:, None])).all(axis=0)
-    values = volume.data[tuple(index[:, inside])]
+    index = np.rint(volume.to_index(apply_affine(template_to_scan, points))).astype(int)
+    inside = ((index >= 0) & (index < volume.shape)).all(axis=1)
+    values = volume.data[tuple(index[inside].T)]
     step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
     background, bright = np.percentile(volume.data[step], [1, 97])
     signal = values > background + 0.12 * (bright - background)
-    return float(signal.sum() / points.shape[1])
+    return float(signal.sum() / len(points))
 
 
 def _face_points(atlas: Atlas) -> np.ndarray:
-    """(3, n) RAS mm of template voxels with tissue inside either sinus box."""
+    """(n, 3) RAS mm of template voxels with tissue inside either sinus box."""
     template = atlas.template
-    tissue = np.argwhere(template.data > 90)
-    points = tissue @ template.affine[:3, :3].T + template.affine[:3, 3]
+    points = template.to_world(np.argwhere(template.data > 90))
     near = [(abs(points - c) < EDGE_MM / 2).all(axis=1) for c in atlas.centroids_ras_mm.values()]
-    return points[near[0] | near[1]][::7].T
+    return points[near[0] | near[1]][::7]

@@ -16,6 +16,7 @@ from paranasal_training.evaluation.real_scans import (
     share_in_scan_grid,
 )
 
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import find_sinuses
 from ParanasalSSLLib.scans.volume import Volume
@@ -32,7 +33,7 @@ def test_an_inserted_lesion_keeps_its_volume_and_place(spacing: tuple[float, ...
     scan_affine = np.diag([*spacing, 1.0])
     scan_affine[:3, 3] = [-40, 0, -118]
     volume = Volume(np.zeros(shape, np.float32), scan_affine)
-    share = share_in_scan_grid(lesion, affine, volume)
+    share = share_in_scan_grid(lesion, Grid(lesion.shape, affine), volume)
     assert share.max() <= 1 + 1e-6
     assert abs(share.sum() * np.prod(spacing) / lesion.sum() - 1) < 0.05
     center = np.array([(share * axis).sum() for axis in np.indices(shape)]) / share.sum()

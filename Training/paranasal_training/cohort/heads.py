@@ -20,6 +20,7 @@ from paranasal_training.cohort.lesions import grow_lesion, paint_lesion
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.sinuses import Kind, Side
 
 # The template is a T1-like mean; tissues painted into it take its brightness (fat = 1).
@@ -53,19 +54,20 @@ def simulate_head(config: HeadConfig, output: Path) -> Path:
     """
     rng = np.random.default_rng(config.seed)
     atlas = load_atlas()
-    shape, affine, points = _template_points(config, atlas, rng)
-    image = _sample(atlas.template.data / 255, atlas.template.affine, points)
+    grid, points = _template_points(config, atlas, rng)
+    index = atlas.template.to_index(points.T).T
+    image = ndimage.map_coordinates(atlas.template.data / 255, index, order=1)
     for side, name in ((Side.LEFT, config.left), (Side.RIGHT, config.right)):
         block = _sinus_block(_kind(name), config, rng)
         image = _blend(image, block, points, side, atlas)
-    bias = ndimage.zoom(rng.normal(0, 0.12, (4, 4, 4)), np.array(shape) / 4, order=3)
-    noise = config.noise * rng.standard_normal((2, *shape))
-    scanned = np.hypot(image.reshape(shape) * np.exp(bias) + noise[0], noise[1])
+    bias = ndimage.zoom(rng.normal(0, 0.12, (4, 4, 4)), np.array(grid.shape) / 4, order=3)
+    noise = config.noise * rng.standard_normal((2, *grid.shape))
+    scanned = np.hypot(image.reshape(grid.shape) * np.exp(bias) + noise[0], noise[1])
     data = np.clip(scanned / 1.2 * 255, 0, 255).round().astype(np.uint8)
-    header = nib.Nifti1Image(data, affine)
+    header = nib.Nifti1Image(data, grid.affine)
     header.header["descrip"] = b"Simulated head, ParanasalSSL"
-    header.set_qform(affine, 1)
-    header.set_sform(affine, 1)
+    header.set_qform(grid.affine, 1)
+    header.set_sform(grid.affine, 1)
     with write_whole(output) as temporary:
         nib.save(header, temporary)
     return Path(output)
@@ -81,28 +83,21 @@ def _kind(name: str) -> Kind:
 
 def _template_points(
     config: HeadConfig, atlas: Atlas, rng: np.random.Generator
-) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray]:
-    """Output grid, its RAS affine, and where each of its voxels lies in the template (3, n), mm."""
+) -> tuple[Grid, np.ndarray]:
+    """The head's grid, and where each of its voxels lies in the template (3, n), mm."""
     template = atlas.template
     extent = np.array(template.shape) * template.spacing_mm
-    shape = tuple(np.ceil(extent / config.spacing_mm).astype(int).tolist())
+    i, j, k = np.ceil(extent / config.spacing_mm).astype(int).tolist()
+    shape = (i, j, k)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).reshape(3, -1)
     centered = (index - (np.array(shape)[:, None] - 1) / 2) * config.spacing_mm
     scale = np.exp(rng.normal(0, 0.03, 3))[:, None]
     knots = rng.normal(0, 2.0, (3, 5, 5, 5))
     warp = np.stack([ndimage.zoom(k, np.array(shape) / 5, order=3).ravel() for k in knots])
     points = centered / scale + warp + template.center_ras_mm[:, None]
-    affine = np.eye(4)  # the head lies a little obliquely in the scanner
+    # The head lies a little obliquely in the scanner.
     turn = rotation_matrix(rng.normal(0, 5, 3)).numpy().astype(float)
-    affine[:3, :3] = turn * config.spacing_mm
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2) + rng.normal(0, 5, 3)
-    return (shape[0], shape[1], shape[2]), affine, points
-
-
-def _sample(data: np.ndarray, affine: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Trilinear values of a volume at RAS points (3, n)."""
-    inverse = np.linalg.inv(affine)
-    return ndimage.map_coordinates(data, inverse[:3, :3] @ points + inverse[:3, 3:], order=1)
+    return Grid.around(rng.normal(0, 5, 3), turn * config.spacing_mm, shape), points
 
 
 def _sinus_block(kind: Kind, config: HeadConfig, rng: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,7 @@ from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.boxes.box import EDGE_MM
 from ParanasalSSLLib.errors import BadStore
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.scans.volume import Volume, write_volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -79,6 +80,4 @@ def side_by_side(cubes: dict[Side, np.ndarray]) -> Volume:
         data[:edge] = cubes[Side.LEFT]
     if Side.RIGHT in cubes:
         data[-edge:] = cubes[Side.RIGHT][::-1]
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = -spacing * (np.array(data.shape) - 1) / 2
-    return Volume(data, affine)
+    return Volume(data, Grid.around(np.zeros(3), spacing * np.eye(3), data.shape).affine)

@@ -32,6 +32,7 @@ from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.geometry import Grid, apply_affine
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import FoundSinuses, SinusResult, score_sinuses
 from ParanasalSSLLib.scans.read import read_volume
@@ -175,7 +176,7 @@ class RealSinus:
     def insert(self, lesion: np.ndarray, rng: np.random.Generator) -> Volume:
         """The scan with `lesion` (bool, crop grid) painted in, as bright as mucosa may be."""
         volume = self.found.volume
-        occupancy = share_in_scan_grid(lesion, self.crop.affine, volume)
+        occupancy = share_in_scan_grid(lesion, self.crop, volume)
         tissue = self.crop.data[self.crop.inside & ~self.air & (self.crop.data > 0.2)]
         low, high = self.crop.window
         signal = low + (high - low) * float(np.quantile(tissue, rng.uniform(0.5, 0.95)))
@@ -183,34 +184,28 @@ class RealSinus:
         return replace(volume, data=volume.data + occupancy * (signal + noise - volume.data))
 
 
-def share_in_scan_grid(lesion: np.ndarray, affine: np.ndarray, volume: Volume) -> np.ndarray:
+def share_in_scan_grid(lesion: np.ndarray, crop: Grid, scan: Grid) -> np.ndarray:
     """Share 0..1 of each scan voxel that the lesion fills.
 
     Args:
-        lesion: bool (n, n, n) in the crop's grid of 1 mm.
-        affine: (4, 4) crop index -> RAS mm.
-        volume: the scan; its voxels are sampled at about every millimetre and averaged.
+        lesion: bool (n, n, n) in the crop's grid.
+        crop: a grid of 1 mm.
+        scan: its voxels are sampled at about every millimetre and averaged.
 
     Returns:
         float32 array of the scan's shape.
     """
     soft = ndimage.gaussian_filter(lesion.astype(np.float32), 0.5)
-    scan_to_crop = np.linalg.inv(affine) @ volume.affine
-    corners = np.argwhere(lesion)[:, :3]
-    crop_to_scan = np.linalg.inv(scan_to_crop)
-    scan_corners = corners @ crop_to_scan[:3, :3].T + crop_to_scan[:3, 3]
-    start = np.maximum(np.floor(scan_corners.min(axis=0)).astype(int) - 2, 0)
-    stop = np.minimum(np.ceil(scan_corners.max(axis=0)).astype(int) + 3, volume.data.shape)
-    index = np.stack(np.meshgrid(*map(np.arange, start, stop), indexing="ij")).astype(np.float64)
-    steps = [np.linspace(-0.5, 0.5, 2 * max(1, round(s)) + 1)[1::2] for s in volume.spacing_mm]
-    share = np.zeros(index.shape[1:])
-    offsets = np.stack(np.meshgrid(*steps, indexing="ij")).reshape(3, -1).T
-    for offset in offsets:
-        points = index + offset.reshape(3, 1, 1, 1)
-        crop_points = np.einsum("ab,bijk->aijk", scan_to_crop[:3, :3], points)
-        crop_points += scan_to_crop[:3, 3].reshape(3, 1, 1, 1)
-        share += ndimage.map_coordinates(soft, crop_points, order=1)
-    result = np.zeros(volume.data.shape, np.float32)
+    start, stop = scan.window_around(crop.to_world(np.argwhere(lesion)), margin=2)
+    block = scan.cut(start, stop)
+    to_crop = block.index_to(crop)
+    steps = [np.linspace(-0.5, 0.5, 2 * max(1, round(s)) + 1)[1::2] for s in scan.spacing_mm]
+    offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    share = sum(
+        ndimage.affine_transform(soft, to_crop[:3, :3], point, output_shape=block.shape, order=1)
+        for point in apply_affine(to_crop, offsets)
+    )
+    result = np.zeros(scan.shape, np.float32)
     result[tuple(map(slice, start, stop))] = share / len(offsets)
     return result
 

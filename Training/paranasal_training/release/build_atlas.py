@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ParanasalSSLLib.boxes.atlas import CENTROIDS, TEMPLATE
 from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.geometry import Grid
 
 SPACING_MM = 2.0
 BRIGHTEST = 540.0  # the mean image's 99.9th percentile becomes 255
@@ -28,16 +29,17 @@ SINUSES = {
 
 def resampled(image: nib.Nifti1Image) -> nib.Nifti1Image:
     """The image on a 2 mm grid along the RAS axes that covers the whole of it, as uint8."""
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in image.shape[:3]], indexing="ij"))
-    points = nib.affines.apply_affine(image.affine, corners.reshape(3, -1).T)
-    low, high = points.min(axis=0), points.max(axis=0)
+    i, j, k = image.shape[:3]
+    source = Grid((i, j, k), image.affine)
+    low, high = source.corners().min(axis=0), source.corners().max(axis=0)
     affine = np.diag([SPACING_MM, SPACING_MM, SPACING_MM, 1.0])
     affine[:3, 3] = low
-    shape = tuple(np.ceil((high - low) / SPACING_MM).astype(int) + 1)
+    i, j, k = (np.ceil((high - low) / SPACING_MM).astype(int) + 1).tolist()
+    grid = Grid((i, j, k), affine)
     smooth = ndimage.gaussian_filter(np.asarray(image.dataobj, np.float32), 0.6)
-    to_source = np.linalg.inv(image.affine) @ affine
+    to_source = grid.index_to(source)
     data = ndimage.affine_transform(
-        smooth, to_source[:3, :3], to_source[:3, 3], output_shape=shape, order=1
+        smooth, to_source[:3, :3], to_source[:3, 3], output_shape=grid.shape, order=1
     )
     scaled = np.clip(data / BRIGHTEST * 255, 0, 255).round().astype(np.uint8)
     return nib.Nifti1Image(scaled, affine)
