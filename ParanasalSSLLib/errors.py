@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 
 class ParanasalError(Exception):
     """Root of every error that is the input's fault, not the program's."""
@@ -61,3 +65,10 @@ class BadConfig(ParanasalError):
 
 class Cancelled(ParanasalError):
     """The user stopped the work."""
+
+
+def install_line(extra: str) -> str:
+    """The command that adds an extra of this project to the Python that runs now."""
+    root = Path(__file__).resolve().parents[1]
+    what = str(root) if (root / "pyproject.toml").is_file() else "paranasal-ssl"
+    return shlex.join([sys.executable, "-m", "pip", "install", f"{what}[{extra}]"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ParanasalSSLLib.errors import BadConfig
+
 
 @dataclass(frozen=True)
 class Job:
@@ -21,6 +23,17 @@ class Job:
     def about(self) -> dict[str, Any]:
         """The fields of `events` that say which scan is meant."""
         return {"id": self.scan_id, "scan": self.number, "of": self.of, "input": str(self.source)}
+
+
+def check_ids(ids: Sequence[str], scans: int) -> None:
+    """Raises `BadConfig` for ids that are not one for each scan, are equal, or make no folder."""
+    if len(ids) != scans:
+        raise BadConfig("give --id once for each scan")
+    if len({name.casefold() for name in ids}) < len(ids):
+        raise BadConfig("two scans cannot have the same --id")
+    for name in ids:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            raise BadConfig(f"--id {name!r}: use letters, digits, - and _ only, 64 at most")
 
 
 def plan_jobs(

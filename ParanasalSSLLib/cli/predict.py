@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import _thread
-import argparse
 import os
-import re
 import signal
 import sys
 import threading
@@ -13,13 +11,16 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ParanasalSSLLib.cli.command import Call
 from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanFailed, StageBegun, Summary
-from ParanasalSSLLib.cli.jobs import Job, plan_jobs
-from ParanasalSSLLib.cli.views import JsonView, TerminalView, View
-from ParanasalSSLLib.errors import Cancelled, ParanasalError
+from ParanasalSSLLib.cli.jobs import Job, check_ids, plan_jobs
+from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
+from ParanasalSSLLib.devices import DeviceName
+from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError
 from ParanasalSSLLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,168 +33,131 @@ STOPPED = 130  # exit status
 END_AT_LAST_S = 20
 
 
-def register_predict(subparsers: Any) -> None:
-    """Add `paranasal predict`."""
-    parser = subparsers.add_parser(
-        "predict",
-        help="score the maxillary sinuses of head MRI scans",
-        description=(
-            "Finds both maxillary sinuses in each scan, scores them and writes residual map, "
-            "segmentation, boxes and reports to OUT/sub-0001, OUT/sub-0002, ... in the order of "
-            "the scans. An older result of the same name is replaced once the new one is "
-            "complete. Names of the inputs are printed, but not written."
-        ),
-        epilog=(
-            "Exit status: 0 all scans were scored, 1 one or more failed (the summary says which "
-            "and why), 2 wrong usage. Research use only; this gives no diagnosis."
-        ),
-    )
-    add = parser.add_argument
-    add(
-        "scans",
-        nargs="+",
-        type=Path,
-        metavar="SCAN",
-        help="NIfTI, NRRD or MetaImage file, folder of one DICOM series, or zip of one",
-    )
-    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
-    add(
-        "--device",
-        choices=("auto", "cpu", "cuda", "mps"),
-        default="auto",
-        help="where the networks run (default: auto, a GPU if there is one)",
-    )
-    add("--model", type=Path, metavar="FOLDER", help="model bundle (default: the shipped one)")
-    add(
-        "--boxes",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help=(
-            "boxes corrected by hand (.mrk.json of 3D Slicer, or .json), for one SCAN; give it twice "
-            "for two files, Slicer saves each box in its own"
-        ),
-    )
-    add(
-        "--keep-names",
-        action="store_true",
-        help="name results after the input files (which may hold patients' names)",
-    )
-    add(
-        "--id",
-        action="append",
-        dest="ids",
-        metavar="ID",
-        help="what to call the results of a SCAN; give it once for each, in their order",
-    )
-    add("--note", metavar="TEXT", help="a sentence about the scans that the reports will show")
-    add(
-        "--dicom-out",
-        action="store_true",
-        help=(
-            "for scans that are DICOM series also write a DICOM segmentation and a DICOM "
-            "structured report; unlike all other results they carry the patient's and the study's "
-            "identity (needs highdicom)"
-        ),
-    )
-    add(
-        "--json-progress",
-        action="store_true",
-        help="print one JSON object per line on standard output and nothing else",
-    )
-    add(
-        "--end-with-input",
-        action="store_true",
-        help=(
-            "stop when standard input ends, with nothing left half-written: for programs that run "
-            "this, so that it ends when they do"
-        ),
-    )
-    add("--debug", action="store_true", help="show the place in the program where an error arose")
-    parser.set_defaults(run=run_predict, parser=parser)
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Finds both maxillary sinuses in each scan, scores them and writes their results.
+
+    Residual map, segmentation, boxes and reports go to OUTPUT/sub-0001, OUTPUT/sub-0002, ...; a scan
+    that is scored again replaces its own result once the new one is complete, other results are left
+    alone. Names of the inputs are printed, but not written. Exit status: 0 all scans were scored, 1
+    one or more failed (the summary says which and why), 2 wrong usage. Research use only; this gives
+    no diagnosis.
+    """
+
+    scans: list[Path]
+    """NIfTI, NRRD or MetaImage file, folder of one DICOM series, or zip of one; one or more."""
+    output: Path
+    """Folder for the results."""
+    device: DeviceName = "auto"
+    """Where the networks run: cpu, cuda, mps, or a GPU if there is one (auto)."""
+    model: Path | None = None
+    """Folder of a model bundle (unset: the shipped one)."""
+    boxes: list[Path] | None = None
+    """File of boxes corrected by hand (.mrk.json of 3D Slicer, or .json), for one scan; give it twice
+    for two files, Slicer saves each box in its own (unset: boxes are placed by registration).
+    """
+    keep_names: bool = False
+    """Name results after the input files, which may hold patients' names (default: number them)."""
+    id: list[str] | None = None
+    """What to call the results of a scan, letters, digits, - and _, 64 at most; give it once for each
+    scan, in their order (unset: sub-0001 and so on).
+    """
+    note: str | None = None
+    """Sentence about the scans that the reports will show (unset: none)."""
+    dicom_out: bool = False
+    """For scans that are DICOM series also write a DICOM segmentation and a DICOM structured report
+    (default: not). Unlike all other results they carry the patient's and the study's identity. Needs
+    highdicom.
+    """
+    json_progress: bool = False
+    """Print one JSON object per line on standard output and nothing else (default: a table)."""
+    end_with_input: bool = False
+    """Stop when standard input ends, with nothing left half-written: for programs that run this, so
+    that it ends when they do (default: it does not matter).
+    """
+
+    def __post_init__(self) -> None:
+        if self.boxes and len(self.scans) > 1:
+            raise BadConfig("--boxes belongs to one scan: give one scan only")
+        if not str(self.output).strip() or str(self.output) == ".":
+            raise BadConfig("--output names no folder of its own")
+        if self.output.exists() and not self.output.is_dir():
+            raise BadConfig(f"--output {self.output} is a file; name a folder")
+        if self.id is not None:
+            check_ids(self.id, len(self.scans))
 
 
-def run_predict(args: argparse.Namespace) -> int:
-    """Score every scan; a bad one is reported and the next one begun."""
-    if args.boxes is not None and len(args.scans) > 1:
-        args.parser.error("--boxes belongs to one scan: give one SCAN only")
-    if args.output.exists() and not args.output.is_dir():
-        args.parser.error(f"--output {args.output} is a file; name a folder")
-    if args.end_with_input:
+def run_predict(config: PredictConfig, call: Call) -> int:
+    """Score every scan; a bad one is reported and the next one begun. Returns the exit status."""
+    if config.end_with_input:
         _end_with_input()
-    if args.ids is not None:
-        _check_ids(args)
-    jobs = plan_jobs(args.scans, args.keep_names, args.ids)
-    if not args.json_progress:
-        return _run_jobs(jobs, args, TerminalView(len(jobs), args.dicom_out))
+    jobs = plan_jobs(config.scans, config.keep_names, config.id)
+    if not config.json_progress:
+        view = QuietView() if call.quiet else TerminalView(len(jobs), config.dicom_out)
+        return _run_jobs(jobs, config, view, call.debug)
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # whatever else is printed must not break the JSON lines
-        return _run_jobs(jobs, args, JsonView(output))
+        return _run_jobs(jobs, config, JsonView(output), call.debug)
 
 
-def _run_jobs(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
+def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -> int:
     try:
-        return _score_all(jobs, args, view)
+        needs = _Needs.of(config)
+        outcomes = [_run_job(job, config, needs, view, debug) for job in jobs]
     except _CallFailedError as error:
-        view.show(CallFailed(type(error.reason).__name__, _explain(error.reason)))
-        if args.debug:
+        view.show(CallFailed(type(error.reason).__name__, explain(error.reason)))
+        if debug:
             traceback.print_exception(error.reason)
         return 1
     finally:
         view.close()
-
-
-def _score_all(jobs: list[Job], args: argparse.Namespace, view: View) -> int:
-    loader = BundleLoader(lambda: _load_bundle(args.model, args.device))
-    given = _read_boxes(args.boxes)
-    if args.dicom_out:
-        _require_dicom()
-    done = 0
-    for job in jobs:
-        outcome = _run_job(job, args, given, loader, view)
-        done += isinstance(outcome, ScanDone)
-        view.show(outcome)
-    failed = len(jobs) - done
+    failed = sum(isinstance(outcome, ScanFailed) for outcome in outcomes)
     status = 1 if failed else 0
-    view.show(Summary(done, failed, str(args.output), status))
+    view.show(Summary(len(jobs) - failed, failed, str(config.output), status))
     return status
 
 
 def _run_job(
-    job: Job, args: argparse.Namespace, given: Placement | None, loader: BundleLoader, view: View
+    job: Job, config: PredictConfig, needs: _Needs, view: View, debug: bool
 ) -> ScanDone | ScanFailed:
     """Score and write one scan; every error but a stop becomes a `ScanFailed`."""
-    from ParanasalSSLLib.predict import find_sinuses, score_sinuses
-    from ParanasalSSLLib.results.write import read_report, write_scan
-
-    def progress(progress: Progress) -> None:
-        view.show(StageBegun(**about, stage=progress.stage.value, fraction=progress.fraction))
-
-    started = time.perf_counter()
     about = job.about()
-    existed = (args.output / job.scan_id).exists()
+    older = (config.output / job.scan_id).exists()
+    outcome: ScanDone | ScanFailed
     try:
-        found = find_sinuses(job.source, given, progress)
-        # Before scoring: a series that no DICOM file can refer to is refused early.
-        series = _source_series(job.source, found) if args.dicom_out else None
-        bundle = loader.bundle()
-        result = score_sinuses(found, bundle, progress)
-        files = write_scan(
-            result, bundle.card, args.output, job.scan_id, progress, args.note, series
-        )
-        seconds = round(time.perf_counter() - started, 2)
-        report = read_report(files.report_json)
-        return ScanDone(
-            **about, folder=str(files.folder), replaced=existed, seconds=seconds, report=report
-        )
+        outcome = _score(job, config, needs, view)
     except (_CallFailedError, Cancelled):
         raise
     except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
-        if args.debug:
+        if debug:
             traceback.print_exc()
-        return ScanFailed(
-            **about, error=type(error).__name__, message=_explain(error), older_result=existed
+        outcome = ScanFailed(
+            **about, error=type(error).__name__, message=explain(error), older_result=older
         )
+    view.show(outcome)
+    return outcome
+
+
+def _score(job: Job, config: PredictConfig, needs: _Needs, view: View) -> ScanDone:
+    from ParanasalSSLLib.predict import find_sinuses, score_sinuses
+    from ParanasalSSLLib.results.write import read_report, write_scan
+
+    def progress(now: Progress) -> None:
+        view.show(StageBegun(**about, stage=now.stage.value, fraction=round(now.fraction, 3)))
+
+    about, started = job.about(), time.perf_counter()
+    replaced = (config.output / job.scan_id).exists()
+    found = find_sinuses(job.source, needs.placement, progress)
+    # Before scoring: a series that no DICOM file can refer to is refused early.
+    series = _source_series(job.source, found) if config.dicom_out else None
+    bundle = needs.loader.bundle()
+    result = score_sinuses(found, bundle, progress)
+    out, name = config.output, job.scan_id
+    files = write_scan(result, bundle.card, out, name, progress, config.note, series)
+    seconds = round(time.perf_counter() - started, 2)
+    report = read_report(files.report_json)
+    folder = str(files.folder)
+    return ScanDone(**about, folder=folder, replaced=replaced, seconds=seconds, report=report)
 
 
 def _end_with_input() -> None:
@@ -211,17 +175,7 @@ def _end_with_input() -> None:
     threading.Thread(target=wait, daemon=True, name="input").start()
 
 
-def _check_ids(args: argparse.Namespace) -> None:
-    if len(args.ids) != len(args.scans):
-        args.parser.error("give --id once for each SCAN")
-    if len({name.casefold() for name in args.ids}) < len(args.ids):
-        args.parser.error("two scans cannot have the same --id")
-    for name in args.ids:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-            args.parser.error(f"--id {name!r}: use letters, digits, - and _ only")
-
-
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     if isinstance(error, ParanasalError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -285,24 +239,47 @@ def _load_bundle(model: Path | None, device: str) -> Bundle:
     return load_bundle(model or shipped_bundle_path(), resolve_device(device))
 
 
-def _read_boxes(paths: list[Path] | None) -> Placement | None:
-    if paths is None:
-        return None
+@dataclass(frozen=True, eq=False)
+class _Needs:
+    """What all scans of a call need: the model, and the boxes that the user gives, if any."""
+
+    loader: BundleLoader
+    placement: Placement | None = None
+
+    @classmethod
+    def of(cls, config: PredictConfig) -> _Needs:
+        """Begin to load the model. Raises `_CallFailedError` for what is wrong, cheap checks first."""
+        try:
+            if config.dicom_out:
+                _require_dicom()
+            placement = _read_boxes(config.boxes) if config.boxes else None
+            _check_model(config)
+        except ParanasalError as error:
+            raise _CallFailedError(error) from error
+        return cls(BundleLoader(lambda: _load_bundle(config.model, config.device)), placement)
+
+
+def _check_model(config: PredictConfig) -> None:
+    """A wrong model or device is told before a registration has been waited for."""
+    from ParanasalSSLLib.devices import resolve_device
+    from ParanasalSSLLib.model.bundle import check_bundle
+
+    if config.model is not None:
+        check_bundle(config.model)
+    if config.device not in ("auto", "cpu"):
+        resolve_device(config.device)
+
+
+def _read_boxes(paths: list[Path]) -> Placement:
     from ParanasalSSLLib.boxes.placement import read_placement
 
-    try:
-        return read_placement(*paths)
-    except ParanasalError as error:
-        raise _CallFailedError(error) from error
+    return read_placement(*paths)
 
 
 def _require_dicom() -> None:
     from ParanasalSSLLib.results.dicom_objects import require_highdicom
 
-    try:
-        require_highdicom()
-    except ParanasalError as error:
-        raise _CallFailedError(error) from error
+    require_highdicom()
 
 
 def _source_series(source: Path, found: FoundSinuses) -> SourceSeries | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -20,6 +22,23 @@ from ParanasalSSLLib.cli.events import (
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
 
 
+def say(*lines: str, error: bool = False, stream: TextIO | None = None) -> None:
+    """Print lines, on standard output or standard error; a closed pipe is no error."""
+    stream = stream or (sys.stderr if error else sys.stdout)
+    try:
+        print(*lines, sep="\n", file=stream, flush=True)
+    except OSError:  # whoever read it has gone (`| head`): what is left to say is dropped
+        _drop_what_follows(stream)
+
+
+def _drop_what_follows(stream: TextIO) -> None:
+    """Else Python complains once more at its end, when it flushes."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class View(Protocol):
     """Shows the events of a call."""
 
@@ -34,8 +53,21 @@ class JsonView:
     stream: TextIO
 
     def show(self, event: Event) -> None:
-        self.stream.write(to_json(event) + "\n")
-        self.stream.flush()
+        say(to_json(event), stream=self.stream)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class QuietView:
+    """Only what went wrong."""
+
+    def show(self, event: Event) -> None:
+        match event:
+            case ScanFailed():
+                say(f"{event.input}: {event.message}", error=True)
+            case CallFailed():
+                say(f"paranasal: {event.message}", error=True)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -66,7 +98,7 @@ class TerminalView:
                 self._summary(event)
             case CallFailed():
                 self._bar.close()
-                print(f"paranasal: {event.message}", file=sys.stderr)
+                say(f"paranasal: {event.message}", error=True)
 
     def close(self) -> None:
         self._bar.close()
@@ -74,31 +106,32 @@ class TerminalView:
     def _scan_done(self, done: ScanDone) -> None:
         self._done.append(done)
         self._bar.finish()
-        print(f"\n{done.id}  {done.input}")
-        for line in result_table(done.report):
-            print(f"  {line}")
-        for reason in done.report["quality"]["reasons"]:
-            print(f"  ! {reason}")
+        table = [f"  {line}" for line in result_table(done.report)]
+        reasons = [f"  ! {reason}" for reason in done.report["quality"]["reasons"]]
         how = "replaced" if done.replaced else "written to"
-        print(f"  {how} {done.folder} ({done.seconds:.1f} s)", flush=True)
+        say(
+            f"\n{done.id}  {done.input}",
+            *table,
+            *reasons,
+            f"  {how} {done.folder} ({done.seconds:.1f} s)",
+        )
 
     def _scan_failed(self, failed: ScanFailed) -> None:
         self._failed.append(failed)
         self._bar.finish()
-        print(f"\n{failed.id}  {failed.input}\n  FAILED: {failed.message}", flush=True)
+        say(f"\n{failed.id}  {failed.input}\n  FAILED: {failed.message}")
 
     def _summary(self, summary: Summary) -> None:
         self._bar.close()
-        print(f"\n{summary.done} of {self.scans} {_plural(self.scans, 'scan')} scored.")
+        say(f"\n{summary.done} of {self.scans} {_plural(self.scans, 'scan')} scored.")
         for done in self._done if self.dicom_wanted else []:
             lacking = _lacking_dicom(done.report["files"])
             if lacking:
-                print(f"{done.id}: {lacking}")
+                say(f"{done.id}: {lacking}")
         if self._done:
-            _print_how_to_open(self._done[-1])
+            say(*_how_to_open(self._done[-1]))
         if self._failed:
-            sys.stdout.flush()
-            print("\n".join(_failure_lines(Path(summary.out), self._failed)), file=sys.stderr)
+            say(*_failure_lines(Path(summary.out), self._failed), error=True)
 
 
 def result_table(report: Mapping[str, Any]) -> list[str]:
@@ -125,18 +158,16 @@ def _plural(number: int, word: str) -> str:
     return word if number == 1 else word + "s"
 
 
-def _print_how_to_open(done: ScanDone) -> None:
+def _how_to_open(done: ScanDone) -> Iterable[str]:
     from ParanasalSSLLib.results.write import ScanFiles
 
     files = ScanFiles(Path(done.folder), done.id)
-    print(
-        f"Look at it: open {files.report_html} in a browser.\n"
-        f"In 3D Slicer: load {done.input} (Add data, or the DICOM module), then drag\n"
-        f"  {files.segmentation.name},\n  {files.boxes.name} and\n  {files.residual_map.name}\n"
-        f"from {files.folder} into its window."
-    )
+    yield f"Look at it: open {files.report_html} in a browser."
+    yield f"In 3D Slicer: load {done.input} (Add data, or the DICOM module), then drag"
+    yield f"  {files.segmentation.name},\n  {files.boxes.name} and\n  {files.residual_map.name}"
+    yield f"from {files.folder} into its window."
     for sentence in (*done.report["model"]["notices"], done.report["notice"]):
-        print(f"Note: {sentence}")
+        yield f"Note: {sentence}"
 
 
 def _failure_lines(out: Path, failed: list[ScanFailed]) -> Iterable[str]:
@@ -146,3 +177,48 @@ def _failure_lines(out: Path, failed: list[ScanFailed]) -> Iterable[str]:
         yield f"  {prefix}{failure.message}"
         if failure.older_result:
             yield f"    ({out / failure.id} still holds an older result.)"
+
+
+# ----------------------------------------------------------------------- results of other commands
+
+
+def show_result(result: Path | Mapping[str, Any] | None) -> None:
+    """What a command has made: where it is, or its figures as a table."""
+    if isinstance(result, Path):
+        say(f"Wrote {result}")
+    elif result is not None:
+        say(*figure_lines(result))
+
+
+def figure_lines(figures: Mapping[str, Any], indent: str = "") -> Iterable[str]:
+    """Figures as lines; parts that have the same figures (validation, test) stand side by side."""
+    parts = {name: part for name, part in figures.items() if _is_flat(part)}
+    for name, value in figures.items():
+        if not isinstance(value, (Mapping, list, tuple)):
+            yield f"{indent}{name:<24} {_short(value)}"
+    if parts:
+        yield from (indent + line for line in _side_by_side(parts))
+    for name, value in figures.items():
+        if isinstance(value, Mapping) and name not in parts:
+            yield f"{indent}{name}"
+            yield from figure_lines(value, indent + "  ")
+
+
+def _is_flat(part: Any) -> bool:
+    return (
+        isinstance(part, Mapping)
+        and bool(part)
+        and not any(isinstance(value, (Mapping, list, tuple)) for value in part.values())
+    )
+
+
+def _side_by_side(parts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    names = list(dict.fromkeys(name for part in parts.values() for name in part))
+    yield f"{'':<24}" + "".join(f" {part:>16}" for part in parts)
+    for name in names:
+        values = (_short(part[name]) if name in part else "" for part in parts.values())
+        yield f"{name:<24}" + "".join(f" {value:>16}" for value in values)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

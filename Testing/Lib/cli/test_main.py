@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import nibabel as nib
@@ -359,38 +359,17 @@ def test_out_that_is_a_file_is_wrong_usage(scan: Path) -> None:
     assert stop.value.code == 2
 
 
-def test_help_imports_nothing_heavy() -> None:
-    program = (
-        "import sys\nfrom ParanasalSSLLib.cli.main import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'monai', 'matplotlib', 'SimpleITK', 'scipy', 'pandas'}\n"
-        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
-    )
+def test_a_terminal_that_has_gone_or_lacks_letters_stops_nothing(scan: Path) -> None:
+    odd = scan.with_name("头部\udcff.nii")
+    command = f"{sys.executable} -m ParanasalSSLLib.cli.main predict"
+    options = f"-o {scan.parent / 'out'}"
+    script = f"{command} {shlex.quote(str(odd))} none.nii {options} 2>&1 | head -n 2"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        ["bash", "-o", "pipefail", "-c", os.fsencode(script)],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
-    assert done.returncode == 0, f"imported: {done.stderr}"
-    assert "predict" in done.stdout
-
-
-def test_commands_whose_requirements_are_missing_are_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    point = EntryPoint("training", "a_package_that_is_not_there:register", cli.COMMANDS_GROUP)
-    monkeypatch.setattr(cli, "entry_points", lambda group: [point])
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    printed = capsys.readouterr().out
-    assert "predict" in printed and "a_package_that_is_not_there" in printed
-
-
-def test_other_packages_add_their_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    def register(subparsers: Any) -> None:
-        subparsers.add_parser("greet").set_defaults(run=lambda args: 7)
-
-    module = ModuleType("a_package_with_a_command")
-    module.register = register  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    point = EntryPoint("greet", "a_package_with_a_command:register", cli.COMMANDS_GROUP)
-    monkeypatch.setattr(cli, "entry_points", lambda group: [point])
-    assert main(["greet"]) == 7
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr and "Exception" not in done.stderr

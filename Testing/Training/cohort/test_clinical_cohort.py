@@ -23,9 +23,10 @@ from paranasal_training.cohort.stack import (
     draw_stack,
     slice_positions,
 )
-from paranasal_training.commands import COMMANDS, run_command
+from paranasal_training.commands import COMMANDS
 from scipy import ndimage
 
+from ParanasalSSLLib.cli.main import run_command
 from ParanasalSSLLib.sinuses import Kind, Side
 
 PLAN = PatientPlan(3, {Side.LEFT: Kind.NORMAL, Side.RIGHT: Kind.THICKENING}, "train")

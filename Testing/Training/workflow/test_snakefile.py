@@ -123,7 +123,7 @@ def test_crops_of_scans_in_the_place_of_the_simulated_ones_are_not_overwritten(
 def test_a_dry_run_names_no_page_that_it_did_not_make(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["experiment", "loss", "--preset", "smoke", "--dry_run", "true", "--output"]
+    words = ["experiment", "loss", "--preset", "smoke", "--dry_run", "--output"]
     assert main([*words, str(tmp_path)]) == 0
     shown = capfd.readouterr()
     assert "rule compare" in shown.out + shown.err

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from paranasal_training.commands import Command, run_command
 from paranasal_training.evaluation.comparison.compare import ComparisonConfig, write_comparison
 
+from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
 TITLES = {"none": "No pretraining", "transfer": "Transfer | MedicalNet", "residual": "Residual"}
@@ -182,12 +182,18 @@ def test_senseless_options_are_refused(
 def test_lists_and_mappings_come_from_the_command_line(
     small_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module, function = "evaluation.comparison.compare", "write_comparison"
-    command = Command("compare", "runs -> tables", module, "ComparisonConfig", function)
-    words = ["--runs", str(small_runs), "--output", str(tmp_path), "--rows", "[none, residual]"]
+    words = [
+        "compare",
+        "--runs",
+        str(small_runs),
+        "--output",
+        str(tmp_path),
+        "--rows",
+        "[none, residual]",
+    ]
     words += ["--percents", "[10]", "--title", "Typed", "--simulated", "true", "--ours", "none"]
     words += ["--titles", "{none: From scratch}", "--notes", "[One., Two.]"]
     words += ["--experiment", "{Machine: a laptop}"]
-    assert run_command(command, words) == 0
+    assert main(words) == 0
     assert str(tmp_path / "page.html") in capsys.readouterr().out
     assert "▸ From scratch" in (tmp_path / "table.md").read_text(encoding="utf-8")
