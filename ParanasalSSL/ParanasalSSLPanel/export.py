@@ -51,9 +51,9 @@ class Export:
     failed: Callable[[str], None]
     stage: Callable[[str], None] = lambda words: None
     log: Callable[[str], None] = lambda line: None
-    _inputs: Path = field(init=False)
+    inputs: Path = field(init=False)
     _failure: str = field(default="", init=False)
-    _remarks: list[str] = field(default_factory=list, init=False)
+    remarks: list[str] = field(default_factory=list, init=False)
     _process: LibraryProcess = field(init=False)
 
     def start(self) -> None:
@@ -66,11 +66,11 @@ class Export:
         except OSError as error:
             raise ParanasalError(unwritableWords(self.folder, error)) from error
         self.identifier = freeIdentifier(self.folder)
-        self._inputs = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
+        self.inputs = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
         try:
             arguments = self._arguments(boxes)
         except BaseException:
-            shutil.rmtree(self._inputs, ignore_errors=True)
+            shutil.rmtree(self.inputs, ignore_errors=True)
             raise
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
         self._process.start(arguments)
@@ -88,16 +88,16 @@ class Export:
         from ParanasalSSLLib.scans.volume import write_volume
 
         placement = Placement(boxes, qualityOf(self.scan) or NOT_JUDGED)
-        write_placement(placement, self._inputs / "boxes.json")
+        write_placement(placement, self.inputs / "boxes.json")
         volume = volumeFromNode(self.scan)
-        source, how = self._series(volume), ["--dicom-out"]
+        source, how = self.series(volume), ["--dicom-out"]
         if source is None:
-            source, how = self._inputs / "scan.nii", []
+            source, how = self.inputs / "scan.nii", []
             write_volume(volume, source)
-        more = ["--boxes", str(self._inputs / "boxes.json"), *how]
+        more = ["--boxes", str(self.inputs / "boxes.json"), *how]
         return self.settings.predict({self.identifier: source}, self.folder, *more)
 
-    def _series(self, volume: Volume) -> Path | None:
+    def series(self, volume: Volume) -> Path | None:
         """A folder with the DICOM series that the scan is; None, with a remark, if it is none now."""
         from ParanasalSSLLib.scans.read import read_volume
 
@@ -107,9 +107,9 @@ class Export:
         files = self._filesInDatabase()
         if not files:
             reason = _("the series is no longer in Slicer's DICOM database.")
-            self._remarks.append(without.format(reason=reason))
+            self.remarks.append(without.format(reason=reason))
             return None
-        series = self._inputs / "series"
+        series = self.inputs / "series"
         series.mkdir()
         for number, file in enumerate(files):
             _linkOrCopy(file, series / f"{number:05d}.dcm")
@@ -119,7 +119,7 @@ class Export:
             reason = _("the scan was changed or moved after it was loaded.")
         except ParanasalError as error:
             reason = str(error)
-        self._remarks.append(without.format(reason=reason))
+        self.remarks.append(without.format(reason=reason))
         return None
 
     def _filesInDatabase(self) -> list[Path]:
@@ -137,27 +137,27 @@ class Export:
             case StageBegun():
                 self.stage(_(Stage(event.stage).words))
             case ScanDone():
-                self._compare(event.report)
+                self.compare(event.report)
             case ScanFailed() | CallFailed():
                 self._failure = event.message
 
-    def _compare(self, report: Mapping[str, Any]) -> None:
+    def compare(self, report: Mapping[str, Any]) -> None:
         """Say where the files differ from what a user expects."""
         files = report["files"]
         if "dicom_sr" in files and "dicom_seg" not in files:
-            self._remarks.append(
+            self.remarks.append(
                 _("Nothing is marked, so there is no DICOM segmentation, only the report.")
             )
         shown = modelOf(self.scan)
         if shown is not None and shown != modelName(report):
-            self._remarks.append(
+            self.remarks.append(
                 _("The files are of model {new}, the table in the panel is of {shown}.").format(
                     new=modelName(report), shown=shown
                 )
             )
 
     def _onEnd(self, ending: Ending, words: str) -> None:
-        shutil.rmtree(self._inputs, ignore_errors=True)
+        shutil.rmtree(self.inputs, ignore_errors=True)
         results = self.folder / self.identifier
         if ending is Ending.CANCELLED:
             self.failed(_("Cancelled. Nothing was exported."))
@@ -166,7 +166,7 @@ class Export:
         elif not _saveScene(results / f"{self.identifier}_scene.mrb"):
             self.failed(_("The files were written, but the scene could not be saved."))
         else:
-            self.done(results, " ".join(self._remarks))
+            self.done(results, " ".join(self.remarks))
 
 
 def _isUnchanged(now: Volume, loaded: Volume) -> bool:

@@ -78,6 +78,10 @@ class LibraryProcess:
         """Run `paranasal` with these arguments."""
         self._process.start(pythonExecutable(), ["-m", "ParanasalSSLLib.cli.main", *arguments])
 
+    @property
+    def isRunning(self) -> bool:
+        return bool(self._process.state() != qt.QProcess.NotRunning)
+
     def cancel(self) -> None:
         """Ask the process to stop, and kill it if it does not do so soon. `onEnd` follows."""
         if self._ended:

@@ -21,7 +21,7 @@ class RunSection:
 
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
-        self._work: Work | None = None
+        self.work: Work | None = None
         self._isOver = True
         self._devices: LibraryProcess | None = None
         self._answer = ""
@@ -129,7 +129,7 @@ class RunSection:
 
     @property
     def isRunning(self) -> bool:
-        return self._work is not None
+        return self.work is not None
 
     def update(self, scan: Any, busy: bool) -> None:
         """What can be pressed now."""
@@ -151,27 +151,27 @@ class RunSection:
             self._ui.logText.clear()
             self._show(0, _("Starting"))
             watcher = Watcher(
-                self._onDone, self._onFailed, self._onCancelled, self._onProgress, self.log
+                self._onDone, self._onFailed, self._onCancelled, self.onProgress, self.log
             )
             self._panel.logic.start(self._panel.scan, self.settings, watcher, self._begun)
 
     def _begun(self, work: Work) -> None:
         if not self._isOver:  # a computation inside Slicer is over before it is said to have begun
-            self._work = work
+            self.work = work
             self._panel.refresh()
 
     def onCancel(self, checked: bool = False) -> None:
-        if self._work is not None:
+        if self.work is not None:
             self._ui.cancelButton.enabled = False
             self._show(self._ui.progressBar.value, _("Stopping"))
-            self._work.cancel()
+            self.work.cancel()
 
     def stop(self) -> None:
         """Before the panel goes, or its scene: nothing may arrive any more."""
-        if self._work is not None:
-            self._work.cancel()
-            self._work.kill()
-            self._work.wait()
+        if self.work is not None:
+            self.work.cancel()
+            self.work.kill()
+            self.work.wait()
         devices = self._devices
         if devices is not None:
             devices.kill()
@@ -180,7 +180,7 @@ class RunSection:
     def log(self, line: str) -> None:
         self._ui.logText.appendPlainText(line)
 
-    def _onProgress(self, progress: Any) -> None:
+    def onProgress(self, progress: Any) -> None:
         self._show(round(100 * progress.fraction), _(progress.stage.words))
 
     def _show(self, percent: int, words: str) -> None:
@@ -199,7 +199,7 @@ class RunSection:
         self._ended(_("Cancelled. Nothing was changed."))
 
     def _ended(self, words: str, isError: bool = False) -> None:
-        self._work = None
+        self.work = None
         self._isOver = True
         self._ui.progressBar.visible = False
         self._panel.refresh()

@@ -49,13 +49,17 @@ class WorklistSection:
             self._ui.worklistFolderEdit.currentPath = remembered
         self.update()
 
+    @property
+    def isRunning(self) -> bool:
+        return self._run is not None
+
     # ------------------------------------------------------------------------------ the list
 
     def update(self) -> None:
         """The table and what can be pressed."""
         rows = self._worklist.rows() if self._worklist is not None else []
         self._fill(rows)
-        running = self._run is not None
+        running = self.isRunning
         waiting = sum(row.entry.state == "waiting" for row in rows)
         chosen = self._worklist is not None
         for button in (self._ui.addFolderButton, self._ui.addLoadedButton):

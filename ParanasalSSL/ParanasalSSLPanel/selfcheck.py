@@ -90,7 +90,7 @@ class StandIn:
         watcher.progress(Progress.at(Stage.ANALYSE))
         self.scored = dict(boxes)
         self.settings = settings
-        watcher.done(self._findings(volume, boxes))
+        watcher.done(self.findings(volume, boxes))
         return self
 
     def cancel(self) -> None:
@@ -98,7 +98,7 @@ class StandIn:
 
     kill = wait = cancel
 
-    def _findings(self, volume: Volume, boxes: Mapping[Side, SinusBox]) -> Findings:
+    def findings(self, volume: Volume, boxes: Mapping[Side, SinusBox]) -> Findings:
         masks = {side: _ball(volume, box) for side, box in boxes.items()}
         residual = np.zeros(volume.shape, np.float32)
         for mask in masks.values():

@@ -148,11 +148,11 @@ def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
     if alter is not None:
         alter(dicomScan)
     export = Export(dicomScan.node, tmp_path, Settings(), print, print)
-    export._inputs = tmp_path / "inputs"
-    export._inputs.mkdir()
-    series = export._series(volumeFromNode(dicomScan.node))
+    export.inputs = tmp_path / "inputs"
+    export.inputs.mkdir()
+    series = export.series(volumeFromNode(dicomScan.node))
     assert (series is not None) == (alter is None)
-    assert words in " ".join(export._remarks)
+    assert words in " ".join(export.remarks)
 
 
 def test_files_of_another_model_than_the_panels_are_told(
@@ -165,14 +165,14 @@ def test_files_of_another_model_than_the_panels_are_told(
     logic.run(scan)
     export = Export(scan, tmp_path, Settings(), print, print)
     report = {"files": {}, "model": {"name": "compact", "version": "2"}}
-    export._compare(report)
-    assert export._remarks == [
+    export.compare(report)
+    assert export.remarks == [
         "The files are of model compact 2, the table in the panel is of stand-in 0."
     ]
     report = {"files": {"dicom_sr": "a"}, "model": {"name": "stand-in", "version": "0"}}
-    export._remarks.clear()
-    export._compare(report)
-    assert export._remarks == [
+    export.remarks.clear()
+    export.compare(report)
+    assert export.remarks == [
         "Nothing is marked, so there is no DICOM segmentation, only the report."
     ]
 

@@ -582,25 +582,24 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
     slicer: Any, realPanel: Any, scan: Any, stage: str
 ) -> None:
     import headless
-    import qt
 
     panel = realPanel
     panel.ui.placeBoxesButton.click()
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     seen: list[str] = []
-    progress = panel.runSection._onProgress
+    progress = panel.runSection.onProgress
 
     def watch(report: Any) -> None:
         progress(report)
         seen.append(report.stage.value)
 
-    panel.runSection._onProgress = watch
+    panel.runSection.onProgress = watch
     panel.ui.runButton.click()
     headless.wait_until(lambda: stage in seen, 60)
-    process = panel.runSection._work._process
+    process = panel.runSection.work
     panel.ui.cancelButton.click()
     wait_for_run(panel)
-    assert process.state() == qt.QProcess.NotRunning
+    assert not process.isRunning
     # The process may have been faster than the click: then all is there, else nothing is.
     if message(panel) == "Cancelled. Nothing was changed.":
         assert slicer.mrmlScene.GetNumberOfNodes() == nodes

@@ -30,9 +30,9 @@ class Heard:
     def listener(self) -> Any:
         from ParanasalSSLPanel.process import Listener
 
-        return Listener(self.events.append, self.log.append, self._ended)
+        return Listener(self.events.append, self.log.append, self.ended)
 
-    def _ended(self, ending: Any, words: str) -> None:
+    def ended(self, ending: Any, words: str) -> None:
         assert self.end is None, "told twice"
         self.end = ending, words
 
@@ -196,7 +196,7 @@ def test_cancelling_a_registration_ends_it_at_once(module: ModuleType, tmp_path:
         if event.stage == "register":
             work.cancel()
 
-    work = LibraryProcess(Listener(on_event, heard.log.append, heard._ended))
+    work = LibraryProcess(Listener(on_event, heard.log.append, heard.ended))
     scan = Path(ParanasalSSLLib.__file__).parent / SAMPLE
     work.start(Settings("cpu").predict({"sub-0001": scan}, tmp_path / "out"))
     assert wait_for_end(heard, 60) == ("cancelled", "")

@@ -136,7 +136,6 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     slicer: Any, openPanel: Callable[[Any], Any], standIn: Any, scan: Any, fakeLibrary: Any
 ) -> None:
     import headless
-    import qt
     from ParanasalSSLPanel.compute import SeparateProcess
 
     computation = SeparateProcess()
@@ -155,10 +154,10 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     headless.wait_until(lambda: "some library's words" in panel.ui.logText.toPlainText())
     assert panel.ui.progressBar.value == 50
     assert panel.ui.progressBar.format == "Scoring the sinuses"
-    process = panel.runSection._work._process
+    process = panel.runSection.work
     panel.ui.cancelButton.click()
     headless.wait_until(lambda: not panel.runSection.isRunning)
-    assert process.state() == qt.QProcess.NotRunning
+    assert not process.isRunning
     assert panel.ui.messageLabel.text == "Cancelled. Nothing was changed."
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
     assert panel.ui.tableView.mrmlTableNode() is None
@@ -245,7 +244,7 @@ def test_what_failed_can_be_tried_again(listed: Any, fakeLibrary: Any) -> None:
         """
     )
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed.worklistSection._run is None)
+    headless.wait_until(lambda: not listed.worklistSection.isRunning)
     assert column(listed, 4) == ["failed", "failed"]
     assert "Damaged." in listed.ui.worklistTable.item(0, 0).toolTip()
     assert not listed.ui.runWorklistButton.enabled
@@ -265,7 +264,7 @@ def test_a_broken_model_costs_no_scan(listed: Any, fakeLibrary: Any) -> None:
         """
     )
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed.worklistSection._run is None)
+    headless.wait_until(lambda: not listed.worklistSection.isRunning)
     assert listed.ui.worklistLabel.text == "The bundle is damaged."
     assert column(listed, 4) == ["waiting", "waiting"]
 
@@ -282,7 +281,7 @@ def test_a_stopped_worklist_goes_on_later(listed: Any, fakeLibrary: Any) -> None
     listed.ui.runWorklistButton.click()
     headless.wait_until(lambda: "running" in column(listed, 4))
     listed.ui.cancelWorklistButton.click()
-    headless.wait_until(lambda: listed.worklistSection._run is None)
+    headless.wait_until(lambda: not listed.worklistSection.isRunning)
     assert column(listed, 4) == ["waiting", "waiting"]
 
 
@@ -298,7 +297,7 @@ def test_a_worklist_folder_that_is_gone_is_told_in_words(
     monkeypatch.setattr(worklist, "write_json", full)
     fakeLibrary("""print('{"event": "stage", "stage": "read", "id": "sub-0001"}')""")
     listed.ui.runWorklistButton.click()
-    headless.wait_until(lambda: listed.worklistSection._run is None)
+    headless.wait_until(lambda: not listed.worklistSection.isRunning)
     assert "No space left on device" in listed.ui.worklistLabel.text
 
 
@@ -328,7 +327,7 @@ def test_dicom_files_are_written_only_on_request(
     for wanted in (False, True):
         listed.ui.worklistDicomCheckBox.setChecked(wanted)
         listed.ui.runWorklistButton.click()
-        headless.wait_until(lambda: listed.worklistSection._run is None)
+        headless.wait_until(lambda: not listed.worklistSection.isRunning)
         assert ("--dicom-out" in (tmp_path / "arguments").read_text()) == wanted
 
 

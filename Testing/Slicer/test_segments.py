@@ -16,7 +16,7 @@ from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
 def graded(slicer: Any, logic: Any, standIn: Any, scan: Any) -> Any:
     """A scored scan whose residual grows from 0.2 to 0.6 along the left mark."""
     logic.placeBoxes(scan)
-    findings = standIn._findings
+    findings = standIn.findings
     logic.residual = None
 
     def with_slope(volume: Any, boxes: Any) -> Any:
@@ -27,7 +27,7 @@ def graded(slicer: Any, logic: Any, standIn: Any, scan: Any) -> Any:
         logic.residual = found.residual
         return found
 
-    standIn._findings = with_slope
+    standIn.findings = with_slope
     logic.run(scan)
     return scan
 
