@@ -262,7 +262,7 @@ class _Needs:
 def _check_model(config: PredictConfig) -> None:
     """A wrong model or device is told before a registration has been waited for."""
     from ParanasalSSLLib.devices import resolve_device
-    from ParanasalSSLLib.model.bundle import check_bundle
+    from ParanasalSSLLib.model.bundle_folder import check_bundle
 
     if config.model is not None:
         check_bundle(config.model)
