@@ -21,7 +21,7 @@ from ParanasalSSLLib.boxes.quality import (
 )
 from ParanasalSSLLib.errors import BadBoxes
 from ParanasalSSLLib.files import write_json
-from ParanasalSSLLib.scans.volume import Volume
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.sinuses import Side
 
 FORMAT = "paranasal-boxes"
@@ -50,7 +50,7 @@ class Placement:
         return {side: box for side, box in self.boxes.items() if box.origin != "hand"}
 
 
-def judge_given(volume: Volume, given: Placement, registered: Placement) -> Placement:
+def judge_given(grid: Grid, given: Placement, registered: Placement) -> Placement:
     """The given boxes with the quality that they have on this scan; the worst verdict wins.
 
     Boxes where a registration put them keep the quality that they were given (that of `registered`
@@ -58,12 +58,12 @@ def judge_given(volume: Volume, given: Placement, registered: Placement) -> Plac
     when it lies far from where the scan's own registration finds the sinus: another patient's, say.
 
     Args:
-        volume: the scan that the boxes are to be used on.
+        grid: of the scan that the boxes are to be used on.
         given: from a file or a user.
-        registered: what `find_boxes` says of `volume`. A failed one refuses no boxes placed by hand.
+        registered: what `find_boxes` says of that scan. A failed one refuses no boxes placed by hand.
     """
     lost = registered.quality.verdict == "failed"
-    qualities = [judge_place(volume, given.boxes)]
+    qualities = [judge_place(grid, given.boxes)]
     if given.untouched:
         unknown = given.quality == NOT_JUDGED and not lost
         qualities.insert(0, registered.quality if unknown else given.quality)

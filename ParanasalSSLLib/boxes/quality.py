@@ -11,7 +11,6 @@ import numpy as np
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.geometry import Grid
-from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 Verdict = Literal["ok", "review", "failed"]
@@ -255,10 +254,10 @@ def _figures(
 
 
 def judge_place(
-    volume: Volume, boxes: Mapping[Side, SinusBox], limits: QualityThresholds = THRESHOLDS
+    grid: Grid, boxes: Mapping[Side, SinusBox], limits: QualityThresholds = THRESHOLDS
 ) -> Quality:
     """Quality of boxes by where they lie alone: inside the image or not, and which a hand placed."""
-    inside = {side: inside_fraction(box, volume) for side, box in boxes.items()}
+    inside = {side: inside_fraction(box, grid) for side, box in boxes.items()}
     worst = min(inside, key=lambda side: inside[side])
     reasons = _by_hand(boxes)
     if inside[worst] >= limits.review_inside_fraction:
@@ -293,6 +292,6 @@ def judge_distance(
     return Quality("review" if reasons else "ok", reasons)
 
 
-def inside_fraction(box: SinusBox, scan: Grid, samples: int = 17) -> float:
+def inside_fraction(box: SinusBox, grid: Grid, samples: int = 17) -> float:
     """Part (0..1) of the box that lies inside the image, on a grid of `samples`^3 points."""
-    return float(box.grid(samples).voxels_inside(scan).mean())
+    return float(box.grid(samples).voxels_inside(grid).mean())
