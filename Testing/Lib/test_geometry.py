@@ -6,7 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.geometry import Grid, apply_affine, lps_to_ras, ras_to_lps
+from ParanasalSSLLib.geometry import (
+    Grid,
+    apply_affine,
+    is_same_place,
+    lps_to_ras,
+    ras_to_lps,
+    transform_lps_to_ras,
+)
 
 SHAPE = (10, 20, 30)
 SPACING = (0.5, 1.0, 2.0)
@@ -132,6 +139,23 @@ def test_voxels_inside_another_grid(grid: Grid, other: str) -> None:
     np.testing.assert_array_equal(grid.voxels_inside(target)[clear], expected[clear])
 
 
+@pytest.mark.parametrize(("shift_mm", "same"), [(0.05, True), (0.2, False)])
+def test_grids_with_axes_in_another_order_may_be_the_same_place(
+    grid: Grid, shift_mm: float, same: bool
+) -> None:
+    turned = grid.affine[:, [2, 0, 1, 3]].copy()  # the axes in another order, one reversed
+    turned[:3, 3] += turned[:3, 0] * (SHAPE[2] - 1) + [shift_mm, 0, 0]
+    turned[:3, 0] *= -1
+    other = Grid((SHAPE[2], SHAPE[0], SHAPE[1]), turned)
+    assert is_same_place(grid, other) is same
+
+
+def test_grids_over_the_same_place_with_other_voxels_differ(grid: Grid) -> None:
+    i, j, k = SHAPE
+    finer = Grid.around(grid.center_ras_mm, grid.affine[:3, :3] / 2, (2 * i, 2 * j, 2 * k))
+    assert not is_same_place(grid, finer)
+
+
 def test_affine_is_a_read_only_copy() -> None:
     affine = np.eye(4)
     grid = Grid(SHAPE, affine)
@@ -154,6 +178,14 @@ def test_flip_of_an_affine_flips_the_points_that_it_maps_to() -> None:
     index, affine = np.array([3.0, 1.0, 2.0]), AFFINES["oblique"]
     np.testing.assert_allclose(
         apply_affine(lps_to_ras(affine), index), lps_to_ras(apply_affine(affine, index))
+    )
+
+
+def test_a_map_between_lps_points_is_the_same_map_between_ras_points() -> None:
+    point, transform = np.array([3.0, 1.0, 2.0]), AFFINES["oblique"]
+    np.testing.assert_allclose(
+        lps_to_ras(apply_affine(transform, ras_to_lps(point))),
+        apply_affine(transform_lps_to_ras(transform), point),
     )
 
 

@@ -1,0 +1,83 @@
+"""Reading of a path: one geometry for all formats, clear words for what is no scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Provenance
+
+SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"]
+FORMATS = {".nii": "NIfTI", ".gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_formats_give_the_same_voxels_at_the_same_places(
+    tmp_path: Path, suffix: str, affine: np.ndarray, files: Any
+) -> None:
+    data = files.noise()
+    volume = read_volume(files.save(tmp_path / f"scan{suffix}", data, affine))
+    np.testing.assert_array_equal(volume.data, data)
+    np.testing.assert_allclose(volume.affine, affine, atol=1e-4)
+    np.testing.assert_allclose(volume.spacing_mm, files.spacing, atol=1e-5)
+    assert volume.shape == files.shape
+    expected = FORMATS.get(Path(f"scan{suffix}").suffix, "MetaImage")
+    assert volume.provenance == Provenance(expected)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_trailing_axis_of_length_one_is_dropped(tmp_path: Path, suffix: str, files: Any) -> None:
+    data, path = files.noise(), tmp_path / f"scan{suffix}"
+    if suffix == ".nii.gz":
+        files.save(path, data[..., None])
+    else:
+        image = sitk.JoinSeries([sitk.GetImageFromArray(data.transpose(2, 1, 0))])
+        image.SetSpacing([*files.spacing.tolist(), 1.0])
+        sitk.WriteImage(image, str(path))
+    if suffix == ".nrrd":  # four axes are written without an anatomical frame
+        assert "oriented" in files.refusal(path, UnsupportedScan)
+        return
+    np.testing.assert_array_equal(read_volume(path).data, data)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_truncated_files(tmp_path: Path, suffix: str, share: float, files: Any) -> None:
+    path = files.save(tmp_path / f"scan{suffix}", files.noise())
+    voxels = path.with_suffix(".raw") if suffix in (".nhdr", ".mhd") else path
+    whole = voxels.read_bytes()
+    voxels.write_bytes(whole[: int(len(whole) * share)])
+    assert "truncated or damaged" in files.refusal(path, UnreadableScan)
+
+
+def test_missing_and_empty_files(tmp_path: Path, files: Any) -> None:
+    assert "does not exist" in files.refusal(tmp_path / "nothing.nii.gz", UnreadableScan)
+    (tmp_path / "empty.nii.gz").touch()
+    assert "is empty" in files.refusal(tmp_path / "empty.nii.gz", UnreadableScan)
+
+
+def test_unknown_suffix_and_other_content(tmp_path: Path, files: Any) -> None:
+    (tmp_path / "scan.jpg").write_bytes(b"\xff\xd8\xff" + bytes(300))
+    assert "no format" in files.refusal(tmp_path / "scan.jpg", UnreadableScan)
+    for name in ("notes.nii.gz", "notes.nii", "notes.nrrd", "notes.mha", "notes.zip"):
+        (tmp_path / name).write_text("This is no scan. " * 50, encoding="utf-8")
+        files.refusal(tmp_path / name, UnreadableScan)
+
+
+def test_single_dicom_file(tmp_path: Path, files: Any) -> None:
+    (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM" + bytes(64))
+    assert "folder with all slices" in files.refusal(tmp_path / "slice.dcm", UnsupportedScan)
+
+
+def test_message_names_a_relative_path_as_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnreadableScan, match=r"^scans/gone\.nii does not exist"):
+        read_volume("scans/gone.nii")
