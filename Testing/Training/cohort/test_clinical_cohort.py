@@ -94,7 +94,7 @@ def test_a_thickening_is_nowhere_thinner_than_asked() -> None:
 
 
 def test_the_recipe_of_the_shipped_model_is_accepted(tmp_path: Path) -> None:
-    recipe = Path(__file__).parents[3] / "Training/compact/simulate.yaml"
+    recipe = Path(__file__).parents[3] / "Training/bundle/simulate.yaml"
     assert yaml.safe_load(recipe.read_text())["acquisition"]["stack"]["share"] == 1.0
     command = next(c for c in COMMANDS if c.name == "simulate")
     words = ["--config", str(recipe), "--patients", "10", "--unlabelled", "1"]

@@ -51,7 +51,7 @@ from scipy import ndimage
 
 from ParanasalSSLLib.sinuses import Kind
 
-COMPACT = Path(__file__).parents[3] / "Training" / "compact"
+RECIPE = Path(__file__).parents[3] / "Training" / "bundle"
 STACKED = AcquisitionRange(share_3d=0, stack=StackRange(share=1.0))
 PLAIN = SliceStack(4.0, 4.0, 0.1, 1.0, 1.0, (0.0, 0.0), 0.0, -1, 0.0, 0.0, 0.0, 0.0)
 QUIET = Acquisition(2, 4.0, np.zeros(3), 0.5, 0.0, 0.0, 0.0, 0, 1.0, 0.0, 2, stack=PLAIN)
@@ -105,7 +105,7 @@ def test_options_that_are_off_draw_no_random_number() -> None:
 def test_the_shipped_recipe_is_a_configuration_of_the_simulator() -> None:
     parser = ArgumentParser()
     parser.add_class_arguments(SimulateConfig, "simulate")
-    recipe = yaml.safe_load((COMPACT / "simulate.yaml").read_text())
+    recipe = yaml.safe_load((RECIPE / "simulate.yaml").read_text())
     parsed = parser.parse_object({"simulate": recipe}).simulate
     assert parsed.acquisition.stack.share == 1
     assert parsed.lesions.thickening_slices == 0.5

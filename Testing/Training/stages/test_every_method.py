@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paranasal_training.data.store import CropStore, ResidualWriter, write_store
+from paranasal_training.data.residual_store import ResidualWriter
+from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.methods import method_names
-from paranasal_training.runs.optimizers import OptimizerConfig
+from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.stages.finetune import FinetuneConfig, finetune
 from paranasal_training.stages.pretrain import PretrainConfig, pretrain
 

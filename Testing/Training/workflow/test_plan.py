@@ -72,13 +72,13 @@ def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None
 
 
 def test_residual_maps_that_reach_1_are_stored_without_a_gain_that_would_cut_them() -> None:
-    plan = Plan.read("compact")
+    plan = Plan.read("cpu")
     for name in ("otsu", "percentile", "unscaled"):
         assert plan.residual_settings(name)["gain"] == 1.0
 
 
 def test_transfer_stays_open_and_says_why_without_its_file() -> None:
-    plan = Plan.read("compact")
+    plan = Plan.read("cpu")
     assert "resnet_18_23dataset.pth" in plan.open_rows("table2")["transfer"]
     assert "transfer" not in plan.closed_rows("table2")
     given = Plan.read("paper", medicalnet="file.pth")
@@ -96,8 +96,8 @@ def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path
         Plan.read("smoke", tmp_path)
 
 
-def test_a_compact_encoder_cannot_take_over_full_size_weights() -> None:
-    plan = Plan.read("compact", medicalnet="file.pth")
+def test_a_small_encoder_cannot_take_over_full_size_weights() -> None:
+    plan = Plan.read("cpu", medicalnet="file.pth")
     assert "64, 128, 256, 512" in plan.open_rows("table2")["transfer"]
 
 
@@ -117,7 +117,7 @@ def test_unchanged_settings_are_not_written_again(tmp_path: Path) -> None:
 
 
 def test_wrong_names_are_answered_with_the_right_ones(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="compact, paper, smoke"):
+    with pytest.raises(BadConfig, match="cpu, paper, smoke"):
         Plan.read("tiny")
     with pytest.raises(BadConfig, match="table2"):
         Plan.read("smoke").experiment("table9")

@@ -2,7 +2,7 @@
 
 A whole split fits in memory as bytes (0.26 MB a crop), so there are no worker processes: a batch is
 one indexing operation. Order and augmentation follow from (seed, epoch, batch) alone, so that a run
-that was interrupted goes on exactly as it would have.
+that was interrupted is resumed exactly as it would have gone.
 """
 
 from __future__ import annotations

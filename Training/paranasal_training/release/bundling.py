@@ -61,7 +61,7 @@ class BundleConfig:
     """Folder of the bundle."""
     cae_store: Path | None = None
     """Crop store that the autoencoder was trained on, with other patients (unset: `store`)."""
-    name: str = "compact"
+    name: str = "custom"
     """Name of the bundle."""
     version: str = "1"
     """Version of the bundle."""

@@ -66,7 +66,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """Lightning's own, so that runs begun before this class was there go on."""
+        """Lightning's own, so that runs begun before this class was there are resumed."""
         return super().state_key.replace(type(self).__name__, ModelCheckpoint.__name__)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -124,7 +124,7 @@ def _open_residuals(config: PretrainConfig, store: CropStore, rows: np.ndarray) 
     if missing:
         raise BadStore(
             f"{config.residuals} lacks {missing} of the unlabelled crops. Run `paranasal residuals` "
-            "again, it goes on where it stopped."
+            "again, it resumes where it stopped."
         )
     return residuals
 

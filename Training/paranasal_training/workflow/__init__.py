@@ -1,7 +1,7 @@
 """The paper's experiments as one declared workflow.
 
 - `experiments.yaml`: which variants there are, and which of them each table compares.
-- `presets/`: how large everything is (`smoke`, `compact`, `paper`).
+- `presets/`: how large everything is (`smoke`, `cpu`, `paper`).
 - `plan.py`: both together as typed objects, and the settings of every run.
 - `Snakefile`: which run needs which; Snakemake runs what is missing, here or on a cluster.
 - `experiment.py`: `paranasal experiment`, which starts Snakemake.

@@ -22,8 +22,8 @@ class ExperimentConfig:
 
     name: str
     """Experiment: table2, table3, figure3, postprocessing, loss, spark or beyond."""
-    preset: str = "compact"
-    """Size of everything: smoke, compact, paper, or a YAML file like theirs."""
+    preset: str = "cpu"
+    """Size of everything: smoke, cpu, paper, or a YAML file like theirs."""
     output: Path | None = None
     """Working folder (unset: experiments/PRESET)."""
     crops: Path | None = None
@@ -63,7 +63,7 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     if done.returncode:
         raise BadConfig(
             f"The experiment {config.name} stopped: see the message of the failed step above. What was "
-            "finished is kept; the same command goes on."
+            "finished is kept; the same command resumes."
         )
     return None if config.dry_run else folder / "results" / config.name / "page.html"
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes the shipped bundle; about 4 hours on 2 cores. It goes on where it stopped.
+# Makes the shipped bundle; about 4 hours on 2 cores. It resumes where it stopped.
 # DONORS: folder of healthy whole heads (see Training/README.md). SCANS: real scans to check with.
 set -eu
 here=$(dirname "$0")
-work=${1:-compact-run}
+work=${1:-bundle-run}
 # Autoencoder and self-supervised task learn from one cohort,
 paranasal simulate --donors "$DONORS" --patients 4000 --unlabelled 1500 --seed 1 --output "$work/crops"
 paranasal train --config "$here/train.yaml" --store "$work/crops" --output "$work/cae"
