@@ -38,7 +38,7 @@ def crops(config: SimulateConfig) -> np.ndarray:
 
 def test_with_shares_of_zero_the_cohort_stays_as_it_was() -> None:
     off = AcquisitionRange(
-        stack=StackRange(share=0.0, share_end=1.0), artefacts=ArtefactRange(ghost=(0.5, 0.5))
+        stack=StackRange(fraction=0.0, fraction_end=1.0), artefacts=ArtefactRange(ghost=(0.5, 0.5))
     )
     assert np.array_equal(crops(SimulateConfig()), crops(SimulateConfig(acquisition=off)))
 
@@ -46,9 +46,9 @@ def test_with_shares_of_zero_the_cohort_stays_as_it_was() -> None:
 @pytest.mark.parametrize(
     "acquisition",
     [
-        AcquisitionRange(stack=StackRange(share=1.0)),
-        AcquisitionRange(artefacts=ArtefactRange(share_ghost=1.0)),
-        AcquisitionRange(artefacts=ArtefactRange(share_susceptibility=1.0)),
+        AcquisitionRange(stack=StackRange(fraction=1.0)),
+        AcquisitionRange(artefacts=ArtefactRange(fraction_ghost=1.0)),
+        AcquisitionRange(artefacts=ArtefactRange(fraction_susceptibility=1.0)),
     ],
 )
 def test_each_option_changes_the_scan_and_is_repeatable(acquisition: AcquisitionRange) -> None:
@@ -59,7 +59,7 @@ def test_each_option_changes_the_scan_and_is_repeatable(acquisition: Acquisition
 
 
 def test_a_fat_pad_is_painted_behind_the_sinus_and_only_when_asked() -> None:
-    spread = GeometryRange(fat_pad_share=1.0, fat_pad_mm=(8.0, 8.0))
+    spread = GeometryRange(fat_pad_fraction=1.0, fat_pad_mm=(8.0, 8.0))
     rng = np.random.default_rng
     plain, padded = (draw_variant(rng(3), each) for each in (GeometryRange(), spread))
     assert (plain.fat_pad_mm, padded.fat_pad_mm) == (0.0, 8.0)
@@ -72,7 +72,7 @@ def test_a_fat_pad_is_painted_behind_the_sinus_and_only_when_asked() -> None:
 
 
 def test_a_stack_has_the_spacing_and_ends_where_it_should() -> None:
-    stack = draw_stack(np.random.default_rng(0), StackRange(share=1, share_end=1), 2, 5.0)
+    stack = draw_stack(np.random.default_rng(0), StackRange(fraction=1, fraction_end=1), 2, 5.0)
     centers = slice_positions(stack, 50.0)
     assert np.allclose(np.diff(centers), 5.0)
     assert (stack.end_side * centers).max() <= HALF_MM - stack.end_mm
@@ -95,8 +95,8 @@ def test_a_thickening_is_nowhere_thinner_than_asked() -> None:
 
 def test_the_recipe_of_the_shipped_model_is_accepted(tmp_path: Path) -> None:
     recipe = Path(__file__).parents[3] / "Training/bundle/simulate.yaml"
-    assert yaml.safe_load(recipe.read_text())["acquisition"]["stack"]["share"] == 1.0
+    assert yaml.safe_load(recipe.read_text())["acquisition"]["stack"]["fraction"] == 1.0
     command = next(c for c in COMMANDS if c.name == "simulate")
     words = ["--config", str(recipe), "--patients", "10", "--unlabelled", "1"]
-    words += ["--test_share", "0.3", "--validation_share", "0.2", "--processes", "1"]
+    words += ["--test_fraction", "0.3", "--validation_fraction", "0.2", "--processes", "1"]
     assert run_command(command, [*words, "--output", str(tmp_path / "crops")]) == 0

@@ -37,7 +37,7 @@ ANOMALIES = [kind for kind in Kind if kind != Kind.NORMAL]
 def healthy(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Image and lumen of a procedural sinus in the middle of its cube."""
     rng = np.random.default_rng(seed)
-    still = GeometryRange(shift_sd_mm=(0, 0, 0), hypoplastic_share=0, pneumatised_share=0)
+    still = GeometryRange(shift_sd_mm=(0, 0, 0), hypoplastic_fraction=0, pneumatised_fraction=0)
     anatomy = paint_procedural(draw_variant(rng, still), draw_contrast(rng), rng)
     return anatomy.image.numpy(), anatomy.lumen.numpy() > 0.5
 
@@ -89,7 +89,7 @@ def test_acquisition_keeps_the_place_of_things() -> None:
     blob[38:46, 18:26, 28:36] = 1.0
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        settings = draw_acquisition(rng, AcquisitionRange(share_ghost=0, share_cut=0))
+        settings = draw_acquisition(rng, AcquisitionRange(fraction_ghost=0, fraction_cut=0))
         scanned, inside = acquire(blob, settings, rng)
         assert inside.all()
         bright = np.argwhere(scanned.numpy() > 0.5 * float(scanned.max()))
@@ -98,7 +98,7 @@ def test_acquisition_keeps_the_place_of_things() -> None:
 
 def test_a_cut_field_of_view_is_zero_and_marked_as_outside() -> None:
     rng = np.random.default_rng(0)
-    settings = draw_acquisition(rng, AcquisitionRange(share_cut=1.0))
+    settings = draw_acquisition(rng, AcquisitionRange(fraction_cut=1.0))
     scanned, inside = acquire(torch.ones(64, 64, 64), settings, rng)
     assert 0 < (~inside).sum() < 64**3 / 2
     assert (scanned[~inside] == 0).all()

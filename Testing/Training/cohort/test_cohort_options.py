@@ -52,7 +52,7 @@ from scipy import ndimage
 from ParanasalSSLLib.sinuses import Kind
 
 RECIPE = Path(__file__).parents[3] / "Training" / "bundle"
-STACKED = AcquisitionRange(share_3d=0, stack=StackRange(share=1.0))
+STACKED = AcquisitionRange(fraction_3d=0, stack=StackRange(fraction=1.0))
 PLAIN = SliceStack(4.0, 4.0, 0.1, 1.0, 1.0, (0.0, 0.0), 0.0, -1, 0.0, 0.0, 0.0, 0.0)
 QUIET = Acquisition(2, 4.0, np.zeros(3), 0.5, 0.0, 0.0, 0.0, 0, 1.0, 0.0, 2, stack=PLAIN)
 
@@ -63,7 +63,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @cache
 def healthy(seed: int = 0) -> Anatomy:
-    still = GeometryRange(shift_sd_mm=(0, 0, 0), hypoplastic_share=0, pneumatised_share=0)
+    still = GeometryRange(shift_sd_mm=(0, 0, 0), hypoplastic_fraction=0, pneumatised_fraction=0)
     return paint_procedural(draw_variant(rng(seed), still), draw_contrast(rng(seed)), rng(seed))
 
 
@@ -107,7 +107,7 @@ def test_the_shipped_recipe_is_a_configuration_of_the_simulator() -> None:
     parser.add_class_arguments(SimulateConfig, "simulate")
     recipe = yaml.safe_load((RECIPE / "simulate.yaml").read_text())
     parsed = parser.parse_object({"simulate": recipe}).simulate
-    assert parsed.acquisition.stack.share == 1
+    assert parsed.acquisition.stack.fraction == 1
     assert parsed.lesions.thickening_slices == 0.5
     assert parsed.geometry.donor_lining_mm == (0, 1.5)
 
@@ -137,7 +137,7 @@ def test_the_least_depth_rises_with_the_slices() -> None:
 
 
 def test_lesions_may_be_as_dim_or_bright_as_the_tissue_around() -> None:
-    spread = LesionRange(share_tissue_bright=1, tissue_quantile=(0.5, 0.95))
+    spread = LesionRange(fraction_tissue_bright=1, tissue_quantile=(0.5, 0.95))
     image, lumen = healthy().image.numpy(), healthy().lumen.numpy() > 0.5
     signals = [draw_signal(9.0, image, lumen, spread, rng(seed)) for seed in range(20)]
     tissue = image[(image > 0.2 * np.percentile(image, 99)) & ~lumen]
@@ -187,7 +187,7 @@ def test_slices_see_their_thickness_only() -> None:
 
 
 def test_3d_scans_may_ring_in_the_slice_direction() -> None:
-    spread = StackRange(share_ringing=1.0)
+    spread = StackRange(fraction_ringing=1.0)
     stack = replace(draw_stack(rng(), spread, 2, 1.2), end_mm=0.0, end_dimming=0.0)
     step = torch.zeros(9, 9, 81)
     step[..., 40:] = 1
@@ -248,8 +248,8 @@ def test_an_oblique_stack_leaves_no_streaks_at_the_border() -> None:
 def test_a_stack_keeps_the_place_of_things(seed: int) -> None:
     blob = torch.zeros(64, 64, 64)
     blob[38:46, 18:26, 28:36] = 1.0
-    spread = replace(STACKED, share_ghost=0, share_cut=0, share_3d=0.3,
-                     stack=replace(STACKED.stack, share_end=0, share_cubic=0.5))  # fmt: skip
+    spread = replace(STACKED, fraction_ghost=0, fraction_cut=0, fraction_3d=0.3,
+                     stack=replace(STACKED.stack, fraction_end=0, fraction_cubic=0.5))  # fmt: skip
     settings = draw_acquisition(rng(seed), spread)
     scanned, inside = acquire(blob, settings, rng(seed))
     assert inside.all()

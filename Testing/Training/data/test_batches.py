@@ -61,7 +61,7 @@ def test_bytes_become_floats_and_gain_is_taken_back() -> None:
 
 def test_coarse_noise_paints_shapes_of_one_grey_and_spares_the_rest() -> None:
     crops = torch.full((32, 1, 24, 24, 24), 0.5)
-    config = CoarseNoiseConfig(probability=1.0, bright=(0.9, 0.9), dark_share=0.0, grain=0.0)
+    config = CoarseNoiseConfig(probability=1.0, bright=(0.9, 0.9), dark_fraction=0.0, grain=0.0)
     painted = add_coarse_noise(crops, config, seeded())
     share = (painted > 0.85).float().mean()
     untouched = (painted - crops).abs().lt(1e-2).float().mean()

@@ -77,7 +77,7 @@ def few_visible(count: int = 2) -> Tensor:
 @pytest.mark.parametrize("share", [0.6, 0.97])
 def test_masked_voxels_change_nothing(config: EncoderConfig, training: bool, share: float) -> None:
     """Neither features nor the reconstruction nor what batch norms remember."""
-    visible = draw_visible(2, Options(masked_share=share), seeded())
+    visible = draw_visible(2, Options(masked_fraction=share), seeded())
     hidden = ~at_edge(visible, config.voxels)
     one = noise(config)
     other = torch.where(hidden, 100 * noise(config, 1), one)
@@ -188,10 +188,10 @@ def test_mask_of_other_levels() -> None:
     ("options", "masked"),
     [
         (Options(), 307),
-        (Options(masked_share=0.4), 205),
-        (Options(masked_share=0.8), 410),
+        (Options(masked_fraction=0.4), 205),
+        (Options(masked_fraction=0.8), 410),
         (Options(patch_mm=16), 38),
-        (Options(patch_mm=16, masked_share=0.01), 1),
+        (Options(patch_mm=16, masked_fraction=0.01), 1),
     ],
 )
 def test_share_of_masked_patches_is_exact_in_each_crop(options: Options, masked: int) -> None:
@@ -277,13 +277,13 @@ def test_a_flat_patch_gives_no_error_to_learn_from() -> None:
         {"patch_mm": 8.0},
         {"patch_mm": "8"},
         {"patch_mm": 2},  # one voxel at 2 mm
-        {"masked_share": 0},
-        {"masked_share": 1},
-        {"masked_share": 60},
-        {"masked_share": float("nan")},
-        {"masked_share": "0.6"},
-        {"masked_share": 0.05, "patch_mm": 32},  # 0 of 8
-        {"masked_share": 0.9995},  # all 512
+        {"masked_fraction": 0},
+        {"masked_fraction": 1},
+        {"masked_fraction": 60},
+        {"masked_fraction": float("nan")},
+        {"masked_fraction": "0.6"},
+        {"masked_fraction": 0.05, "patch_mm": 32},  # 0 of 8
+        {"masked_fraction": 0.9995},  # all 512
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], tiny: EncoderConfig) -> None:

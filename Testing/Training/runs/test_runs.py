@@ -294,6 +294,18 @@ def test_run_of_a_version_that_kept_no_record_of_its_inputs_is_accepted(
         begin(replace(config, seed=1), toy_store)
 
 
+def test_finished_run_is_known_by_the_names_that_its_settings_had(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    config = FinetuneConfig(store=toy_store.folder, output=tmp_path / "r", label_fraction=0.5)
+    settings_of_a_finished_run(config, toy_store)
+    file = tmp_path / "r/config.json"
+    file.write_text(file.read_text().replace("label_fraction", "label_share"))
+    assert not begin(config, toy_store), "complete already"
+    with pytest.raises(BadConfig, match="another label_fraction"):
+        begin(replace(config, label_fraction=1.0), toy_store)
+
+
 def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> None:
     file = killed.output / "checkpoints/last.ckpt"
     content = torch.load(file, weights_only=True)

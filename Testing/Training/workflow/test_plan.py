@@ -49,7 +49,7 @@ def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
         for share in plan.preset.shares:
             found = accepted(FinetuneConfig, plan.finetune_settings(name, share))
             assert isinstance(found, FinetuneConfig)
-            assert found.label_share == share / 100
+            assert found.label_fraction == share / 100
     for name, experiment in plan.experiments.items():
         assert set(experiment.rows) <= set(plan.rows)
         accepted(ComparisonConfig, plan.compare_settings(name))

@@ -44,7 +44,7 @@ class AcquisitionRange:
     `stack` and `artefacts` do nothing, and draw no random number, until their fractions are above 0.
     """
 
-    share_3d: float = 0.4
+    fraction_3d: float = 0.4
     """Probability of a 3D scan (slices of 0.8 to 1.5 mm), 0 to 1."""
     slice_mm: tuple[float, float] = (2.0, 7.0)
     """Thinnest and thickest slice of 2D scans, mm."""
@@ -57,13 +57,13 @@ class AcquisitionRange:
     """
     bias: tuple[float, float] = (0.0, 0.35)
     """Smallest and largest amplitude of the logarithm of the coil's bias field."""
-    share_ghost: float = 0.3
+    fraction_ghost: float = 0.3
     """Probability of a ghost of the whole image, 0 to 1."""
     ghost: tuple[float, float] = (0.02, 0.12)
     """Weakest and strongest ghost as a fraction of the signal."""
-    share_ringing: float = 0.35
+    fraction_ringing: float = 0.35
     """Probability of Gibbs ringing along the phase axis, 0 to 1."""
-    share_cut: float = 0.12
+    fraction_cut: float = 0.12
     """Probability that the image ends inside the cube, in front or below, 0 to 1."""
     deepest_cut_mm: float = 22.0
     """Largest part of the cube outside the image, mm, above 2."""
@@ -104,13 +104,13 @@ class Acquisition:
 
 def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acquisition:
     """Draw one patient's scan settings."""
-    thick = rng.random() >= spread.share_3d
+    thick = rng.random() >= spread.fraction_3d
     slice_axis = int(rng.choice(3, p=[0.25, 0.2, 0.55]))
     in_plane_axes = [axis for axis in range(3) if axis != slice_axis]
     ghosted, ringing, cut = rng.random(3) < (
-        spread.share_ghost,
-        spread.share_ringing,
-        spread.share_cut,
+        spread.fraction_ghost,
+        spread.fraction_ringing,
+        spread.fraction_cut,
     )
     settings = Acquisition(
         slice_axis=slice_axis,
@@ -125,7 +125,7 @@ def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acqu
         cut_mm=float(rng.uniform(2, spread.deepest_cut_mm)) if cut else 0.0,
         cut_axis=int(rng.choice([1, 2], p=[0.3, 0.7])),
     )
-    if spread.stack.share and rng.random() < spread.stack.share:
+    if spread.stack.fraction and rng.random() < spread.stack.fraction:
         stack = draw_stack(rng, spread.stack, slice_axis, settings.slice_mm)
         settings = replace(settings, stack=stack)
     return replace(settings, artefacts=draw_artefacts(rng, spread.artefacts))

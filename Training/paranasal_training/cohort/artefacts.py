@@ -20,15 +20,15 @@ from paranasal_training.cohort.stack import THICK_MM, shifted
 class ArtefactRange:
     """How often each artefact occurs and how strong it is."""
 
-    share_ghost: float = 0.0
+    fraction_ghost: float = 0.0
     """Probability of ghosts of moving tissue, 0 (never) to 1."""
     ghost: tuple[float, float] = (0.04, 0.25)
     """Weakest and strongest ghost as a fraction of the moving tissue's signal."""
-    share_chemical_shift: float = 0.0
+    fraction_chemical_shift: float = 0.0
     """Probability of a chemical shift of fat, 0 (never) to 1."""
     chemical_shift_mm: tuple[float, float] = (0.5, 3.0)
     """Smallest and largest chemical shift along the frequency axis, either way, mm."""
-    share_susceptibility: float = 0.0
+    fraction_susceptibility: float = 0.0
     """Probability of changed signal of the walls next to air, 0 (never) to 1."""
     susceptibility_mm: tuple[float, float] = (1.0, 3.0)
     """Smallest and largest depth to which the walls are changed, mm."""
@@ -48,7 +48,7 @@ class Artefacts:
 
 def draw_artefacts(rng: np.random.Generator, spread: ArtefactRange) -> Artefacts:
     """Draw one patient's artefacts; draws nothing where all shares are 0."""
-    shares = (spread.share_ghost, spread.share_chemical_shift, spread.share_susceptibility)
+    shares = (spread.fraction_ghost, spread.fraction_chemical_shift, spread.fraction_susceptibility)
     if not any(shares):
         return Artefacts()
     ghost, chemical, susceptibility = rng.random(3) < shares

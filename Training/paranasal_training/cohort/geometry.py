@@ -23,15 +23,15 @@ class GeometryRange:
     """Standard deviation of the logarithm of the head's size along each axis."""
     elastic_mm: tuple[float, float] = (0.5, 3.0)
     """Smallest and largest amplitude of the elastic deformation, mm."""
-    hypoplastic_share: float = 0.08
+    hypoplastic_fraction: float = 0.08
     """Fraction of small sinuses (0.58 to 0.78 of the usual size), 0 to 1."""
-    pneumatised_share: float = 0.08
+    pneumatised_fraction: float = 0.08
     """Fraction of large sinuses (1.15 to 1.3 of the usual size), 0 to 1."""
     donor_lining_mm: tuple[float, float] = (0.0, 0.0)
     """Smallest and largest mean depth of healthy mucosa painted onto the walls of donors, mm; 0 0
     paints none and draws no random number. Procedural sinuses have up to 1.3 mm.
     """
-    fat_pad_share: float = 0.0
+    fat_pad_fraction: float = 0.0
     """Fraction of procedural sinuses with a wedge of fat behind the outer wall, 0 to 1; 0 draws no
     random number.
     """
@@ -57,9 +57,9 @@ class Variant:
 def draw_variant(rng: np.random.Generator, spread: GeometryRange) -> Variant:
     """Draw the geometry of one side."""
     kind = rng.random()
-    if kind < spread.hypoplastic_share:
+    if kind < spread.hypoplastic_fraction:
         size = rng.uniform(0.58, 0.78)
-    elif kind < spread.hypoplastic_share + spread.pneumatised_share:
+    elif kind < spread.hypoplastic_fraction + spread.pneumatised_fraction:
         size = rng.uniform(1.15, 1.3)
     else:
         size = float(np.exp(rng.normal(0, 0.09)))
@@ -70,7 +70,7 @@ def draw_variant(rng: np.random.Generator, spread: GeometryRange) -> Variant:
         size=float(size),
         elastic_mm=float(rng.uniform(*spread.elastic_mm)),
     )
-    if not spread.fat_pad_share or rng.random() >= spread.fat_pad_share:
+    if not spread.fat_pad_fraction or rng.random() >= spread.fat_pad_fraction:
         return variant
     return replace(variant, fat_pad_mm=float(rng.uniform(*spread.fat_pad_mm)))
 

@@ -102,7 +102,7 @@ def _template_points(
 
 def _sinus_block(kind: Kind, config: HeadConfig, rng: np.random.Generator) -> np.ndarray:
     """A painted sinus (64, 64, 64) in the sinus frame, not displaced."""
-    still = GeometryRange(shift_sd_mm=(0, 0, 0), rotation_sd_deg=2, hypoplastic_share=0)
+    still = GeometryRange(shift_sd_mm=(0, 0, 0), rotation_sd_deg=2, hypoplastic_fraction=0)
     anatomy = paint_procedural(draw_variant(rng, still), CONTRAST, rng)
     image, lumen = anatomy.image.numpy(), anatomy.lumen.numpy() > 0.5
     if kind != Kind.NORMAL:

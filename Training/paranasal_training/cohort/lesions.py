@@ -17,9 +17,9 @@ from ParanasalSSLLib.sinuses import Kind
 
 @dataclass(frozen=True)
 class LesionRange:
-    """Volumes are drawn log-uniformly and never exceed `largest_share` of the lumen.
+    """Volumes are drawn log-uniformly and never exceed `largest_fraction` of the lumen.
 
-    The options below `largest_share` do nothing, and draw no random number, at their defaults.
+    The options below `largest_fraction` do nothing, and draw no random number, at their defaults.
     """
 
     thickening_ml: tuple[float, float] = (0.5, 7.0)
@@ -28,9 +28,9 @@ class LesionRange:
     """Smallest and largest volume of a polyp, ml."""
     cyst_ml: tuple[float, float] = (0.2, 8.0)
     """Smallest and largest volume of a cyst, ml."""
-    full_share: tuple[float, float] = (0.82, 1.0)
+    full_fraction: tuple[float, float] = (0.82, 1.0)
     """Smallest and largest fraction of the lumen that a full opacification fills, 0 to 1."""
-    largest_share: float = 0.8
+    largest_fraction: float = 0.8
     """Largest fraction of the lumen that any other lesion fills, above 0 to 1."""
     thickening_mm: tuple[float, float] = (0.0, 0.0)
     """Smallest and largest least depth of a thickening, mm, since a band as thin as a healthy
@@ -38,7 +38,7 @@ class LesionRange:
     """
     thickening_slices: float = 0.0
     """Least depth of a thickening as a fraction of the slices' thickness, 0 or more."""
-    share_tissue_bright: float = 0.0
+    fraction_tissue_bright: float = 0.0
     """Fraction of the lesions that are as bright as tissue around the sinus, 0 to 1."""
     tissue_quantile: tuple[float, float] = (0.4, 0.95)
     """Lowest and highest quantile of that tissue's brightness, 0 to 1."""
@@ -51,13 +51,13 @@ def draw_volume_ml(
 ) -> float:
     """Volume of a new lesion of `kind` in a sinus with `lumen_ml` of air."""
     if kind == Kind.FULL:
-        return lumen_ml * rng.uniform(*spread.full_share)
+        return lumen_ml * rng.uniform(*spread.full_fraction)
     limits = {
         Kind.THICKENING: spread.thickening_ml,
         Kind.POLYP: spread.polyp_ml,
         Kind.CYST: spread.cyst_ml,
     }[kind]
-    return float(min(np.exp(rng.uniform(*np.log(limits))), spread.largest_share * lumen_ml))
+    return float(min(np.exp(rng.uniform(*np.log(limits))), spread.largest_fraction * lumen_ml))
 
 
 def draw_least_depth_mm(spread: LesionRange, slice_mm: float, rng: np.random.Generator) -> float:
@@ -75,7 +75,7 @@ def draw_signal(
     rng: np.random.Generator,
 ) -> float:
     """Brightness of a lesion: the anatomy's own, or a quantile of the tissue around the lumen."""
-    if not spread.share_tissue_bright or rng.random() >= spread.share_tissue_bright:
+    if not spread.fraction_tissue_bright or rng.random() >= spread.fraction_tissue_bright:
         return anatomy_signal
     around = image[::2, ::2, ::2][~lumen[::2, ::2, ::2]]
     tissue = around[around > 0.2 * np.percentile(around, 99)]

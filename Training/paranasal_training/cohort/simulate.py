@@ -55,17 +55,17 @@ class SimulateConfig:
     """Labelled patients, 10 or more; each has a left and a right sinus."""
     unlabelled: int = PAPER_UNLABELLED
     """Unlabelled patients, 0 or more."""
-    test_share: float = 0.30
+    test_fraction: float = 0.30
     """Fraction of the labelled patients in the test set, above 0 (the paper's Table 1)."""
-    validation_share: float = 0.14
-    """Fraction of the labelled patients that validate, 0 or more; below 1 with test_share."""
+    validation_fraction: float = 0.14
+    """Fraction of the labelled patients that validate, 0 or more; below 1 with test_fraction."""
     seed: int = 0
     """Seed of the whole cohort, a whole number of 0 or more."""
     donors: Path | None = None
     """Folder of healthy whole-head scans whose sinuses are deformed (unset: procedural anatomy
     only).
     """
-    donor_share: float = 0.6
+    donor_fraction: float = 0.6
     """Fraction of the patients whose anatomy comes from donors, 0 to 1."""
     processes: int = 2
     """Processes that simulate at the same time, 1 or more; the result does not depend on it."""
@@ -103,8 +103,8 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
     """
     if config.patients < 10 or config.unlabelled < 0:
         raise BadConfig("simulate needs at least 10 labelled patients and no negative numbers.")
-    if not 0 < config.test_share < config.test_share + config.validation_share < 1:
-        raise BadConfig("test_share and validation_share are above 0 and together below 1.")
+    if not 0 < config.test_fraction < config.test_fraction + config.validation_fraction < 1:
+        raise BadConfig("test_fraction and validation_fraction are above 0 and together below 1.")
     rng = np.random.default_rng([config.seed, 0xC0])
     both_normal = round(config.patients * PAPER_BOTH_NORMAL / PAPER_PATIENTS)
     both_anomalous = round(config.patients * PAPER_BOTH_ANOMALOUS / PAPER_PATIENTS)
@@ -123,9 +123,9 @@ def plan_cohort(config: SimulateConfig) -> list[PatientPlan]:
 
 
 def _split_of(share: float, config: SimulateConfig) -> str:
-    if share < config.test_share:
+    if share < config.test_fraction:
         return "test"
-    return "validation" if share < config.test_share + config.validation_share else "train"
+    return "validation" if share < config.test_fraction + config.validation_fraction else "train"
 
 
 def _draw_kinds(anomalous_sides: int, rng: np.random.Generator) -> dict[Side, Kind]:
@@ -153,7 +153,7 @@ class PatientSimulator:
 
     def _draw_head(self, rng: np.random.Generator) -> dict[Side, Donor]:
         """The donors of both sides (of any head: mirrored sinuses are interchangeable), or none."""
-        if not self.donors or rng.random() >= self.config.donor_share:
+        if not self.donors or rng.random() >= self.config.donor_fraction:
             return {}
         return {side: self.donors[rng.integers(len(self.donors))] for side in Side}
 

@@ -20,37 +20,37 @@ SINC_REACH = 6.0  # thicknesses after which the rings around an edge have died a
 
 @dataclass(frozen=True)
 class StackRange:
-    """What is drawn for the `share` of patients whose slices are stacked like a scanner's.
+    """What is drawn for the `fraction` of patients whose slices are stacked like a scanner's.
 
     Without them, slices are spaced evenly over the cube, as thick as their spacing. `slice_mm` of
     `AcquisitionRange` is the spacing here.
     """
 
-    share: float = 0.0
+    fraction: float = 0.0
     """Probability that a patient's slices are stacked like a scanner's, 0 (never) to 1."""
     gap: tuple[float, float] = (-0.15, 0.4)
     """Smallest and largest gap as a fraction of the slices' thickness; below 0 slices overlap."""
     softness: tuple[float, float] = (0.03, 0.3)
     """Smallest and largest width of the slice profile's edges as a fraction of the thickness."""
-    share_interleaved: float = 0.5
+    fraction_interleaved: float = 0.5
     """Probability that odd and even slices of a 2D scan are two packages, 0 to 1."""
     interleave_gain: tuple[float, float] = (0.03, 0.10)
     """Smallest and largest difference of brightness of odd and even slices, either way."""
-    share_moved: float = 0.35
+    fraction_moved: float = 0.35
     """Probability that the patient moved between the two packages, 0 to 1."""
     moved_mm: tuple[float, float] = (0.5, 1.5)
     """Smallest and largest such movement in the slices' plane, mm."""
-    share_ringing: float = 0.35
+    fraction_ringing: float = 0.35
     """Probability that the slice direction of a 3D scan is a truncated spectrum, 0 to 1."""
-    share_end: float = 0.25
+    fraction_end: float = 0.25
     """Probability that the stack ends inside the cube, 0 to 1."""
     end_mm: tuple[float, float] = (1.0, 22.0)
     """Smallest and largest part of the cube beyond the last slice, mm."""
     end_dimming: tuple[float, float] = (0.0, 0.7)
     """Smallest and largest logarithm of the signal lost towards that end (coil, shim)."""
-    share_cubic: float = 0.25
+    fraction_cubic: float = 0.25
     """Probability of a cubic resampling across slices before the crop is cut, 0 to 1."""
-    share_sharp: float = 0.6
+    fraction_sharp: float = 0.6
     """Probability of the fine detail of clinical pixels (0.4 to 0.9 mm), which deformed donors of 1
     mm lack; 0 to 1.
     """
@@ -86,12 +86,12 @@ def draw_stack(
     usual_end = 1 if slice_axis == 1 else -1
     thick = spacing_mm > THICK_MM
     interleaved, moved, ringing, ends, cubic, sharp = rng.random(6) < (
-        spread.share_interleaved * thick,
-        spread.share_moved,
-        spread.share_ringing * (not thick),
-        spread.share_end,
-        spread.share_cubic,
-        spread.share_sharp,
+        spread.fraction_interleaved * thick,
+        spread.fraction_moved,
+        spread.fraction_ringing * (not thick),
+        spread.fraction_end,
+        spread.fraction_cubic,
+        spread.fraction_sharp,
     )
     gain = rng.choice([-1, 1]) * rng.uniform(*spread.interleave_gain)
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(*spread.moved_mm)

@@ -26,7 +26,7 @@ class CoarseNoiseConfig:
     """Probability that a crop is painted over, 0 (the paper's autoencoder) to 1."""
     knots: tuple[int, int] = (3, 8)
     """Fewest and most random values along the cube's edge, 2 or more; few make large shapes."""
-    share: tuple[float, float] = (0.4, 1.6)
+    level: tuple[float, float] = (0.4, 1.6)
     """Lowest and highest level above which the random field is painted, in its standard deviations;
     high levels make few shapes.
     """
@@ -36,7 +36,7 @@ class CoarseNoiseConfig:
     """Darkest and brightest grey of most shapes, 0 to 1."""
     dark: tuple[float, float] = (0.0, 0.2)
     """Darkest and brightest grey of the dark shapes, 0 to 1."""
-    dark_share: float = 0.2
+    dark_fraction: float = 0.2
     """Fraction of dark shapes, 0 to 1."""
     grain: float = 0.1
     """Largest standard deviation of the multiplicative noise inside the shapes, 0 or more."""
@@ -68,11 +68,11 @@ def add_coarse_noise(
     knots = int(torch.randint(low, high + 1, (1,), generator=generator))
     field = torch.randn(count, 1, knots, knots, knots, generator=generator).to(crops.device)
     field = F.interpolate(field, (edge,) * 3, mode="trilinear")
-    level = uniform(*config.share) * field.std()
+    level = uniform(*config.level) * field.std()
     cover = torch.sigmoid((field - level) / config.edge)
     cover = cover * (uniform(0, 1) < config.probability)
     grey = torch.where(
-        uniform(0, 1) < config.dark_share, uniform(*config.dark), uniform(*config.bright)
+        uniform(0, 1) < config.dark_fraction, uniform(*config.dark), uniform(*config.bright)
     )
     grain = torch.randn(crops.shape, generator=generator).to(crops.device) * uniform(
         0, config.grain

@@ -42,7 +42,7 @@ class SplitConfig:
     """CSV file to write; an equal file may be there already, another one may not."""
     folds: int = 5
     """Folds of the cross-validation, 2 or more."""
-    test_share: float = 0.30
+    test_fraction: float = 0.30
     """Fraction of the labelled patients in the fixed test set, between 0 and 1."""
     seed: int = 0
     """Seed of the division, a whole number of 0 or more."""
@@ -50,8 +50,8 @@ class SplitConfig:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise BadConfig(f"folds is 2 or more, not {self.folds}.")
-        if not 0 < self.test_share < 1:
-            raise BadConfig(f"test_share lies between 0 and 1, not {self.test_share}.")
+        if not 0 < self.test_fraction < 1:
+            raise BadConfig(f"test_fraction lies between 0 and 1, not {self.test_fraction}.")
 
 
 def make_splits(config: SplitConfig) -> Path:
@@ -69,7 +69,7 @@ def make_splits(config: SplitConfig) -> Path:
     record = {
         "store": store.checksum,
         "folds": config.folds,
-        "test_share": config.test_share,
+        "test_share": config.test_fraction,
         "seed": config.seed,
         "sinuses": _count(store, table),
     }
@@ -110,7 +110,7 @@ def divide(strata: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     shuffled = strata.sort_values("patient").iloc[rng.permutation(len(strata))]
     line = shuffled.sort_values("stratum", kind="stable").reset_index(drop=True)
     turn = np.arange(len(line)) + rng.random()
-    test = np.floor((turn + 1) * config.test_share) > np.floor(turn * config.test_share)
+    test = np.floor((turn + 1) * config.test_fraction) > np.floor(turn * config.test_fraction)
     number = np.cumsum(~test) - 1
     fold = pd.Series(number % config.folds + 1, dtype="Int64").mask(test)
     # Multiples of the golden ratio: any stretch of them covers 0 to 1 evenly.

@@ -33,11 +33,11 @@ class ThresholdConfig:
     """
     margin_mm: float = 3.0
     """Margin around the region, mm, 1 or more."""
-    normal_share: float = 0.95
+    normal_fraction: float = 0.95
     """Fraction of healthy sinuses called normal that show at most `normal_ml`, 0 to 1."""
     normal_ml: float = 0.5
     """What they may show, ml."""
-    anomalous_share: float = 0.5
+    anomalous_fraction: float = 0.5
     """Fraction of healthy sinuses called anomalous that show at most `anomalous_ml`, 0 to 1."""
     anomalous_ml: float = 1.0
     """What they may show, ml."""

@@ -30,16 +30,16 @@ class Options:
 
     patch_mm: int = 8
     """Edge of a patch, mm: 2, 4, 8, 16 or 32."""
-    masked_share: float = 0.6
+    masked_fraction: float = 0.6
     """Fraction of a crop's patches that is masked, between 0 and 1."""
 
     def __post_init__(self) -> None:
         if type(self.patch_mm) is not int or self.patch_mm not in (2, 4, 8, 16, 32):
             raise ValueError(f"patch_mm is 2, 4, 8, 16 or 32, not {self.patch_mm!r}")
-        check_between("masked_share", self.masked_share, 0, 1)
+        check_between("masked_fraction", self.masked_fraction, 0, 1)
         if not 0 < self.masked < self.patches:
             raise ValueError(
-                f"masked_share {self.masked_share} masks {self.masked} of {self.patches} patches"
+                f"masked_fraction {self.masked_fraction} masks {self.masked} of {self.patches} patches"
             )
 
     @property
@@ -55,7 +55,7 @@ class Options:
     @property
     def masked(self) -> int:
         """Masked patches of a crop."""
-        return round(self.masked_share * self.patches)
+        return round(self.masked_fraction * self.patches)
 
 
 class Task(Method):

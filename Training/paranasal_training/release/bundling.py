@@ -214,8 +214,8 @@ def learn_healthy(
     thresholds = np.maximum(thresholds, rules.floor).astype(np.float16).astype(np.float32)
     thresholds[~sinus_region(air, rules)] = np.inf
     shown = ShownByLevel(evidence[~first], thresholds, config.minimum_part_voxels)
-    normal = shown.lowest_level(rules.normal_share, rules.normal_ml)
-    anomalous = min(normal, shown.lowest_level(rules.anomalous_share, rules.anomalous_ml))
+    normal = shown.lowest_level(rules.normal_fraction, rules.normal_ml)
+    anomalous = min(normal, shown.lowest_level(rules.anomalous_fraction, rules.anomalous_ml))
     facts: dict[str, Any] = {
         "region_ml": round(float(np.isfinite(thresholds).sum()) / 1000, 1),
         "thresholds": asdict(rules),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,9 +29,19 @@ def read_settings(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(renamed(json.loads(path.read_text(encoding="utf-8"))))
     except (ValueError, TypeError) as error:
         raise BadConfig(f"{path} is damaged. Remove {path.parent} and start again.") from error
+
+
+def renamed(settings: Any) -> Any:
+    """Settings of an earlier version by today's names: `label_share` is `label_fraction`, and so on."""
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        "level" if key == "share" else re.sub(r"_share$", "_fraction", key): renamed(value)
+        for key, value in settings.items()
+    }
 
 
 def write_settings(config: RunConfig, store: CropStore) -> None:

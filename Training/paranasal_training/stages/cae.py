@@ -30,7 +30,7 @@ class TrainConfig(RunConfig):
     """Crops in a batch, 2 or more."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimiser and learning rate."""
-    normal_share: float = 1.0
+    normal_fraction: float = 1.0
     """Fraction of the healthy training patients to use, above 0 to 1; smaller fractions are nested
     in larger ones (the paper's Table 3).
     """
@@ -68,7 +68,7 @@ def train_cae(config: TrainConfig) -> Path:
     if not begin(config, store):
         return config.output
     partition = Partition.of(store, config.splits, config.fold)
-    rows = partition.rows("train", 0, config.normal_share, config.jittered)
+    rows = partition.rows("train", 0, config.normal_fraction, config.jittered)
     voxels = config.network.voxels
     train = load_crops(store, rows, voxels=voxels)
     validation = load_crops(store, partition.rows("validation", 0), voxels=voxels)

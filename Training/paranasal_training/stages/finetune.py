@@ -48,7 +48,7 @@ class FinetuneConfig(RunConfig):
     """
     network: EncoderConfig | None = None
     """Architecture of the encoder (unset: that of the pretrained run)."""
-    label_share: float = 1.0
+    label_fraction: float = 1.0
     """Fraction of the training patients whose labels are used, above 0 to 1; smaller fractions are
     nested in larger ones.
     """
@@ -61,8 +61,8 @@ class FinetuneConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.label_share <= 1:
-            raise BadConfig(f"label_share is above 0 and at most 1, not {self.label_share}.")
+        if not 0 < self.label_fraction <= 1:
+            raise BadConfig(f"label_fraction is above 0 and at most 1, not {self.label_fraction}.")
         if not 0 <= self.keep_pretrained < 1:
             raise BadConfig(
                 f"keep_pretrained is 0 or more and below 1, not {self.keep_pretrained}."
@@ -136,7 +136,7 @@ def finetune(config: FinetuneConfig) -> Path:
     partition.require_both_classes()
     network = start_network(config)
     inputs = Inputs.open(store, network.config, config.residuals)
-    rows = partition.rows("train", share=config.label_share, jittered=config.jittered)
+    rows = partition.rows("train", share=config.label_fraction, jittered=config.jittered)
     labels = store.labels(rows)
     weights = class_weights(labels)
     checks = partition.rows("validation")

@@ -194,7 +194,7 @@ class Plan:
         """Settings of `paranasal finetune`."""
         own = {k: v for k, v in self.rows[row].finetune.items() if k != "residuals"}
         by_share = merged(self.preset.finetune, self.preset.finetune_by_share.get(share, {}))
-        return merged(by_share, {"label_share": share / 100} | own)
+        return merged(by_share, {"label_fraction": share / 100} | own)
 
     def map_settings(self, residuals: str) -> Settings:
         """Settings of `paranasal evaluate-maps`."""
