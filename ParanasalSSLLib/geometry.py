@@ -128,7 +128,10 @@ class Grid:
         return np.clip(start, 0, limit), np.clip(stop, 0, limit)
 
     def cut(self, start: np.ndarray, stop: np.ndarray) -> Grid:
-        """The grid of the block from index `start` to before `stop`, (3,) int each."""
+        """The grid of the block from index `start` to before `stop`, (3,) int each.
+
+        Its voxels stay where they are; it is empty where a stop is not above its start.
+        """
         i, j, k = np.maximum(np.subtract(stop, start), 0).tolist()
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(start)

@@ -47,6 +47,9 @@ def checked_volume(
         provenance: what to remember of the source.
         path: named in errors only.
 
+    Returns:
+        The volume, its axes exactly at right angles.
+
     Raises:
         UnsupportedScan: with what was found and what to do.
     """
@@ -57,7 +60,7 @@ def checked_volume(
 
 
 def without_trailing_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without trailing axes of length one beyond the third."""
+    """The shape without trailing axes of length one beyond the third, as 4D files of one volume."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return tuple(int(n) for n in shape)
@@ -205,7 +208,12 @@ def _has_hounsfield_air(data: np.ndarray) -> bool:
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableScan:
-    """The error for a file whose content cannot be read; `error` tells the reader's reason."""
+    """The error for a file whose content cannot be read.
+
+    Args:
+        path: the file, or the archive that it lies in.
+        error: what the reader of the format raised; its last line is quoted.
+    """
     if isinstance(error, PermissionError):
         return UnreadableScan(f"{path} may not be opened. Ask for the permission to read it.")
     reason = str(error).strip().splitlines()

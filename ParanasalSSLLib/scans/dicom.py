@@ -130,6 +130,9 @@ def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
         headers: of all images that were found.
         folder: named in errors only.
 
+    Returns:
+        The slices on an even grid; single missing ones are left out.
+
     Raises:
         SeveralSeries: more than one series that could be the scan.
         UnsupportedScan: none, a CT, colour, multi-frame, missing or unevenly spaced slices.

@@ -89,6 +89,9 @@ def stack_slices(headers: list[SliceHeader], folder: Path) -> SliceStack:
         headers: of one series, in any order, at least two.
         folder: named in errors only.
 
+    Returns:
+        The stack; single missing slices are left out.
+
     Raises:
         UnsupportedScan: slices without a position, of different orientation or size, several at
             one place, out of line, missing or unevenly spaced.

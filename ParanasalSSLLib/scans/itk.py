@@ -47,6 +47,9 @@ def from_sitk(image: sitk.Image) -> Volume:
 def read_itk(path: Path) -> Volume:
     """Read one NRRD (`.nrrd`, `.nhdr`) or MetaImage file (`.mha`, `.mhd`).
 
+    Returns:
+        The volume, checked.
+
     Raises:
         UnreadableScan: truncated or damaged, or its data file is not beside it.
         UnsupportedScan: not one plausible three-dimensional MR image, or without orientation.

@@ -27,6 +27,9 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 def read_nifti(path: Path) -> Volume:
     """Read one NIfTI-1 or NIfTI-2 file (`.nii`, `.nii.gz`).
 
+    Returns:
+        The volume, checked. It lies where ITK, and so Slicer, puts it.
+
     Raises:
         UnreadableScan: truncated, damaged or no NIfTI.
         UnsupportedScan: not one plausible three-dimensional MR image, or without orientation.

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a volume comes from, without anything that identifies a patient or a machine."""
+    """Where a volume comes from, without anything that identifies a patient or a machine.
 
-    format: str  # "NIfTI", "NRRD", "MetaImage", "DICOM", "memory"
-    modality: str | None = None  # DICOM modality, where known
-    interpolated_slices: int = (
-        0  # single slices that the series lacked, filled from both neighbours
-    )
+    Attributes:
+        format: "NIfTI", "NRRD", "MetaImage", "DICOM" or "memory".
+        modality: DICOM modality, where known.
+        interpolated_slices: single slices that the series lacked, filled from both neighbours.
+    """
+
+    format: str
+    modality: str | None = None
+    interpolated_slices: int = 0
 
 
 @dataclass(frozen=True, eq=False, init=False)
