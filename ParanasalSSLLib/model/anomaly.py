@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
-from ParanasalSSLLib.model.residual import ResidualConfig, residual_map
+from ParanasalSSLLib.model.residual import residual_map
 from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
 
 

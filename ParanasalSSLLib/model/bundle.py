@@ -25,8 +25,8 @@ from ParanasalSSLLib.model.bundle_folder import (
     read_content,
 )
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig, mask_evidence, opacity_mask
-from ParanasalSSLLib.model.residual import ResidualConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

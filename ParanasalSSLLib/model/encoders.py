@@ -8,60 +8,15 @@ written out here since importing MONAI takes longer than scoring a scan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution3, convolve
 
-FULL_WIDTHS = (64, 128, 256, 512)
 PATCHES = 8  # that fill a crop
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The 3D ResNet18. The decoder and the classifier's head scale with its widths."""
-
-    widths: tuple[int, ...] = FULL_WIDTHS
-    """Channels of the four stages, 1 or more each."""
-    shortcut: Literal["A", "B"] = "A"
-    """How a stage's first block passes its input on where the shape changes: A subsamples and pads
-    with zeros (no parameters, as MedicalNet's weights need), B convolves.
-    """
-    voxels: int = 64
-    """Edge of the 64 mm crops in voxels: 64 at 1 mm (the paper) or 32 at 2 mm."""
-    pool: bool = True
-    """Halve once more after the stem (the paper, MedicalNet); without, 32 voxels keep as much
-    detail in the four stages as 64 with.
-    """
-    channels: int = 1
-    """Input channels: 1, the crop; 2, the crop and its residual."""
-    experts: int = 0
-    """Kernels that each convolution mixes by anatomical location; 0: plain convolutions (all
-    methods but DrasCLR).
-    """
-
-    def __post_init__(self) -> None:
-        check_positive(
-            "encoder widths, voxels and channels", (*self.widths, self.voxels, self.channels)
-        )
-        if len(self.widths) != 4:
-            raise ValueError(f"an encoder has four widths, not {len(self.widths)}")
-        if self.shortcut not in ("A", "B"):
-            raise ValueError(f"shortcut is 'A' or 'B', not {self.shortcut!r}")
-        if self.voxels not in (32, 64):
-            raise ValueError(f"voxels is 32 or 64, not {self.voxels}")
-        if self.channels > 2 or self.experts < 0:
-            raise ValueError("channels is 1 or 2, experts 0 or more")
-
-
-def check_positive(what: str, values: tuple[int, ...]) -> None:
-    """Raise `ValueError` unless there are values and all are whole numbers of 1 or more."""
-    if not values or any(not isinstance(value, int) or value < 1 for value in values):
-        raise ValueError(f"{what} are whole numbers of 1 or more, not {values}")
 
 
 class ResNetEncoder(nn.Module):

@@ -6,47 +6,16 @@ All take crops (N, 1, D, D, D), float, 0..1, where D is 64 (1 mm) or 32 (2 mm).
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution5, LastConvolution
-from ParanasalSSLLib.model.encoders import EncoderConfig, check_positive, make_encoder
+from ParanasalSSLLib.model.encoders import make_encoder
 
-LastStage = Literal["convolution", "subpixel", "paper_code"]
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class CAEConfig:
-    """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c)."""
-
-    latent: int = 512
-    """Length of the latent vector, 1 or more."""
-    voxels: int = 64
-    """Edge of the 64 mm crops in voxels: 64 at 1 mm (the paper) or 32 at 2 mm."""
-    channels: tuple[int, ...] = (16, 32, 64)
-    """Channels of one to four stages, 1 or more each."""
-    bottleneck_channels: int = 4
-    """Channels before and after the latent vector, 1 or more."""
-    last_stage: LastStage = "convolution"
-    """End of the decoder: convolution upsamples, then convolves at full resolution; subpixel
-    convolves at half resolution to the eight voxels of each block, nearly twice as fast to
-    train; paper_code ends in batch norm, leaky ReLU and upsampling, as the published code does.
-    """
-
-    def __post_init__(self) -> None:
-        if self.last_stage not in get_args(LastStage):
-            raise ValueError(f"last_stage is one of {get_args(LastStage)}, not {self.last_stage!r}")
-        check_positive(
-            "CAE channels", (self.latent, self.voxels, self.bottleneck_channels, *self.channels)
-        )
-        if self.voxels not in (32, 64):
-            raise ValueError(f"voxels is 32 or 64, not {self.voxels}")
-        if not 1 <= len(self.channels) <= 4:
-            raise ValueError("a CAE has one to four stages")
 
 
 # ------------------------------------------------------------------------------- autoencoder

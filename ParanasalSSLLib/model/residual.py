@@ -5,40 +5,11 @@ The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-
-@dataclass(frozen=True)
-class ResidualConfig:
-    """From a crop and its reconstruction to the residual map."""
-
-    median_kernel_voxels: int = 5
-    """Edge of the median filter in voxels: 0 (none), 3, 5 (the paper) or 7."""
-    scaling: Literal["absolute", "percentile"] = "absolute"
-    """absolute keeps 0..1 as it is; percentile stretches each residual's 1st to 99th percentile to
-    0..1, as the paper's code does.
-    """
-    otsu: bool = False
-    """Binarise at Otsu's threshold (an ablation of the paper's code)."""
-    minimum_component_voxels: int = 0
-    """With `otsu`, connected parts of this many voxels or fewer are removed, 0 or more (the paper's
-    code: 20).
-    """
-
-    def __post_init__(self) -> None:
-        if self.median_kernel_voxels not in (0, 3, 5, 7):
-            raise ValueError(
-                f"median_kernel_voxels is 0, 3, 5 or 7, not {self.median_kernel_voxels}"
-            )
-        if self.scaling not in ("absolute", "percentile"):
-            raise ValueError(f"scaling is 'absolute' or 'percentile', not {self.scaling!r}")
-        if self.minimum_component_voxels < 0:
-            raise ValueError("minimum_component_voxels is 0 or more")
+from ParanasalSSLLib.model.config import ResidualConfig
 
 
 def residual_map(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,26 @@ def test_every_command_is_listed_and_explains_itself(capsys: pytest.CaptureFixtu
         assert stopped.value.code == 0
         options = capsys.readouterr().out
         assert "--output" in options or command.name == "model-card"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from paranasal_training.commands import COMMANDS\n"
+        "from ParanasalSSLLib.cli.main import main\n"
+        "for command in COMMANDS:\n"
+        "    try:\n"
+        "        main([command.name, '--help'])\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "heavy = {'torch', 'pytorch_lightning', 'monai', 'pandas', 'matplotlib', 'scipy', 'sklearn'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert "--label-fraction" in done.stdout
 
 
 def test_options_come_from_file_and_line(

@@ -26,16 +26,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.augment import Augmentation
 from paranasal_training.data.batches import Batch, BatchLoader, CropData, as_floats
+from paranasal_training.data.config import AugmentConfig
 from paranasal_training.evaluation.classifier import Inputs
 from paranasal_training.methods import make_method
 from paranasal_training.methods.residual import Options, residual_loss
 from paranasal_training.runs.optimizers import LARS, make_optimizer
 from paranasal_training.runs.stage import TrainingStage
-from paranasal_training.stages.cae import CAEStage, TrainConfig
-from paranasal_training.stages.finetune import FinetuneConfig, FinetuneStage
-from paranasal_training.stages.pretrain import PretrainConfig, PretrainStage
+from paranasal_training.stages.cae import CAEStage
+from paranasal_training.stages.config import FinetuneConfig, PretrainConfig, TrainConfig
+from paranasal_training.stages.finetune import FinetuneStage
+from paranasal_training.stages.pretrain import PretrainStage
 from paranasal_training.workflow.plan import processor
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,7 +45,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from usual_pipeline import UsualTraining, plain_copy, write_files
 
 from ParanasalSSLLib.files import write_json, write_whole
-from ParanasalSSLLib.model.encoders import FULL_WIDTHS, EncoderConfig
+from ParanasalSSLLib.model.config import FULL_WIDTHS, EncoderConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
 
 EDGE = 64

@@ -25,7 +25,7 @@ from monai.transforms import (
     RandGaussianNoised,
     ScaleIntensityRanged,
 )
-from paranasal_training.data.augment import AugmentConfig
+from paranasal_training.data.config import AugmentConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import RandomSampler

@@ -30,10 +30,10 @@ from ParanasalSSLLib.model.bundle import (
 )
 from ParanasalSSLLib.model.bundle_folder import CARD, WEIGHTS, check_bundle, describe_bundle
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
-from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-from ParanasalSSLLib.model.residual import ResidualConfig, residual_map
+from ParanasalSSLLib.model.networks import CAE, Classifier
+from ParanasalSSLLib.model.residual import residual_map
 from ParanasalSSLLib.model.resolution import at_voxels
 from ParanasalSSLLib.sinuses import Side
 

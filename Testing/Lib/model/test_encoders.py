@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.encoders import (
-    EncoderConfig,
     LocatedConvolution,
     LocatedEncoder,
     ResNetEncoder,

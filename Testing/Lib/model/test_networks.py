@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from ParanasalSSLLib.model.config import FULL_WIDTHS, CAEConfig, EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import LastConvolution
-from ParanasalSSLLib.model.encoders import (
-    FULL_WIDTHS,
-    EncoderConfig,
-    ResNetEncoder,
-)
-from ParanasalSSLLib.model.networks import (
-    CAE,
-    CAEConfig,
-    Classifier,
-    channels_last,
-)
+from ParanasalSSLLib.model.encoders import ResNetEncoder
+from ParanasalSSLLib.model.networks import CAE, Classifier, channels_last
 
 TINY = EncoderConfig((4, 8, 8, 16))
 SMALL_CAE = CAEConfig(latent=16, channels=(4, 4, 8))

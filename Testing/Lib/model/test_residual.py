@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ParanasalSSLLib.model.residual import ResidualConfig, otsu_threshold, residual_map
+from ParanasalSSLLib.model.config import ResidualConfig
+from ParanasalSSLLib.model.residual import otsu_threshold, residual_map
 
 
 def cube(value: float = 0.0, edge: int = 16) -> np.ndarray:

@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from paranasal_training.cohort.acquisition import AcquisitionRange
 from paranasal_training.cohort.anatomy import paint_procedural
-from paranasal_training.cohort.artefacts import ArtefactRange
-from paranasal_training.cohort.contrast import TYPICAL
-from paranasal_training.cohort.geometry import GeometryRange, draw_variant
-from paranasal_training.cohort.lesions import grow_lesion
-from paranasal_training.cohort.simulate import PatientPlan, PatientSimulator, SimulateConfig
-from paranasal_training.cohort.stack import (
-    HALF_MM,
-    SliceStack,
+from paranasal_training.cohort.config import (
+    AcquisitionRange,
+    ArtefactRange,
+    GeometryRange,
+    SimulateConfig,
     StackRange,
-    draw_stack,
-    slice_positions,
 )
+from paranasal_training.cohort.contrast import TYPICAL
+from paranasal_training.cohort.geometry import draw_variant
+from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.cohort.simulate import PatientPlan, PatientSimulator
+from paranasal_training.cohort.stack import HALF_MM, SliceStack, draw_stack, slice_positions
 from paranasal_training.commands import COMMANDS
 from scipy import ndimage
 

@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from paranasal_training.cohort.acquisition import AcquisitionRange, acquire, draw_acquisition
+from paranasal_training.cohort.acquisition import acquire, draw_acquisition
 from paranasal_training.cohort.anatomy import paint_procedural
+from paranasal_training.cohort.config import (
+    PAPER_PATIENTS,
+    AcquisitionRange,
+    GeometryRange,
+    HeadConfig,
+    SimulateConfig,
+)
 from paranasal_training.cohort.contrast import draw_contrast
 from paranasal_training.cohort.donors import load_donors, outline_air, paint_donor
-from paranasal_training.cohort.geometry import GeometryRange, draw_variant
-from paranasal_training.cohort.heads import HeadConfig, simulate_head
+from paranasal_training.cohort.geometry import draw_variant
+from paranasal_training.cohort.heads import simulate_head
 from paranasal_training.cohort.lesions import grow_lesion, paint_lesion
-from paranasal_training.cohort.simulate import (
-    PAPER_PATIENTS,
-    PatientSimulator,
-    SimulateConfig,
-    plan_cohort,
-    simulate,
-)
+from paranasal_training.cohort.simulate import PatientSimulator, plan_cohort, simulate
 from paranasal_training.data.store import CropStore
 from scipy import ndimage
 

@@ -11,35 +11,31 @@ import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
-from paranasal_training.cohort.acquisition import (
-    Acquisition,
-    AcquisitionRange,
-    acquire,
-    draw_acquisition,
-)
+from paranasal_training.cohort.acquisition import Acquisition, acquire, draw_acquisition
 from paranasal_training.cohort.anatomy import Anatomy, paint_procedural
 from paranasal_training.cohort.artefacts import (
-    ArtefactRange,
     Artefacts,
     add_ghosts,
     distort_tissue,
     draw_artefacts,
     move_fat,
 )
+from paranasal_training.cohort.config import (
+    AcquisitionRange,
+    ArtefactRange,
+    GeometryRange,
+    LesionRange,
+    SimulateConfig,
+    StackRange,
+)
 from paranasal_training.cohort.contrast import draw_contrast
 from paranasal_training.cohort.donors import Donor, line_walls
 from paranasal_training.cohort.fields import smooth_noise
-from paranasal_training.cohort.geometry import GeometryRange, draw_variant
-from paranasal_training.cohort.lesions import (
-    LesionRange,
-    draw_least_depth_mm,
-    draw_signal,
-    grow_lesion,
-)
-from paranasal_training.cohort.simulate import PatientSimulator, SimulateConfig, plan_cohort
+from paranasal_training.cohort.geometry import draw_variant
+from paranasal_training.cohort.lesions import draw_least_depth_mm, draw_signal, grow_lesion
+from paranasal_training.cohort.simulate import PatientSimulator, plan_cohort
 from paranasal_training.cohort.stack import (
     SliceStack,
-    StackRange,
     cubic_weights,
     draw_stack,
     shifted,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from paranasal_training.data import augment
-from paranasal_training.data.augment import Augmentation, AugmentConfig, rotations, warp
+from paranasal_training.data.augment import Augmentation, rotations, warp
+from paranasal_training.data.config import AugmentConfig
 from torch.nn import functional as F
 
 from ParanasalSSLLib.errors import BadConfig

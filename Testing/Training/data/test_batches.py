@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from paranasal_training.data.batches import BatchLoader, CropData, as_floats, load_crops
-from paranasal_training.data.corruption import CoarseNoiseConfig, add_coarse_noise
+from paranasal_training.data.config import CoarseNoiseConfig
+from paranasal_training.data.corruption import add_coarse_noise
 from paranasal_training.data.store import CropStore
 
 from ParanasalSSLLib.errors import BadConfig

@@ -7,11 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from paranasal_training.data.residual_files import (
-    ResidualFilesConfig,
-    side_by_side,
-    write_residual_files,
-)
+from paranasal_training.data.config import ResidualFilesConfig
+from paranasal_training.data.residual_files import side_by_side, write_residual_files
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore
 

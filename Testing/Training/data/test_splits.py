@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from paranasal_training.cohort.simulate import SimulateConfig, plan_cohort
-from paranasal_training.data.splits import Partition, SplitConfig, divide, make_splits
+from paranasal_training.cohort.config import SimulateConfig
+from paranasal_training.cohort.simulate import plan_cohort
+from paranasal_training.data.config import SplitConfig
+from paranasal_training.data.splits import Partition, divide, make_splits
 from paranasal_training.data.store import CropStore, write_store
 
 from ParanasalSSLLib.errors import BadConfig, BadStore

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from paranasal_training.data.store import CropStore, write_store
+from paranasal_training.evaluation.config import EvaluateMapsConfig
 from paranasal_training.evaluation.lesion_scores import LesionScores, ThresholdFit, Thresholds
-from paranasal_training.evaluation.maps import EvaluateMapsConfig, evaluate_maps
+from paranasal_training.evaluation.maps import evaluate_maps
 from paranasal_training.runs.config import OptimizerConfig
-from paranasal_training.stages.cae import TrainConfig, train_cae
+from paranasal_training.stages.cae import train_cae
+from paranasal_training.stages.config import TrainConfig
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
-from ParanasalSSLLib.model.networks import CAEConfig
+from ParanasalSSLLib.model.config import CAEConfig
 
 SHAPE = (20, 20, 20)
 REGION = np.ones(SHAPE, bool)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.evaluation.config import SCAN_TABLE
 from paranasal_training.evaluation.real_scans import (
-    SCAN_TABLE,
     AcceptanceCriteria,
     RealSinus,
     largest_part,

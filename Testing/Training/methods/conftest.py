@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.augment import Augmentation
+from paranasal_training.data.config import AugmentConfig
 from paranasal_training.methods import Method, Sample
 
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 VOXELS = 32
 DEFAULT = AugmentConfig()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from paranasal_training.data.augment import AugmentConfig
+from paranasal_training.data.config import AugmentConfig
 from paranasal_training.methods import Method, Sample, make_method
 from torch import Tensor
 
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 MakeSample = Callable[..., Sample]
 NOISY = AugmentConfig(probability=1.0, scale=(1, 1), rotation_deg=0, translation_mm=0, noise=0.25)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig, cut_patch, patch_locations
+from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.encoders import cut_patch, patch_locations
 from ParanasalSSLLib.model.networks import Classifier, channels_last
 
 MakeSample = Callable[..., Sample]

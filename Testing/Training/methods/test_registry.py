@@ -13,7 +13,7 @@ import torch
 from paranasal_training.methods import Method, Sample, make_method, method_class, method_names
 
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 MakeSample = Callable[..., Sample]
 OURS = ("ae", "byol", "dae", "none", "residual", "simclr", "simsiam", "transfer")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from paranasal_training.data.augment import AugmentConfig
+from paranasal_training.data.config import AugmentConfig
 from paranasal_training.methods import Sample, make_method
 from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
 from paranasal_training.methods.spark import (
@@ -22,7 +22,8 @@ from paranasal_training.methods.spark import (
 from torch import Tensor, nn
 
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig, ResNetEncoder
+from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.encoders import ResNetEncoder
 from ParanasalSSLLib.model.networks import channels_last
 
 MakeSample = Callable[..., Sample]

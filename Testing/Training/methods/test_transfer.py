@@ -15,7 +15,8 @@ from paranasal_training.methods import make_method
 from torch import Tensor
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig, ResNetEncoder
+from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.encoders import ResNetEncoder
 
 FULL = EncoderConfig()
 Weights = dict[str, Tensor]

@@ -7,7 +7,8 @@ import torch
 from paranasal_training.methods.parts.unet import UNetDecoder, twice_as_large_map
 from torch.nn import functional
 
-from ParanasalSSLLib.model.encoders import EncoderConfig, ResNetEncoder, make_encoder
+from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.encoders import ResNetEncoder, make_encoder
 
 TINY = EncoderConfig((4, 8, 8, 16))
 

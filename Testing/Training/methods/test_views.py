@@ -15,7 +15,7 @@ from paranasal_training.methods.simclr import nt_xent
 from paranasal_training.methods.simsiam import similarity_loss
 from torch import nn
 
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 MakeSample = Callable[..., Sample]
 # cos((3, 4), (4, 3)) = 24 / 25; cos((1, 0), (0, 2)) = 0.

@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from paranasal_training.data.store import CropStore
-from paranasal_training.release.bundling import LEVELS, BundleConfig, ShownByLevel, make_bundle
+from paranasal_training.release.bundling import LEVELS, ShownByLevel, make_bundle
+from paranasal_training.release.config import BundleConfig
 from paranasal_training.runs.config import OptimizerConfig
-from paranasal_training.stages.cae import TrainConfig, train_cae
-from paranasal_training.stages.finetune import FinetuneConfig, finetune
-from paranasal_training.stages.residuals import ResidualsConfig, make_residuals
+from paranasal_training.stages.cae import train_cae
+from paranasal_training.stages.config import FinetuneConfig, ResidualsConfig, TrainConfig
+from paranasal_training.stages.finetune import finetune
+from paranasal_training.stages.residuals import make_residuals
 from scipy import ndimage
 
 from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.model.bundle import load_bundle
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig, opacity_mask
-from ParanasalSSLLib.model.networks import CAEConfig
-from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.sinuses import Side
 
 RESIDUAL = ResidualConfig(median_kernel_voxels=3)

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow, run, verify_net_in_out
-from paranasal_training.release.monai_export import MonaiExportConfig, export_monai
+from paranasal_training.release.config import MonaiExportConfig
+from paranasal_training.release.monai_export import export_monai
 
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle, BadConfig
 from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
-from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-from ParanasalSSLLib.model.residual import ResidualConfig
+from ParanasalSSLLib.model.networks import CAE, Classifier
 from ParanasalSSLLib.sinuses import Side
 
 AFFINES = {Side.LEFT: np.eye(4), Side.RIGHT: np.diag([-1.0, 1.0, 1.0, 1.0])}

@@ -18,16 +18,16 @@ from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, finish_untrained, fit
 from paranasal_training.runs.record import read_run
 from paranasal_training.runs.stage import TrainingStage
-from paranasal_training.stages.cae import CAEStage, TrainConfig, train_cae
-from paranasal_training.stages.finetune import FinetuneConfig, finetune
-from paranasal_training.stages.pretrain import PretrainConfig
+from paranasal_training.stages.cae import CAEStage, train_cae
+from paranasal_training.stages.config import FinetuneConfig, PretrainConfig, TrainConfig
+from paranasal_training.stages.finetune import finetune
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig
-from ParanasalSSLLib.model.networks import CAE, CAEConfig
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig
+from ParanasalSSLLib.model.networks import CAE
 
 SMALL_CAE = CAEConfig(latent=16, channels=(4, 8, 8), last_stage="subpixel", voxels=32)
 SMALL_ENCODER = EncoderConfig((4, 8, 16, 16), voxels=32)

@@ -11,10 +11,11 @@ from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.methods import method_names
 from paranasal_training.runs.config import OptimizerConfig
-from paranasal_training.stages.finetune import FinetuneConfig, finetune
-from paranasal_training.stages.pretrain import PretrainConfig, pretrain
+from paranasal_training.stages.config import FinetuneConfig, PretrainConfig
+from paranasal_training.stages.finetune import finetune
+from paranasal_training.stages.pretrain import pretrain
 
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 TINY = EncoderConfig((4, 8, 8, 16), voxels=32)
 FAST = OptimizerConfig(name="adamw", lr=1e-3)

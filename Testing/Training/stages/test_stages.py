@@ -14,26 +14,29 @@ import torch
 from paranasal_training.data.batches import EpochOrder
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.store import CropStore
-from paranasal_training.evaluation.classifier import EvaluateConfig, evaluate
-from paranasal_training.release.bundling import BundleConfig, make_bundle
-from paranasal_training.release.model_card import ModelCardConfig, write_model_card
+from paranasal_training.evaluation.classifier import evaluate
+from paranasal_training.evaluation.config import EvaluateConfig
+from paranasal_training.release.bundling import make_bundle
+from paranasal_training.release.config import BundleConfig, ModelCardConfig
+from paranasal_training.release.model_card import write_model_card
 from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.runs.record import read_run
-from paranasal_training.stages.cae import TrainConfig, load_cae, train_cae
-from paranasal_training.stages.finetune import (
+from paranasal_training.stages.cae import load_cae, train_cae
+from paranasal_training.stages.config import (
     FinetuneConfig,
-    class_weights,
-    finetune,
-    transfer_encoder,
+    PretrainConfig,
+    ResidualsConfig,
+    TrainConfig,
 )
-from paranasal_training.stages.pretrain import PretrainConfig, pretrain
-from paranasal_training.stages.residuals import ResidualsConfig, make_residuals
+from paranasal_training.stages.finetune import class_weights, finetune, transfer_encoder
+from paranasal_training.stages.pretrain import pretrain
+from paranasal_training.stages.residuals import make_residuals
 
 from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import BadBundle, BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.model.bundle import load_bundle
-from ParanasalSSLLib.model.encoders import EncoderConfig
-from ParanasalSSLLib.model.networks import CAEConfig, Classifier
+from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig
+from ParanasalSSLLib.model.networks import Classifier
 from ParanasalSSLLib.sinuses import Side
 
 SMALL_CAE = CAEConfig(latent=16, channels=(4, 8, 8), last_stage="subpixel")

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import jsonargparse
 import pytest
-from paranasal_training.cohort.simulate import SimulateConfig
+from paranasal_training.cohort.config import SimulateConfig
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.evaluation.classifier import EvaluateConfig
-from paranasal_training.evaluation.comparison.compare import ComparisonConfig
+from paranasal_training.evaluation.comparison.config import ComparisonConfig
+from paranasal_training.evaluation.config import EvaluateConfig
 from paranasal_training.methods import method_names
-from paranasal_training.stages.cae import TrainConfig
-from paranasal_training.stages.finetune import FinetuneConfig
-from paranasal_training.stages.pretrain import PretrainConfig
-from paranasal_training.stages.residuals import ResidualsConfig
+from paranasal_training.stages.config import (
+    FinetuneConfig,
+    PretrainConfig,
+    ResidualsConfig,
+    TrainConfig,
+)
 from paranasal_training.workflow.plan import Plan, Settings, merged, preset_names
 
 from ParanasalSSLLib.errors import BadConfig, BadStore

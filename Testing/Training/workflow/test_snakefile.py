@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.workflow import experiment
-from paranasal_training.workflow.experiment import (
-    ExperimentConfig,
-    _environment,
-    snakemake_command,
-)
+from paranasal_training.workflow.config import ExperimentConfig
+from paranasal_training.workflow.experiment import _environment, snakemake_command
 from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings

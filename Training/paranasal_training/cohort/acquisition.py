@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from paranasal_training.cohort.artefacts import (
-    ArtefactRange,
     Artefacts,
     add_ghosts,
     distort_tissue,
     draw_artefacts,
 )
+from paranasal_training.cohort.config import AcquisitionRange
 from paranasal_training.cohort.fields import (
     SIZE,
     box_blur,
@@ -29,48 +29,11 @@ from paranasal_training.cohort.fields import (
 )
 from paranasal_training.cohort.stack import (
     SliceStack,
-    StackRange,
     draw_stack,
     put_back,
     sharpened,
     take_slices,
 )
-
-
-@dataclass(frozen=True)
-class AcquisitionRange:
-    """What is drawn of a scanner's settings. Signal: the brightest tissue is 1.
-
-    `stack` and `artefacts` do nothing, and draw no random number, until their fractions are above 0.
-    """
-
-    fraction_3d: float = 0.4
-    """Probability of a 3D scan (slices of 0.8 to 1.5 mm), 0 to 1."""
-    slice_mm: tuple[float, float] = (2.0, 7.0)
-    """Thinnest and thickest slice of 2D scans, mm."""
-    obliquity_sd_deg: float = 12.0
-    """Standard deviation of the slices' tilt about each axis, degrees; 3D scans have 0.3 of it."""
-    in_plane_mm: tuple[float, float] = (0.5, 1.5)
-    """Smallest and largest pixel in the slices' plane, mm."""
-    noise: tuple[float, float] = (0.005, 0.09)
-    """Smallest and largest standard deviation of the noise, above 0, as a fraction of the signal.
-    """
-    bias: tuple[float, float] = (0.0, 0.35)
-    """Smallest and largest amplitude of the logarithm of the coil's bias field."""
-    fraction_ghost: float = 0.3
-    """Probability of a ghost of the whole image, 0 to 1."""
-    ghost: tuple[float, float] = (0.02, 0.12)
-    """Weakest and strongest ghost as a fraction of the signal."""
-    fraction_ringing: float = 0.35
-    """Probability of Gibbs ringing along the phase axis, 0 to 1."""
-    fraction_cut: float = 0.12
-    """Probability that the image ends inside the cube, in front or below, 0 to 1."""
-    deepest_cut_mm: float = 22.0
-    """Largest part of the cube outside the image, mm, above 2."""
-    stack: StackRange = field(default_factory=StackRange)
-    """Slices that are stacked like a scanner's."""
-    artefacts: ArtefactRange = field(default_factory=ArtefactRange)
-    """Artefacts at the borders of air."""
 
 
 @dataclass(frozen=True)

@@ -12,28 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from paranasal_training.cohort.config import ArtefactRange
 from paranasal_training.cohort.fields import box_blur
 from paranasal_training.cohort.stack import THICK_MM, shifted
-
-
-@dataclass(frozen=True)
-class ArtefactRange:
-    """How often each artefact occurs and how strong it is."""
-
-    fraction_ghost: float = 0.0
-    """Probability of ghosts of moving tissue, 0 (never) to 1."""
-    ghost: tuple[float, float] = (0.04, 0.25)
-    """Weakest and strongest ghost as a fraction of the moving tissue's signal."""
-    fraction_chemical_shift: float = 0.0
-    """Probability of a chemical shift of fat, 0 (never) to 1."""
-    chemical_shift_mm: tuple[float, float] = (0.5, 3.0)
-    """Smallest and largest chemical shift along the frequency axis, either way, mm."""
-    fraction_susceptibility: float = 0.0
-    """Probability of changed signal of the walls next to air, 0 (never) to 1."""
-    susceptibility_mm: tuple[float, float] = (1.0, 3.0)
-    """Smallest and largest depth to which the walls are changed, mm."""
-    susceptibility: tuple[float, float] = (0.3, 0.9)
-    """Smallest and largest fraction of the signal that is lost or piled up, 0 to 1."""
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from paranasal_training.cohort.anatomy import Anatomy
+from paranasal_training.cohort.config import GeometryRange
 from paranasal_training.cohort.contrast import draw_curve
 from paranasal_training.cohort.fields import sample_at, smooth_noise
-from paranasal_training.cohort.geometry import (
-    GeometryRange,
-    Variant,
-    canonical_points,
-    resize_around,
-)
+from paranasal_training.cohort.geometry import Variant, canonical_points, resize_around
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import CropConfig, cut_crop
 from ParanasalSSLLib.errors import BadConfig, ParanasalError

@@ -8,35 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paranasal_training.cohort.config import GeometryRange
 from paranasal_training.cohort.fields import grid_mm, rotation_matrix, smooth_noise
-
-
-@dataclass(frozen=True)
-class GeometryRange:
-    """Spread of the random geometry; defaults follow the air centres of 38 open scans."""
-
-    shift_sd_mm: tuple[float, float, float] = (2.7, 3.2, 3.6)
-    """Standard deviation of the box's error of place along its three axes, mm."""
-    rotation_sd_deg: float = 4.0
-    """Standard deviation of the head's rotation about each axis, degrees."""
-    log_scale_sd: float = 0.08
-    """Standard deviation of the logarithm of the head's size along each axis."""
-    elastic_mm: tuple[float, float] = (0.5, 3.0)
-    """Smallest and largest amplitude of the elastic deformation, mm."""
-    hypoplastic_fraction: float = 0.08
-    """Fraction of small sinuses (0.58 to 0.78 of the usual size), 0 to 1."""
-    pneumatised_fraction: float = 0.08
-    """Fraction of large sinuses (1.15 to 1.3 of the usual size), 0 to 1."""
-    donor_lining_mm: tuple[float, float] = (0.0, 0.0)
-    """Smallest and largest mean depth of healthy mucosa painted onto the walls of donors, mm; 0 0
-    paints none and draws no random number. Procedural sinuses have up to 1.3 mm.
-    """
-    fat_pad_fraction: float = 0.0
-    """Fraction of procedural sinuses with a wedge of fat behind the outer wall, 0 to 1; 0 draws no
-    random number.
-    """
-    fat_pad_mm: tuple[float, float] = (4.0, 14.0)
-    """Smallest and largest depth of that fat, mm."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ They serve as sample data and for trying the whole path; cohorts of crops are ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -13,9 +12,10 @@ import numpy as np
 from scipy import ndimage
 
 from paranasal_training.cohort.anatomy import paint_procedural
+from paranasal_training.cohort.config import GeometryRange, HeadConfig
 from paranasal_training.cohort.contrast import Contrast
 from paranasal_training.cohort.fields import rotation_matrix
-from paranasal_training.cohort.geometry import GeometryRange, draw_variant
+from paranasal_training.cohort.geometry import draw_variant
 from paranasal_training.cohort.lesions import grow_lesion, paint_lesion
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.errors import BadConfig
@@ -26,24 +26,6 @@ from ParanasalSSLLib.sinuses import Kind, Side
 # The template is a T1-like mean; tissues painted into it take its brightness (fat = 1).
 CONTRAST = Contrast(0.03, 0.08, 0.50, 0.62, 0.36, 0.52, 0.20, 0.52, 0.62)
 FEATHER_MM = 7.0
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """`paranasal simulate-head`: one simulated whole head."""
-
-    left: str = "normal"
-    """Left sinus: normal, thickening, polyp, cyst or full."""
-    right: str = "normal"
-    """Right sinus: normal, thickening, polyp, cyst or full."""
-    lesion_ml: float = 4.0
-    """Volume of each lesion, ml; limited by the sinus's air."""
-    spacing_mm: float = 1.5
-    """Edge of the image's voxels, mm, above 0."""
-    noise: float = 0.025
-    """Standard deviation of the noise, 0 or more; the brightest tissue is about 1."""
-    seed: int = 0
-    """Seed of the head, a whole number of 0 or more."""
 
 
 def simulate_head(config: HeadConfig, output: Path) -> Path:

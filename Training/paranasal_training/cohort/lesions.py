@@ -7,43 +7,12 @@ lowest rank. So all kinds and sizes share one mechanism, and a volume asked for 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from paranasal_training.cohort.config import LesionRange
 from ParanasalSSLLib.sinuses import Kind
-
-
-@dataclass(frozen=True)
-class LesionRange:
-    """Volumes are drawn log-uniformly and never exceed `largest_fraction` of the lumen.
-
-    The options below `largest_fraction` do nothing, and draw no random number, at their defaults.
-    """
-
-    thickening_ml: tuple[float, float] = (0.5, 7.0)
-    """Smallest and largest volume of a mucosal thickening, ml."""
-    polyp_ml: tuple[float, float] = (0.25, 8.0)
-    """Smallest and largest volume of a polyp, ml."""
-    cyst_ml: tuple[float, float] = (0.2, 8.0)
-    """Smallest and largest volume of a cyst, ml."""
-    full_fraction: tuple[float, float] = (0.82, 1.0)
-    """Smallest and largest fraction of the lumen that a full opacification fills, 0 to 1."""
-    largest_fraction: float = 0.8
-    """Largest fraction of the lumen that any other lesion fills, above 0 to 1."""
-    thickening_mm: tuple[float, float] = (0.0, 0.0)
-    """Smallest and largest least depth of a thickening, mm, since a band as thin as a healthy
-    lining is no anomaly; 0 0: only its volume counts.
-    """
-    thickening_slices: float = 0.0
-    """Least depth of a thickening as a fraction of the slices' thickness, 0 or more."""
-    fraction_tissue_bright: float = 0.0
-    """Fraction of the lesions that are as bright as tissue around the sinus, 0 to 1."""
-    tissue_quantile: tuple[float, float] = (0.4, 0.95)
-    """Lowest and highest quantile of that tissue's brightness, 0 to 1."""
-    least_seen_ml: float = 0.0
-    """Least volume inside the image, ml, that makes an anomaly of a lesion, 0 or more."""
 
 
 def draw_volume_ml(

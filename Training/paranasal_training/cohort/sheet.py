@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paranasal_training.cohort.config import SheetConfig
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.sinuses import Kind
-
-
-@dataclass(frozen=True)
-class SheetConfig:
-    """`paranasal sheet`: which crops of which store are drawn."""
-
-    store: Path
-    """Crop store."""
-    crops: int = 40
-    """How many crops, in a random choice, 1 or more."""
-    columns: int = 5
-    """Crops side by side, each with three planes, 1 or more."""
-    seed: int = 0
-    """Seed of the choice, a whole number of 0 or more."""
 
 
 def draw_sheet(config: SheetConfig, output: Path) -> Path:

@@ -7,7 +7,7 @@ number of processes, and any crop can be made again alone.
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,16 @@ from tqdm import tqdm
 
 from paranasal_training.cohort.acquisition import (
     Acquisition,
-    AcquisitionRange,
     acquire,
     draw_acquisition,
 )
 from paranasal_training.cohort.anatomy import Anatomy, paint_procedural
+from paranasal_training.cohort.config import PAPER_PATIENTS, SimulateConfig
 from paranasal_training.cohort.contrast import Contrast, draw_contrast
 from paranasal_training.cohort.donors import Donor, load_donors, paint_donor
 from paranasal_training.cohort.fields import SIZE
-from paranasal_training.cohort.geometry import GeometryRange, draw_variant
+from paranasal_training.cohort.geometry import draw_variant
 from paranasal_training.cohort.lesions import (
-    LesionRange,
     draw_least_depth_mm,
     draw_signal,
     draw_volume_ml,
@@ -42,39 +41,9 @@ from ParanasalSSLLib.sinuses import Kind, Side
 
 # The paper's cohort (2.1): 1067 labelled patients, 489 with both sides normal, 870 of 2134 sides
 # anomalous, so 292 of the other 578 patients on both sides; 1559 unlabelled patients.
-PAPER_PATIENTS, PAPER_BOTH_NORMAL, PAPER_BOTH_ANOMALOUS, PAPER_UNLABELLED = 1067, 489, 292, 1559
+PAPER_BOTH_NORMAL, PAPER_BOTH_ANOMALOUS = 489, 292
 # The paper does not say how often each kind occurs; these follow the literature on incidental findings.
 KIND_SHARES = {Kind.THICKENING: 0.45, Kind.POLYP: 0.15, Kind.CYST: 0.28, Kind.FULL: 0.12}
-
-
-@dataclass(frozen=True)
-class SimulateConfig:
-    """What `paranasal simulate` makes. Defaults: the paper's numbers of patients, no donors."""
-
-    patients: int = PAPER_PATIENTS
-    """Labelled patients, 10 or more; each has a left and a right sinus."""
-    unlabelled: int = PAPER_UNLABELLED
-    """Unlabelled patients, 0 or more."""
-    test_fraction: float = 0.30
-    """Fraction of the labelled patients in the test set, above 0 (the paper's Table 1)."""
-    validation_fraction: float = 0.14
-    """Fraction of the labelled patients that validate, 0 or more; below 1 with test_fraction."""
-    seed: int = 0
-    """Seed of the whole cohort, a whole number of 0 or more."""
-    donors: Path | None = None
-    """Folder of healthy whole-head scans whose sinuses are deformed (unset: procedural anatomy
-    only).
-    """
-    donor_fraction: float = 0.6
-    """Fraction of the patients whose anatomy comes from donors, 0 to 1."""
-    processes: int = 2
-    """Processes that simulate at the same time, 1 or more; the result does not depend on it."""
-    geometry: GeometryRange = field(default_factory=GeometryRange)
-    """Spread of size, place and shape of the sinuses."""
-    lesions: LesionRange = field(default_factory=LesionRange)
-    """Spread of volume and brightness of the lesions."""
-    acquisition: AcquisitionRange = field(default_factory=AcquisitionRange)
-    """Spread of the scanners' settings and artefacts."""
 
 
 @dataclass(frozen=True)

@@ -11,53 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paranasal_training.cohort.config import StackRange
 from paranasal_training.cohort.fields import SIZE, box_blur, sample_at, white_noise
 
 HALF_MM = SIZE / 2  # from the cube's centre to its faces
 THICK_MM = 1.5  # thicker slices are 2D ones
 SINC_REACH = 6.0  # thicknesses after which the rings around an edge have died away
-
-
-@dataclass(frozen=True)
-class StackRange:
-    """What is drawn for the `fraction` of patients whose slices are stacked like a scanner's.
-
-    Without them, slices are spaced evenly over the cube, as thick as their spacing. `slice_mm` of
-    `AcquisitionRange` is the spacing here.
-    """
-
-    fraction: float = 0.0
-    """Probability that a patient's slices are stacked like a scanner's, 0 (never) to 1."""
-    gap: tuple[float, float] = (-0.15, 0.4)
-    """Smallest and largest gap as a fraction of the slices' thickness; below 0 slices overlap."""
-    softness: tuple[float, float] = (0.03, 0.3)
-    """Smallest and largest width of the slice profile's edges as a fraction of the thickness."""
-    fraction_interleaved: float = 0.5
-    """Probability that odd and even slices of a 2D scan are two packages, 0 to 1."""
-    interleave_gain: tuple[float, float] = (0.03, 0.10)
-    """Smallest and largest difference of brightness of odd and even slices, either way."""
-    fraction_moved: float = 0.35
-    """Probability that the patient moved between the two packages, 0 to 1."""
-    moved_mm: tuple[float, float] = (0.5, 1.5)
-    """Smallest and largest such movement in the slices' plane, mm."""
-    fraction_ringing: float = 0.35
-    """Probability that the slice direction of a 3D scan is a truncated spectrum, 0 to 1."""
-    fraction_end: float = 0.25
-    """Probability that the stack ends inside the cube, 0 to 1."""
-    end_mm: tuple[float, float] = (1.0, 22.0)
-    """Smallest and largest part of the cube beyond the last slice, mm."""
-    end_dimming: tuple[float, float] = (0.0, 0.7)
-    """Smallest and largest logarithm of the signal lost towards that end (coil, shim)."""
-    fraction_cubic: float = 0.25
-    """Probability of a cubic resampling across slices before the crop is cut, 0 to 1."""
-    fraction_sharp: float = 0.6
-    """Probability of the fine detail of clinical pixels (0.4 to 0.9 mm), which deformed donors of 1
-    mm lack; 0 to 1.
-    """
-    sharpening: tuple[float, float] = (0.3, 2.5)
-    """Weakest and strongest sharpening, as a multiple of what a mean over 3 mm takes away."""
-    texture: tuple[float, float] = (0.0, 0.1)
-    """Weakest and strongest texture from pixel to pixel, as a fraction of the tissue's signal."""
 
 
 @dataclass(frozen=True)

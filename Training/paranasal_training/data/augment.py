@@ -7,48 +7,15 @@ the others stay as they are. A target (the residual) goes through the same geome
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.errors import BadConfig
+from paranasal_training.data.config import AugmentConfig
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 _VOXELS_AT_ONCE = 2**18  # one crop of 64^3: what a core works on should stay in its cache
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Random changes; each of the three kinds (affine, flips, noise) happens with `probability`.
-
-    Defaults are the paper code's, but for flips: after the right side is mirrored, all sinuses look
-    the same way, and the paper's flips along all axes make heads that stand on theirs.
-    """
-
-    probability: float = 0.5
-    """Probability of each kind of change for each crop, 0 to 1."""
-    scale: tuple[float, float] = (0.8, 1.2)
-    """Lowest and highest factor of size, above 0; the same along all axes."""
-    rotation_deg: float = 10.0
-    """Largest rotation about each axis in degrees, either way; 0 or more."""
-    translation_mm: float = 10.0
-    """Largest shift along each axis in mm, either way; 0 or more."""
-    flip_axes: tuple[int, ...] = ()
-    """Axes that may be flipped, of 0 (lateral-medial), 1 (front-back) and 2 (up-down)."""
-    noise: float = 0.25
-    """Largest standard deviation of the Gaussian noise, 0 or more; crops are 0..1."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise BadConfig(f"augment.probability is between 0 and 1, not {self.probability}.")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise BadConfig(f"augment.scale is (low, high) with 0 < low <= high, not {self.scale}.")
-        if min(self.rotation_deg, self.translation_mm, self.noise) < 0:
-            raise BadConfig("augment: rotation_deg, translation_mm and noise are 0 or more.")
-        if not set(self.flip_axes) <= {0, 1, 2}:
-            raise BadConfig(f"augment.flip_axes holds only 0, 1 and 2, not {self.flip_axes}.")
 
 
 class Augmentation:

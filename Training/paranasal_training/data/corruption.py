@@ -9,41 +9,11 @@ Only healthy sinuses and no labels are used, as before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ParanasalSSLLib.errors import BadConfig
-
-
-@dataclass(frozen=True)
-class CoarseNoiseConfig:
-    """Smooth random shapes of one grey value, painted over the autoencoder's input."""
-
-    probability: float = 0.0
-    """Probability that a crop is painted over, 0 (the paper's autoencoder) to 1."""
-    knots: tuple[int, int] = (3, 8)
-    """Fewest and most random values along the cube's edge, 2 or more; few make large shapes."""
-    level: tuple[float, float] = (0.4, 1.6)
-    """Lowest and highest level above which the random field is painted, in its standard deviations;
-    high levels make few shapes.
-    """
-    edge: float = 0.08
-    """Softness of the shapes' borders in standard deviations of the field, above 0."""
-    bright: tuple[float, float] = (0.25, 1.0)
-    """Darkest and brightest grey of most shapes, 0 to 1."""
-    dark: tuple[float, float] = (0.0, 0.2)
-    """Darkest and brightest grey of the dark shapes, 0 to 1."""
-    dark_fraction: float = 0.2
-    """Fraction of dark shapes, 0 to 1."""
-    grain: float = 0.1
-    """Largest standard deviation of the multiplicative noise inside the shapes, 0 or more."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1 or not 2 <= self.knots[0] <= self.knots[1]:
-            raise BadConfig("coarse_noise: probability is 0..1; knots are 2 or more, ascending.")
+from paranasal_training.data.config import CoarseNoiseConfig
 
 
 def add_coarse_noise(

@@ -7,12 +7,12 @@ the scan they were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from paranasal_training.data.config import ResidualFilesConfig
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.boxes.box import EDGE_MM
@@ -22,20 +22,6 @@ from ParanasalSSLLib.scans.volume import Volume, write_volume
 from ParanasalSSLLib.sinuses import Side
 
 GAP_MM = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResidualFilesConfig:
-    """`paranasal residual-files`."""
-
-    store: Path
-    """Crop store."""
-    residuals: Path
-    """Residual store of these crops."""
-    output: Path
-    """Folder for the images `sub-ID_desc-crops.nii.gz` and `sub-ID_desc-residual_map.nii.gz`."""
-    patients: int = 20
-    """How many patients, the first in order that have residuals; 0: all."""
 
 
 def write_residual_files(config: ResidualFilesConfig) -> Path:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from paranasal_training.data.config import SplitConfig
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import sha256, write_json, write_whole
@@ -30,28 +31,6 @@ COLUMNS = ("patient", "set", "fold", "position")
 COLUMN_TYPES: Any = {"patient": str, "fold": "Int64"}
 GOLDEN = (5**0.5 - 1) / 2
 REMAKE = "Make it again with `paranasal split`."
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitConfig:
-    """`paranasal split`. Defaults: the paper."""
-
-    store: Path
-    """Crop store whose labelled patients are divided."""
-    output: Path
-    """CSV file to write; an equal file may be there already, another one may not."""
-    folds: int = 5
-    """Folds of the cross-validation, 2 or more."""
-    test_fraction: float = 0.30
-    """Fraction of the labelled patients in the fixed test set, between 0 and 1."""
-    seed: int = 0
-    """Seed of the division, a whole number of 0 or more."""
-
-    def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise BadConfig(f"folds is 2 or more, not {self.folds}.")
-        if not 0 < self.test_fraction < 1:
-            raise BadConfig(f"test_fraction lies between 0 and 1, not {self.test_fraction}.")
 
 
 def make_splits(config: SplitConfig) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from paranasal_training.data.batches import as_floats, load_crops
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.config import CalibrationKind, EvaluateConfig
 from paranasal_training.evaluation.metrics import (
     ECE_BINS,
     classification_metrics,
@@ -35,43 +36,12 @@ from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.networks import Classifier, channels_last
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
-CalibrationKind = Literal["platt", "temperature"]
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
 HOTTEST = 100.0  # temperature
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """`paranasal evaluate`: score a run again, with options that go past the paper."""
-
-    store: Path
-    """Crop store with labels."""
-    classifier: Path
-    """Folder of a finished `finetune` run."""
-    output: Path
-    """Folder for `predictions.csv`, `metrics.json` and `curves.png`."""
-    splits: Path | None = None
-    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
-    fold: int = 1
-    """Fold of `splits` that the run was validated on, 1 or more."""
-    residuals: Path | None = None
-    """Residual store of the labelled crops, for a classifier that sees crop and residual."""
-    jitter: int = 0
-    """Copies of each crop, shifted by about 1.3 mm, whose scores are averaged with its own; 0 or
-    more.
-    """
-    calibration: CalibrationKind = "platt"
-    """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
-
-    def __post_init__(self) -> None:
-        if self.jitter < 0 or self.calibration not in get_args(CalibrationKind):
-            raise BadConfig(f"jitter is 0 or more; calibration is of {get_args(CalibrationKind)}.")
 
 
 @dataclass(frozen=True)

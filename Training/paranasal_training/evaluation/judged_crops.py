@@ -9,11 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from paranasal_training.data.store import CropStore
-from paranasal_training.evaluation.sinus_region import ThresholdConfig, sinus_region
+from paranasal_training.evaluation.config import ThresholdConfig
+from paranasal_training.evaluation.sinus_region import sinus_region
 from paranasal_training.stages.residuals import CHUNK, residual_pairs
+from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.masks import air_fraction, mask_evidence
 from ParanasalSSLLib.model.networks import CAE
-from ParanasalSSLLib.model.residual import ResidualConfig
 from ParanasalSSLLib.sinuses import KIND_NAMES
 
 REGION_CROPS = 200  # healthy validation crops that show where a sinus is

@@ -10,7 +10,7 @@ Thresholds are chosen on validation crops, figures are of test crops.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +20,18 @@ from matplotlib.figure import Figure
 
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.config import EvaluateMapsConfig
 from paranasal_training.evaluation.judged_crops import MapSource
 from paranasal_training.evaluation.lesion_scores import LesionScores, ThresholdFit
 from paranasal_training.evaluation.map_pictures import draw_lesions
 from paranasal_training.runs.config import plain
 from paranasal_training.stages.cae import load_cae
 from ParanasalSSLLib.devices import resolve_device
-from ParanasalSSLLib.errors import BadConfig, BadStore
+from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.networks import channels_last
-from ParanasalSSLLib.model.residual import ResidualConfig
 
 MAPS = ("residual", "evidence")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateMapsConfig:
-    """`paranasal evaluate-maps`. Give the `splits` and `fold` that the autoencoder was trained with."""
-
-    store: Path
-    """Crop store with lesion masks (simulated)."""
-    cae: Path
-    """Folder of a finished `train` run, the autoencoder."""
-    output: Path
-    """Folder for `metrics.json`, `by_kind.csv` and `lesions.png`."""
-    residual: ResidualConfig = field(default_factory=ResidualConfig)
-    """How a residual follows from crop and reconstruction."""
-    limit: int = 0
-    """Crops of each part, validation and test, in a fixed random choice; 0: all."""
-    splits: Path | None = None
-    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
-    fold: int = 1
-    """Fold of `splits` that the autoencoder was validated on, 1 or more."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
-
-    def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise BadConfig(f"limit is 0 (all crops) or more, not {self.limit}.")
 
 
 def evaluate_maps(config: EvaluateMapsConfig) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from paranasal_training.cohort.donors import outline_air
 from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.evaluation.config import RealCheckConfig
 from paranasal_training.evaluation.metrics import dice, surface_distance_mm
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
@@ -41,28 +42,11 @@ from ParanasalSSLLib.sinuses import Kind, Side
 
 logger = logging.getLogger(__name__)
 
-SCAN_TABLE = Path(__file__).parent / "real_scans.csv"
 VOLUMES_ML = (0.5, 1.0, 2.0, 4.0, 8.0)
 BARRED_ML = 2.0  # the bars below are for lesions of at least this volume
 GROWN = (Kind.THICKENING, Kind.POLYP, Kind.CYST)
 DEEP_MM = 2.0
 DEEP = "thickening of 2 mm or more"
-
-
-@dataclass(frozen=True)
-class RealCheckConfig:
-    """`paranasal check-real`: which bundle is tried on which scans."""
-
-    scans: Path
-    """Folder with the scans that the table names."""
-    table: Path = SCAN_TABLE
-    """CSV file with the columns scan, side (left, right) and clear (yes, no)."""
-    bundle: Path | None = None
-    """Folder of a model bundle (unset: the shipped one)."""
-    repeats: int = 3
-    """Lesions of each kind and volume that are inserted into each clear side, 1 or more."""
-    seed: int = 0
-    """Seed of the lesions, a whole number of 0 or more."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from paranasal_training.data.augment import Augmentation
 from paranasal_training.runs.config import OptimizerConfig, Recipe
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.model.encoders import EncoderConfig, make_encoder
+from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.encoders import make_encoder
 
 # Pretraining in Bhattacharya 2024, 2.6.
 PAPER_RECIPE = Recipe(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.unet import UNetDecoder
 from paranasal_training.runs.config import OptimizerConfig, Recipe
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,8 @@ from torch.nn import functional as F
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
 from paranasal_training.runs.config import OptimizerConfig, Recipe
-from ParanasalSSLLib.model.encoders import (
-    EncoderConfig,
-    LocatedEncoder,
-    check_positive,
-    cut_patch,
-    patch_locations,
-)
+from ParanasalSSLLib.model.config import EncoderConfig, check_positive
+from ParanasalSSLLib.model.encoders import LocatedEncoder, cut_patch, patch_locations
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.unet import UNetDecoder
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 Objective = Literal["bce", "l1", "l2"]
 

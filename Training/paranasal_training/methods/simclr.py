@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.heads import check_between, mlp
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.heads import check_between
 from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution3
-from ParanasalSSLLib.model.encoders import EncoderConfig
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 _FLAT = 1e-6  # added to variances: a patch without contrast has nothing to predict

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from paranasal_training.methods import Method
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.model.encoders import FULL_WIDTHS, EncoderConfig
+from ParanasalSSLLib.model.config import FULL_WIDTHS, EncoderConfig
 
 NEEDED = "MedicalNet's resnet_18_23dataset.pth is needed (github.com/Tencent/MedicalNet)"
 _PREFIX = "module."

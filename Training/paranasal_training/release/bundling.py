@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from scipy import ndimage
 from paranasal_training.data.batches import as_floats
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import (
-    CalibrationKind,
     load_classifier,
     measure,
     probabilities,
 )
 from paranasal_training.evaluation.metrics import dice
-from paranasal_training.evaluation.sinus_region import ThresholdConfig, sinus_region
-from paranasal_training.release.model_card import ModelCardConfig, write_model_card
+from paranasal_training.evaluation.sinus_region import sinus_region
+from paranasal_training.release.config import BundleConfig, ModelCardConfig
+from paranasal_training.release.model_card import write_model_card
 from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import residual_pairs
@@ -34,7 +34,6 @@ from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
-from ParanasalSSLLib.model.residual import ResidualConfig
 
 logger = logging.getLogger(__name__)
 
@@ -45,36 +44,6 @@ INTENDED_USE = (
 LEVELS = tuple(n / 10 for n in range(8, 41))
 LOOK_AT = 500  # lesions whose masks are compared
 COMPARED = 32  # sinuses whose scores are compared with those of the run
-
-
-@dataclass(frozen=True, kw_only=True)
-class BundleConfig:
-    """`paranasal bundle`."""
-
-    store: Path
-    """Crop store that the classifier was trained on."""
-    cae: Path
-    """Folder of a finished `train` run, the autoencoder."""
-    classifier: Path
-    """Folder of a finished `finetune` run."""
-    output: Path
-    """Folder of the bundle."""
-    cae_store: Path | None = None
-    """Crop store that the autoencoder was trained on, with other patients (unset: `store`)."""
-    name: str = "custom"
-    """Name of the bundle."""
-    version: str = "1"
-    """Version of the bundle."""
-    licence: str = "Apache-2.0"
-    """Licence of the weights, an SPDX name."""
-    calibration: CalibrationKind = "platt"
-    """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
-    residual: ResidualConfig = field(default_factory=ResidualConfig)
-    """How a residual follows from crop and reconstruction."""
-    minimum_part_voxels: int = 100
-    """Smallest connected part of a mask that is kept, voxels of 1 mm, 0 or more."""
-    thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
-    """How the masks' thresholds are learnt."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paranasal_training.release.config import ModelCardConfig
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle import BundleCard, read_card
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCardConfig:
-    """`paranasal model-card`: write a bundle's README.md again, with more in it."""
-
-    bundle: Path
-    """Folder of the model bundle."""
-    real_check: Path | None = None
-    """Folder of `paranasal check-real`, made with this bundle (unset: the card has no such part).
-    """
-    notes: Path | None = None
-    """Markdown file that goes below the check (unset: none)."""
-    commands: Path | None = None
-    """Script that made the bundle, quoted in the card (unset: none)."""
 
 
 def write_model_card(config: ModelCardConfig) -> Path:

@@ -12,7 +12,7 @@ import logging
 import shutil
 import uuid
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
+from paranasal_training.release.config import MonaiExportConfig
 from paranasal_training.release.monai_runtime import (
     SHAPE,
     CalibratedProbability,
@@ -43,16 +44,6 @@ REFERENCE = (
     "maxillary sinus. International Journal of Computer Assisted Radiology and Surgery, 2024."
 )
 METRICS = ("auroc", "auprc", "f1", "sensitivity", "specificity", "brier", "ece")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MonaiExportConfig:
-    """`paranasal export-monai`: a model bundle as a MONAI Bundle."""
-
-    bundle: Path
-    """Folder of the model bundle."""
-    output: Path
-    """Folder of the MONAI Bundle; must not exist yet, or be empty."""
 
 
 def export_monai(config: MonaiExportConfig) -> Path:

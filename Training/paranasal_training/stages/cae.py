@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,36 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paranasal_training.data.batches import Batch, as_floats, load_crops
-from paranasal_training.data.corruption import CoarseNoiseConfig, add_coarse_noise
+from paranasal_training.data.corruption import add_coarse_noise
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
-from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, fit
 from paranasal_training.runs.record import FinishedRun, load_network
 from paranasal_training.runs.stage import TrainingStage
-from ParanasalSSLLib.model.networks import CAE, CAEConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig(RunConfig):
-    """`paranasal train`. Defaults: the paper (L1 loss, Adam, no augmentation, plain input)."""
-
-    epochs: int = 100
-    """Passes over the training crops, 1 or more."""
-    batch_size: int = 16
-    """Crops in a batch, 2 or more."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Optimiser and learning rate."""
-    normal_fraction: float = 1.0
-    """Fraction of the healthy training patients to use, above 0 to 1; smaller fractions are nested
-    in larger ones (the paper's Table 3).
-    """
-    jittered: bool = False
-    """Train on crops of shifted boxes too, where the store has them."""
-    network: CAEConfig = field(default_factory=CAEConfig)
-    """Architecture of the autoencoder."""
-    coarse_noise: CoarseNoiseConfig = field(default_factory=CoarseNoiseConfig)
-    """Lesion-like noise on the input, which the autoencoder learns to remove."""
+from paranasal_training.stages.config import TrainConfig
+from ParanasalSSLLib.model.config import CAEConfig
+from ParanasalSSLLib.model.networks import CAE
 
 
 class CAEStage(TrainingStage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,70 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.augment import Augmentation
 from paranasal_training.data.batches import Batch, load_crops
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import Inputs, score_network
-from paranasal_training.runs.config import OptimizerConfig, RunConfig
 from paranasal_training.runs.fit import begin, fit
 from paranasal_training.runs.record import FinishedRun, read_run
 from paranasal_training.runs.stage import TrainingStage
+from paranasal_training.stages.config import FinetuneConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import tupled
-from ParanasalSSLLib.model.encoders import EncoderConfig
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.networks import Classifier
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(RunConfig):
-    """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16)."""
-
-    epochs: int = 100
-    """Passes over the training crops, 1 or more."""
-    batch_size: int = 16
-    """Crops in a batch, 2 or more."""
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="adamw"))
-    """Optimiser and learning rate."""
-    pretrained: Path | None = None
-    """Folder of a finished `pretrain` run, or of a `finetune` run to continue from (unset: random
-    initial weights).
-    """
-    keep_pretrained: float = 0.0
-    """Fraction of the `pretrained` classifier's weights in the result, 0 to below 1: the weighted
-    mean of both (WiSE-FT, Wortsman et al. 2022) holds better on other data; needs a `finetune`
-    run.
-    """
-    network: EncoderConfig | None = None
-    """Architecture of the encoder (unset: that of the pretrained run)."""
-    label_fraction: float = 1.0
-    """Fraction of the training patients whose labels are used, above 0 to 1; smaller fractions are
-    nested in larger ones.
-    """
-    residuals: Path | None = None
-    """Residual store of all labelled crops; the classifier then sees crop and residual."""
-    jittered: bool = False
-    """Train on crops of shifted boxes too, where the store has them."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Random changes of the training crops."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.label_fraction <= 1:
-            raise BadConfig(f"label_fraction is above 0 and at most 1, not {self.label_fraction}.")
-        if not 0 <= self.keep_pretrained < 1:
-            raise BadConfig(
-                f"keep_pretrained is 0 or more and below 1, not {self.keep_pretrained}."
-            )
-        if self.keep_pretrained and self.pretrained is None:
-            raise BadConfig("keep_pretrained needs a pretrained run.")
-
-    def inputs(self) -> dict[str, Path | None]:
-        return {
-            **super().inputs(),
-            "pretrained": self.pretrained and self.pretrained / "model.safetensors",
-            "residuals": self.residuals and self.residuals / "residuals.json",
-        }
 
 
 class FinetuneStage(TrainingStage):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paranasal_training.data.augment import Augmentation, AugmentConfig
+from paranasal_training.data.augment import Augmentation
 from paranasal_training.data.batches import Batch, CropData, as_floats, load_crops
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
-from paranasal_training.methods import Method, Sample, make_method, method_class
-from paranasal_training.runs.config import Recipe, RunConfig
+from paranasal_training.methods import Method, Sample, make_method
 from paranasal_training.runs.fit import begin, finish_untrained, fit
 from paranasal_training.runs.stage import TrainingStage
+from paranasal_training.stages.config import PretrainConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
-from ParanasalSSLLib.model.encoders import EncoderConfig
 
 VALIDATION_SHARE = 0.1  # of the unlabelled patients
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig(RunConfig):
-    """`paranasal pretrain`. Defaults: ours; epochs, batches and optimiser from the method's recipe."""
-
-    method: str = "residual"
-    """Self-supervised method: the name of a file of `paranasal_training/methods`."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options of the method by name, for example {temperature: 0.1}; see `Options` in its file."""
-    residuals: Path | None = None
-    """Residual store of the unlabelled crops, for methods that learn from it (residual)."""
-    network: EncoderConfig = field(default_factory=EncoderConfig)
-    """Architecture of the encoder."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Random changes of the crops."""
-
-    def inputs(self) -> dict[str, Path | None]:
-        residuals = self.residuals and self.residuals / "residuals.json"
-        weights = self.options.get("file")  # of the method `transfer`
-        return {
-            **super().inputs(),
-            "residuals": residuals,
-            "file of weights": Path(str(weights)) if weights else None,
-        }
-
-    @property
-    def own_recipe(self) -> Recipe:
-        return method_class(self.method).recipe
 
 
 class PretrainStage(TrainingStage):

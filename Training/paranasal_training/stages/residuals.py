@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,35 +14,13 @@ from paranasal_training.data.batches import as_floats
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore
 from paranasal_training.stages.cae import load_cae
+from paranasal_training.stages.config import ResidualsConfig
 from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
+from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, channels_last
-from ParanasalSSLLib.model.residual import ResidualConfig
 
 CHUNK = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResidualsConfig:
-    """`paranasal residuals`."""
-
-    store: Path
-    """Crop store whose residuals are computed."""
-    cae: Path
-    """Folder of a finished `train` run, the autoencoder."""
-    output: Path
-    """Folder of the residual store; a stopped call is resumed there."""
-    split: str | None = "unlabelled"
-    """Part of the store: train, validation, test, labelled or unlabelled; null: all crops."""
-    residual: ResidualConfig = field(default_factory=ResidualConfig)
-    """How a residual follows from crop and reconstruction."""
-    gain: float = 2.0
-    """Factor on the residuals (0..1) before they are stored in 8 bit, above 0; what exceeds 1 /
-    gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; classifiers that
-    see residuals, `otsu` and percentile scaling need 1.
-    """
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
 
 
 def make_residuals(config: ResidualsConfig) -> Path:

@@ -5,41 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.plan import HERE, Plan
 from ParanasalSSLLib.errors import BadConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """`paranasal experiment`: table2, table3, figure3, postprocessing, loss, spark or beyond.
-
-    Runs in the working folder are shared by all experiments, and only what is missing is run. The same
-    command resumes a stopped experiment.
-    """
-
-    name: str
-    """Experiment: table2, table3, figure3, postprocessing, loss, spark or beyond."""
-    preset: str = "cpu"
-    """Size of everything: smoke, cpu, paper, or a YAML file like theirs."""
-    output: Path | None = None
-    """Working folder (unset: experiments/PRESET)."""
-    crops: Path | None = None
-    """Crop store of `paranasal prepare` (unset: the simulated cohort is made)."""
-    medicalnet: Path | None = None
-    """File resnet_18_23dataset.pth of MedicalNet (unset: the row `transfer` stays open)."""
-    cores: int = 2
-    """CPU cores, or jobs on a cluster, to use at the same time, 1 or more."""
-    gpus: int = 1
-    """GPUs to use at the same time, 0 or more."""
-    executor: str = "local"
-    """Where the steps run: Snakemake's executor, such as slurm (package snakemake-executor-plugin-
-    slurm).
-    """
-    dry_run: bool = False
-    """Only say what would be run."""
 
 
 def run_experiment(config: ExperimentConfig) -> Path | None:

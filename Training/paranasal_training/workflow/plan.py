@@ -14,7 +14,7 @@ import yaml
 from paranasal_training.data.store import read_record
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
-from ParanasalSSLLib.model.encoders import FULL_WIDTHS
+from ParanasalSSLLib.model.config import FULL_WIDTHS
 
 HERE = Path(__file__).parent
 Settings = dict[str, Any]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from paranasal_training.evaluation.comparison.compare import ComparisonConfig, write_comparison
+from paranasal_training.evaluation.comparison.compare import write_comparison
+from paranasal_training.evaluation.comparison.config import ComparisonConfig
 
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadConfig, BadStore

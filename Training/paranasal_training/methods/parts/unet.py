@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution3
-from ParanasalSSLLib.model.encoders import EncoderConfig
 
 
 class UNetDecoder(nn.Module):

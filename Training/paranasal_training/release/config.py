@@ -1,0 +1,64 @@
+"""Settings of model bundles. Free of heavy imports: the command line's help reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paranasal_training.evaluation.config import CalibrationKind, ThresholdConfig
+from ParanasalSSLLib.model.config import ResidualConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """`paranasal bundle`."""
+
+    store: Path
+    """Crop store that the classifier was trained on."""
+    cae: Path
+    """Folder of a finished `train` run, the autoencoder."""
+    classifier: Path
+    """Folder of a finished `finetune` run."""
+    output: Path
+    """Folder of the bundle."""
+    cae_store: Path | None = None
+    """Crop store that the autoencoder was trained on, with other patients (unset: `store`)."""
+    name: str = "custom"
+    """Name of the bundle."""
+    version: str = "1"
+    """Version of the bundle."""
+    licence: str = "Apache-2.0"
+    """Licence of the weights, an SPDX name."""
+    calibration: CalibrationKind = "platt"
+    """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
+    """How a residual follows from crop and reconstruction."""
+    minimum_part_voxels: int = 100
+    """Smallest connected part of a mask that is kept, voxels of 1 mm, 0 or more."""
+    thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
+    """How the masks' thresholds are learnt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonaiExportConfig:
+    """`paranasal export-monai`: a model bundle as a MONAI Bundle."""
+
+    bundle: Path
+    """Folder of the model bundle."""
+    output: Path
+    """Folder of the MONAI Bundle; must not exist yet, or be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCardConfig:
+    """`paranasal model-card`: write a bundle's README.md again, with more in it."""
+
+    bundle: Path
+    """Folder of the model bundle."""
+    real_check: Path | None = None
+    """Folder of `paranasal check-real`, made with this bundle (unset: the card has no such part).
+    """
+    notes: Path | None = None
+    """Markdown file that goes below the check (unset: none)."""
+    commands: Path | None = None
+    """Script that made the bundle, quoted in the card (unset: none)."""
