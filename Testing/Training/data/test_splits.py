@@ -125,7 +125,7 @@ def test_wrong_files_are_refused_in_words(toy_store: CropStore, tmp_path: Path) 
 
 
 def test_a_class_that_is_absent_from_a_set_is_named(toy_store: CropStore) -> None:
-    part = toy_store.table["split"].to_numpy(dtype=object)
+    part = toy_store.table["split"].to_numpy(dtype=object, copy=True)
     part[toy_store.rows("validation", label=0)] = "train"
     with pytest.raises(BadStore, match="no normal sinus in the validation set"):
         Partition(toy_store, part, np.zeros(len(part))).require_both_classes()
