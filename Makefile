@@ -27,7 +27,8 @@ demo: .venv/installed ## set up, then judge the simulated sample head
 		--note "This is a simulated head with a cyst in the left sinus: no patient."
 
 test: .venv/installed-dev lint ## set up, check style and types, run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--cov ParanasalSSLLib --cov-branch --cov-report term:skip-covered
 
 lint: .venv/installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .

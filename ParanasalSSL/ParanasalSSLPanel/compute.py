@@ -40,15 +40,15 @@ class SinusFinding:
 
     probability: calibrated, 0..1
     anomalous: the decision, probability >= threshold
-    anomalyMl: marked volume
-    shareOfCube: of the box that is marked, 0..1
+    opacityMl: volume of what fills the sinus
+    opacityFraction: of the box that this fills, 0..1
     threshold: the model's decision threshold
     """
 
     probability: float
     anomalous: bool
-    anomalyMl: float
-    shareOfCube: float = 0.0
+    opacityMl: float
+    opacityFraction: float = 0.0
     threshold: float = 0.5
 
 

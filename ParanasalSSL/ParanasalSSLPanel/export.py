@@ -146,7 +146,7 @@ class Export:
         files = report["files"]
         if "dicom_sr" in files and "dicom_seg" not in files:
             self.remarks.append(
-                _("Nothing is marked, so there is no DICOM segmentation, only the report.")
+                _("No opacity was found, so there is no DICOM segmentation, only the report.")
             )
         shown = modelOf(self.scan)
         if shown is not None and shown != modelName(report):

@@ -1,4 +1,4 @@
-"""What a run found, as nodes: residual map over the slices, marked parts as segments, a table."""
+"""What a run found, as nodes: residual map over the slices, opacities as segments, a table."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from ParanasalSSLPanel.segments import (
     ResidualFile,
     fingerprintOf,
     levelsOf,
-    markedLayers,
     masksOf,
+    opacityLayers,
     showLayers,
 )
 from ParanasalSSLPanel.trust import verdictWords
@@ -124,7 +124,7 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
     )
 
 
-# ------------------------------------------------------------------------------- the marked parts
+# --------------------------------------------------------------------------------- the opacities
 
 
 def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
@@ -135,30 +135,25 @@ def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | N
 def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray]) -> None:
     """masks: per side, bool (I, J, K) in the scan's grid."""
     _keepEdited(scan)
-    name = _("{scan} sinus residual, marked").format(scan=scan.GetName())
-    node = showLayers(scan, "segmentation", name, markedLayers(masks))
-    note(node, "as marked", fingerprintOf(node))
+    name = _("{scan} sinus opacity").format(scan=scan.GetName())
+    node = showLayers(scan, "segmentation", name, opacityLayers(masks))
+    note(node, "opacity as found", fingerprintOf(node))
 
 
 def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
     """A segmentation that a user has edited stays in the scene, as one of the user's own."""
     node = segmentationOf(scan)
-    if node is not None and noted(node, "as marked") not in (None, fingerprintOf(node)):
+    if node is not None and noted(node, "opacity as found") not in (None, fingerprintOf(node)):
         node.SetName(_("{name} (edited)").format(name=node.GetName()))
         leaveBelonging(scan, "segmentation")
-
-
-def levelsOfScan(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
-    """The segmentation with the levels of a scan, if they have been made."""
-    return belonging(scan, "levels")
 
 
 def showResidualFile(file: ResidualFile) -> None:
     """A residual map from a file, coloured, with its marks as segments; their levels stay hidden."""
     node = file.node
     _styleResidual(node)
-    name = _("{scan}, marked").format(scan=node.GetName())
-    showLayers(node, "segmentation", name, markedLayers(file.masks))
+    name = _("{scan}, opacity").format(scan=node.GetName())
+    showLayers(node, "segmentation", name, opacityLayers(file.masks))
     residual = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
     name = _("{scan}, levels").format(scan=node.GetName())
     levels = showLayers(node, "levels", name, levelsOf(residual, file.masks))
@@ -167,15 +162,15 @@ def showResidualFile(file: ResidualFile) -> None:
 
 
 def showLevels(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
-    """Levels of the residual inside what is marked (a user's edits included), as segments of their own.
+    """Levels of the residual inside the opacities (a user's edits included), as segments of their own.
 
     Raises `UnsupportedScan` when the scan has not been scored.
     """
-    residual, marked = residualOf(scan), segmentationOf(scan)
-    if residual is None or marked is None:
+    residual, opacity = residualOf(scan), segmentationOf(scan)
+    if residual is None or opacity is None:
         raise UnsupportedScan(_("There is no residual yet. Press Run first."))
     layers = levelsOf(
-        slicer.util.arrayFromVolume(residual).transpose(2, 1, 0), masksOf(marked, scan)
+        slicer.util.arrayFromVolume(residual).transpose(2, 1, 0), masksOf(opacity, scan)
     )
     name = _("{scan} sinus residual, levels").format(scan=scan.GetName())
     return showLayers(scan, "levels", name, layers)
@@ -200,9 +195,9 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     _addColumn(node, _("Probability"), [shown(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
-    _addColumn(node, _("Anomaly (ml)"), [round(sinus.anomalyMl, 2) for _side, sinus in scored])
-    shares = [round(100 * sinus.shareOfCube, 2) for _side, sinus in scored]
-    _addColumn(node, _("Of the cube (%)"), shares)
+    _addColumn(node, _("Opacity (ml)"), [round(sinus.opacityMl, 2) for _side, sinus in scored])
+    fractions = [round(100 * sinus.opacityFraction, 2) for _side, sinus in scored]
+    _addColumn(node, _("Of the box (%)"), fractions)
     _addColumn(node, _("Box quality"), [verdictWords(quality.verdict)] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)  # a table view would let a user type over the numbers
@@ -260,7 +255,7 @@ def peaksOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
 def _peaks(
     scan: vtkMRMLScalarVolumeNode, boxes: Mapping[Side, SinusBox], findings: Findings
 ) -> dict[str, list[int]]:
-    """Voxel index (i, j, k) of the largest residual of each side, of what is marked if anything is."""
+    """Voxel index (i, j, k) of the largest residual of each side, of its opacity if there is one."""
     index = np.argwhere(findings.residual > 0)
     values = findings.residual[tuple(index.T)]
     affine = worldAffine(scan)

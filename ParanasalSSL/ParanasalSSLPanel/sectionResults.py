@@ -78,9 +78,9 @@ class ResultsSection:
             threshold = self._panel.parameters.residualThreshold
             file = segments.loadResidualFile(path, threshold)
             results.showResidualFile(file)
-            beside = _("Marked as in the segmentation beside the file.")
+            beside = _("The opacity is that of the segmentation beside the file.")
             alone = _(
-                "There is no segmentation beside the file: marked from {threshold}, as "
+                "There is no segmentation beside the file: the opacity begins at {threshold}, as "
                 '"Residual shown from" says.'
             )
             words = beside if file.calibrated else alone.format(threshold=f"{threshold:.2f}")

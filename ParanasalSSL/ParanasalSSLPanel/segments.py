@@ -1,4 +1,4 @@
-"""Residual maps as segments that Segment Editor can edit: what is marked, or several levels of it."""
+"""Residual maps as segments that Segment Editor can edit: the opacities, or several levels of it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.scans.volume import Volume
 
 LEVELS = (0.5, 0.75, 0.95)  # of the calibrated range, see `levelsOf`
-WIDEST_CUBE_MM = 100  # of one cube turned with the head; two cubes together are wider
-RESIDUAL_FILE, SEGMENTATION_FILE = "desc-residual_map.nii.gz", "desc-residual_dseg.seg.nrrd"
+WIDEST_BOX_MM = 100  # of one box turned with the head; two boxes together are wider
+RESIDUAL_FILE = "desc-residual_map.nii.gz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Layer:
     mask: np.ndarray
 
 
-def markedLayers(masks: Mapping[Side, np.ndarray]) -> list[Layer]:
+def opacityLayers(masks: Mapping[Side, np.ndarray]) -> list[Layer]:
     """One segment a side: where its residual is above what healthy sinuses show."""
     return [
         Layer(
@@ -54,10 +54,10 @@ def markedLayers(masks: Mapping[Side, np.ndarray]) -> list[Layer]:
 def levelsOf(
     residual: np.ndarray, masks: Mapping[Side, np.ndarray], levels: Iterable[float] = LEVELS
 ) -> list[Layer]:
-    """Nested segments inside what is marked, one per side and level.
+    """Nested segments inside the opacities, one per side and level.
 
-    The calibrated range of a side goes from the lowest residual that is marked there (0 %) to the
-    highest (100 %): a level of 75 % holds the marked voxels of the upper quarter of that range.
+    The calibrated range of a side goes from the lowest residual of its opacity (0 %) to the
+    highest (100 %): a level of 75 % holds its voxels in the upper quarter of that range.
 
     Args:
         residual: float32 (I, J, K), 0..1.
@@ -65,7 +65,7 @@ def levelsOf(
         levels: shares of the range, 0..1.
     """
     layers = []
-    for layer in markedLayers(masks):
+    for layer in opacityLayers(masks):
         values = residual[layer.mask]
         low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
         for level in levels:
@@ -109,12 +109,12 @@ def showLayers(
 
 
 def masksOf(node: vtkMRMLSegmentationNode, scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
-    """What is marked now, a user's edits included: per side, bool (I, J, K) in the scan's grid."""
+    """The opacities now, a user's edits included: per side, bool (I, J, K) in the scan's grid."""
     found = {}
-    for layer in markedLayers(dict.fromkeys(Side, np.zeros(0))):
+    for layer in opacityLayers(dict.fromkeys(Side, np.zeros(0))):
         if node.GetSegmentation().GetSegment(layer.identifier) is not None:
             array = slicer.util.arrayFromSegmentBinaryLabelmap(node, layer.identifier, scan)
-            if array is None:  # nothing is marked
+            if array is None:  # an empty segment
                 array = np.zeros_like(slicer.util.arrayFromVolume(scan), bool)
             found[layer.side] = array.transpose(2, 1, 0) > 0
     return found
@@ -147,7 +147,7 @@ def _addSegment(node: vtkMRMLSegmentationNode, scan: vtkMRMLScalarVolumeNode, la
 
 
 def _labelmap(scan: vtkMRMLScalarVolumeNode, mask: np.ndarray) -> slicer.vtkOrientedImageData:
-    """The mask in the scan's grid, as large as what is marked; the grid's indices stay."""
+    """The mask in the scan's grid, as large as its voxels; the grid's indices stay."""
     inhabited = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     ends = [(int(indices[0]), int(indices[-1])) for indices in inhabited]
     part = mask[tuple(slice(first, last + 1) for first, last in ends)]
@@ -169,8 +169,8 @@ def _labelmap(scan: vtkMRMLScalarVolumeNode, mask: np.ndarray) -> slicer.vtkOrie
 class ResidualFile:
     """A residual map from a file, in the scene.
 
-    node: the map. masks: per side, bool (I, J, K), what is marked.
-    calibrated: whether the marks are those of the segmentation beside the file.
+    node: the map. masks: per side, bool (I, J, K), the opacities.
+    calibrated: whether they are those of the segmentation beside the file.
     """
 
     node: vtkMRMLScalarVolumeNode
@@ -218,17 +218,17 @@ def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] |
 
 
 def _marksByPlace(residual: Volume, threshold: float) -> dict[Side, np.ndarray]:
-    """The two cubes lie symmetrically about the middle of all residuals, along the patient's R axis.
+    """The two boxes lie symmetrically about the middle of all residuals, along the patient's R axis.
 
-    A single cube lies on its side of the image's middle.
+    A single box lies on its side of the image's middle.
     """
     inside = np.argwhere(residual.data > 0)
     toRight = inside @ residual.affine[0, :3] + residual.affine[0, 3]
     middle = (toRight.min() + toRight.max()) / 2
-    if np.ptp(toRight) < WIDEST_CUBE_MM:
+    if np.ptp(toRight) < WIDEST_BOX_MM:
         middle = residual.center_ras_mm[0]
-    marked = residual.data[tuple(inside.T)] >= threshold
+    filled = residual.data[tuple(inside.T)] >= threshold
     masks = {side: np.zeros(residual.shape, bool) for side in Side}
     for side, own in ((Side.LEFT, toRight < middle), (Side.RIGHT, toRight >= middle)):
-        masks[side][tuple(inside[marked & own].T)] = True
+        masks[side][tuple(inside[filled & own].T)] = True
     return masks

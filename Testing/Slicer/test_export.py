@@ -173,7 +173,7 @@ def test_files_of_another_model_than_the_panels_are_told(
     export.remarks.clear()
     export.compare(report)
     assert export.remarks == [
-        "Nothing is marked, so there is no DICOM segmentation, only the report."
+        "No opacity was found, so there is no DICOM segmentation, only the report."
     ]
 
 

@@ -29,6 +29,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     slicer: Any, panel: Any, scan: Any, tmp_path: Path, geometry: Any
 ) -> None:
     from ParanasalSSLPanel import results
+    from ParanasalSSLPanel.belongings import belonging
     from ParanasalSSLPanel.boxes import boxesOf, qualityOf
 
     path = tmp_path / "scan.nii.gz"
@@ -56,7 +57,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         "notices": results.noticesOf(scanNode),
         "segments": [
             facts(node)
-            for node in (results.segmentationOf(scanNode), results.levelsOfScan(scanNode))
+            for node in (results.segmentationOf(scanNode), belonging(scanNode, "levels"))
         ],
         "places": places(slicer),
     }
@@ -88,7 +89,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         assert np.array_equal(after[side], masks[side])
     assert results.noticesOf(scanNode) == before["notices"]
     assert before["segments"] == [
-        facts(node) for node in (results.segmentationOf(scanNode), results.levelsOfScan(scanNode))
+        facts(node) for node in (results.segmentationOf(scanNode), belonging(scanNode, "levels"))
     ]
     assert places(slicer) == before["places"]
     assert panel.ui.lockBoxesCheckBox.checked

@@ -129,20 +129,20 @@ def test_the_segment_names_its_sinus_in_the_terminology(slicer: Any, scored: Any
         assert entry.GetRegionModifierObject().GetCodeMeaning() == word
 
 
-def test_a_sinus_without_marked_voxels_has_an_empty_segment(
+def test_a_sinus_without_opacity_has_an_empty_segment(
     slicer: Any, makeLogic: Any, scan: Any
 ) -> None:
     from dataclasses import replace
 
     from ParanasalSSLPanel.selfcheck import StandIn
 
-    class NothingMarked(StandIn):
-        def _findings(self, *arguments: Any) -> Any:
+    class NothingFound(StandIn):
+        def findings(self, *arguments: Any) -> Any:
             findings = super().findings(*arguments)
             empty = {side: np.zeros_like(mask) for side, mask in findings.masks.items()}
             return replace(findings, masks=empty)
 
-    logic = makeLogic(NothingMarked())
+    logic = makeLogic(NothingFound())
     logic.placeBoxes(scan)
     assert not logic.run(scan).masks[Side.LEFT].any()
     assert segmentation_of(scan).GetSegmentation().GetNumberOfSegments() == 2
@@ -153,14 +153,14 @@ def test_the_table_holds_the_numbers(slicer: Any, scored: Any, geometry: Any) ->
     names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
     assert names == [
         *("Side", "Probability", "In words", "Decision"),
-        *("Anomaly (ml)", "Of the cube (%)", "Box quality"),
+        *("Opacity (ml)", "Of the box (%)", "Box quality"),
     ]
     left, right = geometry.tableRows(table)
     assert (left[0], right[0]) == ("left", "right")
     assert (float(left[1]), float(right[1])) == (0.8, 0.1)
     assert (left[2], right[2]) == ("likely", "unlikely")
     assert (left[3], right[3]) == ("anomaly", "clear")
-    assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].anomalyMl, abs=0.006)
+    assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].opacityMl, abs=0.006)
     assert (left[6], right[6]) == ("ok", "ok")
 
 

@@ -152,7 +152,8 @@ def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
 def test_a_residual_file_becomes_segments_of_its_sides(
     slicer: Any, written: tuple[Path, np.ndarray], alone: bool, tmp_path: Path, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel.results import levelsOfScan, segmentationOf, showResidualFile
+    from ParanasalSSLPanel.belongings import belonging
+    from ParanasalSSLPanel.results import segmentationOf, showResidualFile
     from ParanasalSSLPanel.segments import loadResidualFile
 
     path, labels = written
@@ -163,7 +164,7 @@ def test_a_residual_file_becomes_segments_of_its_sides(
     showResidualFile(file)
     node = file.node
     segmentation = segmentationOf(node)
-    levels = levelsOfScan(node)
+    levels = belonging(node, "levels")
     assert levels.GetSegmentation().GetNumberOfSegments() == 6
     assert not levels.GetDisplayVisibility()
     for side, label in ((Side.LEFT, 1), (Side.RIGHT, 2)):
@@ -183,7 +184,7 @@ def test_a_residual_file_is_not_taken_for_a_scan(
     panel = openPanel(standIn)
     panel.resultsSection.openResidualFile(written[0])
     assert panel.scan is None and not panel.ui.runButton.enabled
-    assert panel.ui.findingLabel.text == "Marked as in the segmentation beside the file."
+    assert panel.ui.findingLabel.text == "The opacity is that of the segmentation beside the file."
 
 
 @pytest.mark.parametrize("side", Side)
