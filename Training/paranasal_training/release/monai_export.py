@@ -89,10 +89,13 @@ def _verify(folder: Path) -> None:
         BadBundle: MONAI lacks something.
     """
     config, meta = (str(folder / f"configs/{name}.json") for name in ("inference", "metadata"))
-    logging.getLogger("monai.bundle.scripts").setLevel(logging.WARNING)
+    for name in ("scripts", "workflows"):
+        logging.getLogger(f"monai.bundle.{name}").setLevel(logging.ERROR)
     with warnings.catch_warnings():  # of bundles that others made, of readers that are not needed
         warnings.filterwarnings("ignore", category=UserWarning)
-        workflow = ConfigWorkflow(config, meta, workflow_type="infer", bundle_root=str(folder))
+        workflow = ConfigWorkflow(
+            config, meta, logging_file=False, workflow_type="infer", bundle_root=str(folder)
+        )
         workflow.initialize()
         lacking = workflow.check_properties()
         verify_net_in_out("network_def", device="cpu", config_file=config, meta_file=meta)
