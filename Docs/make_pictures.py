@@ -41,7 +41,7 @@ module = headless.load_module(ROOT / "ParanasalSSL" / "ParanasalSSL.py")
 from ParanasalSSLPanel import results  # noqa: E402
 from ParanasalSSLPanel.boxes import boxFromNode, boxNode  # noqa: E402
 
-from ParanasalSSLLib.results.html import ORIENTATIONS, Plane  # noqa: E402
+from ParanasalSSLLib.results.planes import ORIENTATIONS, Plane  # noqa: E402
 from ParanasalSSLLib.sinuses import SINUSES, Side  # noqa: E402
 
 

@@ -67,6 +67,10 @@ class Cancelled(ParanasalError):
     """The user stopped the work."""
 
 
+class UnsafeOutput(ParanasalError):
+    """Something lies where results are to be written that must not be replaced."""
+
+
 def install_line(extra: str) -> str:
     """The command that adds an extra of this project to the Python that runs now."""
     root = Path(__file__).resolve().parents[1]

@@ -91,3 +91,14 @@ def terminology_entry(side: Side) -> str:
 
 def _sct(value: str, meaning: str) -> str:
     return f"SCT^{value}^{meaning}"
+
+
+# What people read for a decision and a probability, the same everywhere.
+DECISION_WORDS = {"anomaly": "Anomaly suspected", "clear": "No anomaly suspected"}
+
+
+def probability_words(probability: float) -> str:
+    """A probability with two digits; never 0 or 1, since nothing is certain."""
+    if probability < 0.01:
+        return "< 0.01"
+    return "> 0.99" if probability > 0.99 else f"{probability:.2f}"

@@ -215,7 +215,8 @@ class _Run:
 
 def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
-    from ParanasalSSLLib.results.write import ScanFiles, read_maps
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import read_maps
 
     residual, labels = read_maps(ScanFiles(out / scanId, scanId))
     sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
@@ -238,7 +239,7 @@ def sinusFinding(entry: Mapping[str, Any]) -> SinusFinding:
     return SinusFinding(
         entry["probability"],
         entry["decision"] == "anomaly",
-        entry["anomaly_ml"],
-        entry["share_of_cube"],
+        entry["opacity_ml"],
+        entry["opacity_fraction"],
         entry["threshold"],
     )

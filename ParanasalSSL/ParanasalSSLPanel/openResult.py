@@ -25,8 +25,8 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
         ParanasalError: the scan or its results cannot be read.
     """
     from ParanasalSSLLib.boxes.placement import read_placement
-    from ParanasalSSLLib.boxes.quality import Quality
-    from ParanasalSSLLib.results.write import ScanFiles, read_report
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.record import read_report
 
     # Scrambled: a saved scene is not to hold paths of this computer.
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
@@ -36,10 +36,9 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
             return node
     files = ScanFiles(out / identifier, identifier)
     try:
-        report = read_report(files.report_json)
-        quality = Quality.from_json(report["quality"])
-        findings = readFindings(out, identifier, report)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        record = read_report(files.report_json)
+        findings = readFindings(out, identifier, record.to_json())
+    except (OSError, ValueError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
                 name=path.name
@@ -48,8 +47,8 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     boxes = read_placement(files.boxes).boxes
     scan = _load(path, findings.residual.shape)
     note(scan, "opened from", key)
-    showBoxes(scan, boxes, quality)
-    results.showFindings(scan, boxes, quality, findings)
+    showBoxes(scan, boxes, record.quality)
+    results.showFindings(scan, boxes, record.quality, findings)
     views.jumpToBoxes(scan)
     return scan
 

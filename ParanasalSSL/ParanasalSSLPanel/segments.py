@@ -187,7 +187,7 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
     Raises:
         ParanasalError: the file cannot be read, or holds no residuals (0..1).
     """
-    from ParanasalSSLLib.results.write import read_residual_map
+    from ParanasalSSLLib.results.maps import read_residual_map
 
     # Not by Slicer's reader, which may turn the order of the slices around: the marks are in the
     # order of the file.
@@ -205,7 +205,8 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
 
 def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] | None:
     from ParanasalSSLLib.errors import UnreadableScan
-    from ParanasalSSLLib.results.write import ScanFiles, read_labels
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import read_labels
 
     if not path.name.endswith(f"_{RESIDUAL_FILE}"):
         return None

@@ -167,7 +167,7 @@ class Worklist:
     def exportCsv(self, path: Path, withNames: bool = False) -> None:
         """All numbers as a table; the scans' file names, which may hold patients', only on request."""
         names = ["scan"] if withNames else []
-        figures = ["probability", "decision", "anomaly_ml", "share_of_cube"]
+        figures = ["probability", "decision", "opacity_ml", "opacity_fraction"]
         sides = [f"{side.value}_{figure}" for side in Side for figure in figures]
         with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f)

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _print_any_name()
     if words and words[0] == "--version":
-        from ParanasalSSLLib.results.write import software_version
+        from ParanasalSSLLib.results.record import software_version
 
         say(f"paranasal {software_version()}")
         return 0

@@ -22,6 +22,7 @@ from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
 from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError
 from ParanasalSSLLib.progress import Progress
+from ParanasalSSLLib.results.older import refuse_unsafe_output
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.placement import Placement
@@ -102,6 +103,7 @@ def run_predict(config: PredictConfig, call: Call) -> int:
 
 def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -> int:
     try:
+        _refuse_output(jobs, config)
         needs = _Needs.of(config)
         outcomes = [_run_job(job, config, needs, view, debug) for job in jobs]
     except _CallFailedError as error:
@@ -115,6 +117,14 @@ def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -
     status = 1 if failed else 0
     view.show(Summary(len(jobs) - failed, failed, str(config.output), status))
     return status
+
+
+def _refuse_output(jobs: list[Job], config: PredictConfig) -> None:
+    """Results that would take the place of what is not theirs are refused before any work begins."""
+    try:
+        refuse_unsafe_output(config.output, [job.scan_id for job in jobs], config.scans)
+    except ParanasalError as error:
+        raise _CallFailedError(error) from error
 
 
 def _run_job(
@@ -140,7 +150,7 @@ def _run_job(
 
 def _score(job: Job, config: PredictConfig, needs: _Needs, view: View) -> ScanDone:
     from ParanasalSSLLib.predict import find_sinuses, score_sinuses
-    from ParanasalSSLLib.results.write import read_report, write_scan
+    from ParanasalSSLLib.results.write import write_scan
 
     def progress(now: Progress) -> None:
         view.show(StageBegun(**about, stage=now.stage.value, fraction=round(now.fraction, 3)))
@@ -153,11 +163,12 @@ def _score(job: Job, config: PredictConfig, needs: _Needs, view: View) -> ScanDo
     bundle = needs.loader.bundle()
     result = score_sinuses(found, bundle, progress)
     out, name = config.output, job.scan_id
-    files = write_scan(result, bundle.card, out, name, progress, config.note, series)
+    record = write_scan(result, bundle.card, out, name, progress, config.note, series)
     seconds = round(time.perf_counter() - started, 2)
-    report = read_report(files.report_json)
-    folder = str(files.folder)
-    return ScanDone(**about, folder=folder, replaced=replaced, seconds=seconds, report=report)
+    folder = str(out / name)
+    return ScanDone(
+        **about, folder=folder, replaced=replaced, seconds=seconds, report=record.to_json()
+    )
 
 
 def _end_with_input() -> None:
@@ -277,7 +288,7 @@ def _read_boxes(paths: list[Path]) -> Placement:
 
 
 def _require_dicom() -> None:
-    from ParanasalSSLLib.results.dicom_objects import require_highdicom
+    from ParanasalSSLLib.results.dicom import require_highdicom
 
     require_highdicom()
 

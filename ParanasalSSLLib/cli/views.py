@@ -20,6 +20,7 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
+from ParanasalSSLLib.sinuses import probability_words
 
 
 def say(*lines: str, error: bool = False, stream: TextIO | None = None) -> None:
@@ -135,12 +136,12 @@ class TerminalView:
 
 
 def result_table(report: Mapping[str, Any]) -> list[str]:
-    """The lines of a scan's small table: side, probability, decision, anomaly volume, quality."""
-    lines = [f"{'side':<7}{'probability':>11}  {'decision':<9}{'anomaly volume':>14}  quality"]
+    """The lines of a scan's small table: side, probability, decision, opacity, quality."""
+    lines = [f"{'side':<7}{'probability':>11}  {'decision':<9}{'opacity':>10}  quality"]
     for side, sinus in report["sinuses"].items():
         lines.append(
-            f"{side:<7}{sinus['probability']:>11.2f}  {sinus['decision']:<9}"
-            f"{sinus['anomaly_ml']:>11.1f} ml  {report['quality']['verdict']}"
+            f"{side:<7}{probability_words(sinus['probability']):>11}  {sinus['decision']:<9}"
+            f"{sinus['opacity_ml']:>7.1f} ml  {report['quality']['verdict']}"
         )
     return lines
 
@@ -150,7 +151,7 @@ def _lacking_dicom(files: Mapping[str, str]) -> str | None:
     if "dicom_sr" not in files:
         return "no DICOM files, because this scan is no DICOM series."
     if "dicom_seg" not in files:
-        return "no DICOM segmentation, because no voxel is marked; the DICOM report is there."
+        return "no DICOM segmentation, because no voxel is opaque; the DICOM report is there."
     return None
 
 
@@ -159,7 +160,7 @@ def _plural(number: int, word: str) -> str:
 
 
 def _how_to_open(done: ScanDone) -> Iterable[str]:
-    from ParanasalSSLLib.results.write import ScanFiles
+    from ParanasalSSLLib.results.layout import ScanFiles
 
     files = ScanFiles(Path(done.folder), done.id)
     yield f"Look at it: open {files.report_html} in a browser."

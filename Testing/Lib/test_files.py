@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.errors import UnsafeOutput
+from ParanasalSSLLib.files import alone, keep_users_files, sha256, write_whole, write_whole_folder
 
 
 @pytest.mark.parametrize("name", ["a.json", "scan.seg.nrrd", "map.nii.gz", "plain"])
@@ -57,3 +60,110 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), write_whole(tmp_path / "nothing.txt"):
         pass
+
+
+# ------------------------------------------------------------------------------- whole folders
+
+
+def replace(older: Path, new: Path) -> None:
+    """Nothing of the older folder is wanted."""
+
+
+def test_failed_writing_keeps_the_older_result(tmp_path: Path) -> None:
+    target = tmp_path / "sub-0001"
+    with write_whole_folder(target, replace) as folder:
+        (folder / "old.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), write_whole_folder(target, replace) as folder:
+        (folder / "new.txt").write_text("half of it")
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["sub-0001"]
+    assert [path.name for path in target.iterdir()] == ["old.txt"]
+
+
+def test_finished_writing_replaces_the_older_result_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "sub-0001"
+    for name in ("old.txt", "new.txt"):
+        with write_whole_folder(target, replace) as folder:
+            (folder / name).write_text(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["sub-0001"]
+    assert [path.name for path in target.iterdir()] == ["new.txt"]
+
+
+def test_a_filled_folder_is_refused_and_an_empty_one_taken(tmp_path: Path) -> None:
+    for name in ("filled", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "filled" / "mine.txt").write_text("mine")
+    with (
+        pytest.raises(UnsafeOutput, match="there already"),
+        write_whole_folder(tmp_path / "filled"),
+    ):
+        pass
+    with write_whole_folder(tmp_path / "empty") as folder:
+        (folder / "new.txt").write_text("new")
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert names == ["empty", "empty/new.txt", "filled", "filled/mine.txt"]
+
+
+def test_what_users_put_in_or_changed_comes_along(tmp_path: Path) -> None:
+    older, new = tmp_path / "older", tmp_path / "new"
+    (older / "notes" / "deep").mkdir(parents=True)
+    new.mkdir()
+    for name in ("report.txt", "same.txt", "changed.txt", "edited_changed.txt"):
+        (older / name).write_text(name)
+    (older / "notes" / "deep" / "a.txt").write_text("a")
+    (older / "link").symlink_to("nowhere")
+    sums = {name: sha256(older / name) for name in ("same.txt", "changed.txt")}
+    (older / "changed.txt").write_text("by a user")
+    keep_users_files(older, new, sums | {"report.txt": None})
+    names = ["2_edited_changed.txt", "edited_changed.txt", "link", "notes"]
+    assert sorted(path.name for path in new.iterdir()) == names
+    assert (new / "edited_changed.txt").read_text() == "by a user"
+    assert (new / "link").readlink() == Path("nowhere")
+    assert (new / "notes" / "deep" / "a.txt").read_text() == "a"
+
+
+def test_what_a_killed_process_left_is_put_right(tmp_path: Path) -> None:
+    (tmp_path / ".[x].11.old").mkdir()
+    (tmp_path / ".[x].11.old" / "old.txt").write_text("old")
+    (tmp_path / ".[x].11.new").mkdir()
+    (tmp_path / ".[x].lock").touch()
+    with pytest.raises(KeyboardInterrupt), write_whole_folder(tmp_path / "[x]", replace):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["[x]"]
+    assert (tmp_path / "[x]" / "old.txt").read_text() == "old"
+
+
+SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+from ParanasalSSLLib.files import write_whole_folder
+with write_whole_folder(Path(sys.argv[1]), lambda older, new: None) as folder:
+    (folder / "a.txt").write_text(sys.argv[2])
+    time.sleep(0.5)
+    (folder / "b.txt").write_text(sys.argv[2])
+"""
+
+
+def test_several_processes_make_one_folder_one_after_the_other(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    program = [sys.executable, "-c", SLOW_WRITER, str(target)]
+    running = [
+        subprocess.Popen([*program, str(n)], stderr=subprocess.PIPE, text=True) for n in range(4)
+    ]
+    for process in running:
+        _, words = process.communicate(timeout=60)
+        assert process.returncode == 0, words
+    assert (target / "a.txt").read_text() == (target / "b.txt").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_who_does_not_wait_is_refused(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "x"),
+        pytest.raises(UnsafeOutput, match="another process"),
+        alone(tmp_path / "x", wait=False),
+    ):
+        pass
+    with alone(tmp_path / "x", wait=False):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -648,5 +648,5 @@ def test_the_modules_own_test_needs_nothing_that_slicer_lacks(
 ) -> None:
     for lacking in ("nibabel", "torch", "safetensors"):
         monkeypatch.setitem(sys.modules, lacking, None)
-    monkeypatch.delitem(sys.modules, "ParanasalSSLLib.results.write", raising=False)
+    monkeypatch.delitem(sys.modules, "ParanasalSSLLib.results.maps", raising=False)
     module.ParanasalSSLTest().runTest()

@@ -256,12 +256,15 @@ def test_killing_at_any_moment_leaves_no_half_written_result_and_no_process(
 
 def assert_nothing_half_written(out: Path) -> None:
     """What can be seen is whole; what was being written is hidden, and goes at the next run."""
-    from ParanasalSSLLib.results.write import ScanFiles, read_maps, read_report, write_whole_folder
+    from ParanasalSSLLib.files import write_whole_folder
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import read_maps
+    from ParanasalSSLLib.results.record import read_report
 
     if (out / "sub-0001").exists():
         files = ScanFiles(out / "sub-0001", "sub-0001")
         read_maps(files)
-        assert set(read_report(files.report_json)["sinuses"]) == {"left", "right"}
+        assert set(read_report(files.report_json).sinuses) == {"left", "right"}
         assert files.report_html.read_text(encoding="utf-8").rstrip().endswith("</html>")
     elif out.exists():
         with write_whole_folder(out / "sub-0001"):

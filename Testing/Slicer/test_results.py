@@ -14,7 +14,7 @@ from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.predict import ScanResult, SinusResult
-from ParanasalSSLLib.results.write import PastedRegion, write_segmentation
+from ParanasalSSLLib.results.maps import PastedRegion, write_segmentation
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
 

@@ -125,12 +125,8 @@ def test_levels_of_a_scan_that_was_not_scored_are_refused(slicer: Any, scan: Any
 @pytest.fixture
 def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
     """A residual map and a segmentation as `paranasal predict` writes them, and its labels."""
-    from ParanasalSSLLib.results.write import (
-        PastedRegion,
-        ScanFiles,
-        write_residual_map,
-        write_segmentation,
-    )
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import PastedRegion, write_residual_map, write_segmentation
     from ParanasalSSLLib.scans.volume import Volume
 
     affine = np.diag([-2.0, 2.0, 2.0, 1.0])

@@ -30,8 +30,8 @@ def report_of(left: float, right: float, verdict: str = "ok") -> dict[str, Any]:
         return {
             "probability": probability,
             "decision": decision,
-            "anomaly_ml": 1.5,
-            "share_of_cube": 0.01,
+            "opacity_ml": 1.5,
+            "opacity_fraction": 0.01,
         }
 
     return {

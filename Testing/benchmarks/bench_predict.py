@@ -142,7 +142,9 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
 
     from ParanasalSSLLib.boxes.registration import find_boxes
     from ParanasalSSLLib.crop import cut_crop
-    from ParanasalSSLLib.results import write as outputs
+    from ParanasalSSLLib.results import maps
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.record import ScanRecord
     from ParanasalSSLLib.scans.read import read_volume
 
     lap("import (SimpleITK, scipy, ...)")
@@ -164,14 +166,14 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
     result = score_sinuses(FoundSinuses(volume, found), bundle)
     clock = time.perf_counter()  # scored again only to have a result
     with tempfile.TemporaryDirectory() as folder:
-        files = outputs.ScanFiles(Path(folder), "sub-0001")
-        region = outputs.PastedRegion.of(result)
+        files = ScanFiles(Path(folder), "sub-0001")
+        region = maps.PastedRegion.of(result)
         lap("paste into the scan's grid")
-        outputs.write_residual_map(region, volume, files.residual_map)
-        outputs.write_segmentation(region, files.segmentation)
+        maps.write_residual_map(region, volume, files.residual_map)
+        maps.write_segmentation(region, files.segmentation)
         lap("write map and segmentation")
-        report = outputs.scan_report(result, bundle.card, "sub-0001")
-        write_html_report(result, report, files.report_html)
+        record = ScanRecord.of(result, bundle.card, "sub-0001")
+        write_html_report(result, record, files.report_html)
         lap("write HTML report")
     return {"rows": rows}
 

@@ -21,7 +21,7 @@ from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.jobs import plan_jobs
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.results import html as report
+from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results import write as outputs
 from ParanasalSSLLib.sinuses import Side
 
@@ -46,7 +46,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli_predict, "_load_bundle", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
+    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         return main(["predict", *map(str, arguments), "-o", str(tmp_path / "out")])
@@ -66,7 +66,7 @@ def test_scan_is_scored_and_the_table_printed(
 ) -> None:
     assert run(scan) == 0
     printed = capsys.readouterr().out
-    for word in ("side", "probability", "decision", "anomaly volume", "quality"):
+    for word in ("side", "probability", "decision", "opacity", "quality"):
         assert word in printed
     assert "left" in printed and "right" in printed and "clear" in printed
     assert "3D Slicer" in printed and "1 of 1 scan scored" in printed
@@ -146,11 +146,12 @@ def test_ctrl_c_leaves_no_half_written_folder(
 
 def test_what_a_killed_process_left_is_put_right(run: Run, scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for name in (".sub-0001.0badcafe.new", ".sub-0001.0badcafe.old"):
-        (out / name).mkdir(parents=True)
-        (out / name / "half.txt").touch()
+    assert run(scan) == 0
+    (out / "sub-0001").rename(out / ".sub-0001.0badcafe.old")
+    (out / ".sub-0001.0badcafe.new").mkdir()
+    (out / ".sub-0001.0badcafe.new" / "half.txt").touch()
     assert run(tmp_path / "missing.nii") == 1  # nothing new is written: what there is must not go
-    assert (out / ".sub-0001.0badcafe.old" / "half.txt").exists()
+    assert (out / ".sub-0001.0badcafe.old" / "sub-0001_report.json").exists()
     assert run(scan) == 0
     assert sorted(path.name for path in out.iterdir()) == ["dataset_description.json", "sub-0001"]
     assert not (out / "sub-0001" / "half.txt").exists()
@@ -193,10 +194,13 @@ def test_second_run_replaces_results_of_the_same_place_in_the_list(
     run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(scan)
-    (tmp_path / "out" / "sub-0001" / "note.txt").write_text("from the first run")
+    report = tmp_path / "out" / "sub-0001" / "sub-0001_report.json"
+    (report.parent / "note.txt").write_text("by a user")
+    before = report.stat().st_mtime_ns
     run(scan)
     assert "replaced" in capsys.readouterr().out
-    assert not (tmp_path / "out" / "sub-0001" / "note.txt").exists()
+    assert report.stat().st_mtime_ns > before
+    assert (report.parent / "note.txt").read_text() == "by a user"
 
 
 def test_failed_scan_points_at_an_older_result_of_its_name(

@@ -13,7 +13,7 @@ from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore
 
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.results.write import read_residual_map
+from ParanasalSSLLib.results.maps import read_residual_map
 from ParanasalSSLLib.sinuses import Side
 
 

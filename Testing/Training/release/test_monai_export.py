@@ -20,7 +20,7 @@ from paranasal_training.release.config import MonaiExportConfig
 from paranasal_training.release.monai_export import export_monai
 
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
-from ParanasalSSLLib.errors import BadBundle, BadConfig
+from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
 from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
@@ -180,7 +180,7 @@ def test_crop_that_is_none_is_named(source: Path, data: np.ndarray, words: str) 
 @pytest.mark.parametrize("source", ["crop"], indirect=True)
 def test_full_folder_and_missing_bundle_are_refused(source: Path) -> None:
     export(source)
-    with pytest.raises(BadConfig, match="is there already"):
+    with pytest.raises(UnsafeOutput, match="is there already"):
         export(source)
     missing = MonaiExportConfig(bundle=source / "no", output=source.parent / "other")
     with pytest.raises(BadBundle):

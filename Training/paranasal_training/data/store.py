@@ -15,11 +15,8 @@ Residuals of its rows lie in a residual store, see `residual_store`.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +33,7 @@ from paranasal_training.data.arrays import (
     read_store_record,
 )
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.files import sha256, write_json
+from ParanasalSSLLib.files import sha256, write_json, write_whole_folder
 
 CROP_SHAPE = (64, 64, 64)
 COLUMNS = ("row", "patient", "side", "class", "label", "split", "source", "quality")
@@ -153,19 +150,17 @@ class StoreWriter:
         self.rows = rows
         self.info = dict(info or {})
         self.table: list[dict[str, Any]] = []
-        self._temporary = self.folder.with_name(f".{uuid.uuid4().hex[:8]}.{self.folder.name}")
         self._names = ["crops.npy", "lesions.npy"] if lesions else ["crops.npy"]
         self._arrays: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> StoreWriter:
-        self._temporary.mkdir(parents=True)
         shape = (self.rows, *CROP_SHAPE)
-        try:
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(write_whole_folder(self.folder))
             for name in self._names:
                 self._arrays[name] = new_array(self._temporary / name, shape, self.folder)
-        except BaseException:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            raise
+            stack.callback(self._arrays.clear)
+            self._exit = stack.pop_all()
         return self
 
     def append(
@@ -192,12 +187,10 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._arrays.clear()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        with self._exit:
+            if error is not None:
+                raise error
+            self._finish()
 
     def _finish(self) -> None:
         if len(self.table) != self.rows:
@@ -217,9 +210,6 @@ class StoreWriter:
             "info": self.info,
         }
         write_json(self._temporary / "store.json", record)
-        if self.folder.exists():
-            self.folder.rmdir()
-        os.replace(self._temporary, self.folder)
 
 
 def write_store(

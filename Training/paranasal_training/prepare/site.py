@@ -43,8 +43,8 @@ from paranasal_training.prepare.work import (
 from ParanasalSSLLib.boxes.registration import RegistrationConfig
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
-from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.results.write import software_version, write_whole_folder
+from ParanasalSSLLib.files import write_whole, write_whole_folder
+from ParanasalSSLLib.results.record import software_version
 from ParanasalSSLLib.sinuses import Side
 
 

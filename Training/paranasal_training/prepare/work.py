@@ -27,8 +27,8 @@ from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
-from ParanasalSSLLib.results.html import ORIENTATIONS, Plane
-from ParanasalSSLLib.results.write import software_version
+from ParanasalSSLLib.results.planes import ORIENTATIONS, Plane
+from ParanasalSSLLib.results.record import software_version
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side

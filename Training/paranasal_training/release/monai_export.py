@@ -9,8 +9,6 @@ a probability; maps and masks come from `paranasal predict`.
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 import warnings
 from dataclasses import asdict
 from importlib import metadata
@@ -27,7 +25,8 @@ from paranasal_training.release.monai_runtime import (
     Evaluator,
     checked_crop,
 )
-from ParanasalSSLLib.errors import BadBundle, BadConfig
+from ParanasalSSLLib.errors import BadBundle
+from ParanasalSSLLib.files import write_whole_folder
 from ParanasalSSLLib.model.anomaly import SinusNetwork
 from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
@@ -51,20 +50,12 @@ def export_monai(config: MonaiExportConfig) -> Path:
 
     Raises:
         BadBundle: the model bundle is missing or damaged, or MONAI's own checks of the export fail.
-        BadConfig: the output folder is not empty.
+        UnsafeOutput: the output folder is not empty.
     """
     bundle = load_bundle(config.bundle)
-    if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):
-        raise BadConfig(f"{config.output} is there already. Choose another folder, or remove it.")
-    temporary = config.output.with_name(f".{uuid.uuid4().hex[:8]}.{config.output.name}")
-    try:
-        _write(bundle, config.bundle, temporary)
-        _verify(temporary)
-        if config.output.exists():
-            config.output.rmdir()
-        temporary.rename(config.output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with write_whole_folder(config.output) as folder:
+        _write(bundle, config.bundle, folder)
+        _verify(folder)
     return config.output
 
 

@@ -25,21 +25,20 @@ from scipy.spatial import cKDTree
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.cli import main as cli
+from ParanasalSSLLib.cli import predict as cli
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import MissingPackage, ParanasalError, UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.geometry import lps_to_ras
 from ParanasalSSLLib.predict import ScanResult, SinusResult
-from ParanasalSSLLib.results import html as report
-from ParanasalSSLLib.results.dicom_objects import write_dicom
-from ParanasalSSLLib.results.write import (
+from ParanasalSSLLib.results import pictures
+from ParanasalSSLLib.results.dicom import write_dicom
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.maps import PastedRegion, write_segmentation
+from ParanasalSSLLib.results.record import (
     REPORT_SCHEMA,
     RESEARCH_USE,
     SIMULATED_MODEL,
-    PastedRegion,
-    ScanFiles,
-    read_report,
-    write_segmentation,
+    ScanRecord,
 )
 from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.read import read_volume
@@ -141,7 +140,8 @@ class Written:
     def __init__(self, result: ScanResult, card: Any, source: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.files = ScanFiles(folder, "sub-0001")
-        self.paths = write_dicom(result, card, read_source_series(source), self.files)
+        record = ScanRecord.of(result, card, "sub-0001")
+        self.paths = write_dicom(result, record, read_source_series(source), self.files)
         write_segmentation(PastedRegion.of(result), self.files.segmentation)
         self.report = pydicom.dcmread(self.files.dicom_report)
 
@@ -443,7 +443,7 @@ def test_report_holds_the_numbers_of_each_side(toolbox: Any, series: Path, tmp_p
             "Calibrated probability of an anomaly": (sinus.probability, "1"),
             "Probability from which a sinus is called anomalous": (0.5, "1"),
             "Volume": (round(sinus.opacity_ml, 3), "mL"),
-            "Marked share of the cube around the sinus": (round(sinus.opacity_fraction, 5), "1"),
+            "Fraction of the box that is opaque": (round(sinus.opacity_fraction, 5), "1"),
         }
         said = {e.name.value: e.value.value for e in found[side].get_qualitative_evaluations()}
         decision = "anomaly" if side == Side.LEFT else "clear"
@@ -478,7 +478,7 @@ def test_dcmqi_reads_the_report(toolbox: Any, series: Path, tmp_path: Path) -> N
         assert float(group["measurementItems"][0]["value"]) == result.sinuses[side].probability
 
 
-def test_side_without_a_marked_voxel_has_no_segment(
+def test_side_without_an_opaque_voxel_has_no_segment(
     toolbox: Any, series: Path, tmp_path: Path
 ) -> None:
     result = toolbox.result(read_volume(series))
@@ -494,7 +494,7 @@ def test_side_without_a_marked_voxel_has_no_segment(
         assert_valid(path)
 
 
-def test_without_any_marked_voxel_only_the_report_is_written(
+def test_without_any_opaque_voxel_only_the_report_is_written(
     toolbox: Any, series: Path, tmp_path: Path
 ) -> None:
     result = toolbox.result(read_volume(series), sides=(Side.RIGHT,))
@@ -631,7 +631,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli, "_load_bundle", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(report, "_DPI", 30)  # small pictures are drawn faster
+    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         given = ["predict", *map(str, arguments), "--dicom-out", "-o", str(tmp_path / "out")]
@@ -662,7 +662,7 @@ def test_mixed_list_gets_dicom_files_where_it_can_and_says_so(
     schema = pytest.importorskip("jsonschema")
     for number, count in ((1, 7), (2, 5)):
         made = ScanFiles(tmp_path / "out" / f"sub-000{number}", f"sub-000{number}")
-        content = read_report(made.report_json)
+        content = json.loads(made.report_json.read_text())
         schema.validate(content, json.loads(REPORT_SCHEMA.read_text()))
         assert len(list(made.folder.iterdir())) == count
         named = {content["files"][key] for key in ("dicom_seg", "dicom_sr") if count == 7}
@@ -698,7 +698,7 @@ def test_series_without_a_frame_of_reference_fails_alone_and_before_scoring(
     assert run(lacking, series) == 1
     captured = capsys.readouterr()
     assert "FrameOfReferenceUID" in captured.err and "1 of 2 scans scored" in captured.out
-    assert "sub-0002: no DICOM segmentation, because no voxel is marked" in captured.out
+    assert "sub-0002: no DICOM segmentation, because no voxel is opaque" in captured.out
     assert not (tmp_path / "out" / "sub-0001").exists()
 
 

@@ -1,0 +1,136 @@
+"""The DICOM segmentation: one binary segment for each sinus with an opaque voxel, in source planes.
+
+Made with highdicom, an optional package that is imported only by the functions that use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sr.coding import Code
+
+from ParanasalSSLLib.geometry import apply_affine, lps_to_ras
+from ParanasalSSLLib.results.dicom_codes import (
+    ARTIFICIAL_INTELLIGENCE,
+    SEGMENTATION,
+    SINUS,
+    SOURCE_IMAGE,
+    coded,
+    laterality,
+)
+from ParanasalSSLLib.results.dicom_source import UTF_8, DicomScan, model_name, series_facts
+from ParanasalSSLLib.results.record import SOFTWARE, software_version
+from ParanasalSSLLib.sinuses import (
+    RESIDUAL_CATEGORY,
+    RESIDUAL_TYPE,
+    SEGMENT_LABELS,
+    SINUSES,
+    Side,
+)
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation, SegmentDescription
+
+
+def make_segmentation(scan: DicomScan) -> Segmentation | None:
+    """The SEG with a segment for each side that has a opaque voxel; None where none has."""
+    import highdicom as hd
+
+    if not scan.opaque_sides:
+        return None
+    planes, masks = _opaque_planes(scan)
+    made = hd.seg.Segmentation(
+        source_images=scan.headers,
+        pixel_array=masks,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _segment(scan, side, number) for number, side in enumerate(scan.opaque_sides, start=1)
+        ],
+        plane_positions=[
+            hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, _position(scan, plane))
+            for plane in planes
+        ],
+        content_label="PARANASAL",
+        content_description="Opacity found by ParanasalSSL. Research use only.",
+        **series_facts(scan, "SEG", "ParanasalSSL segmentation, research use"),
+    )
+    made.SpecificCharacterSet = UTF_8
+    made.ContentCreatorName = None  # no person, but the attribute must be there
+    _refer_to_sources(made, scan)
+    return made
+
+
+def _opaque_planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
+    """Places of the planes with a opaque voxel, and the masks there.
+
+    masks: (planes, rows, columns, segments) uint8, whole planes of the source images.
+    """
+    columns, rows, slices = scan.region.window
+    first = scan.headers[0]
+    opaque = np.flatnonzero(scan.region.labels.any(axis=(0, 1)))
+    masks = np.zeros((len(opaque), first.Rows, first.Columns, len(scan.opaque_sides)), np.uint8)
+    labels = scan.region.labels[:, :, opaque].transpose(2, 1, 0)
+    for segment, side in enumerate(scan.opaque_sides):
+        masks[:, rows, columns, segment] = labels == SEGMENT_LABELS[side]
+    return [int(place) for place in opaque + slices.start], masks
+
+
+def _position(scan: DicomScan, place: int) -> list[float]:
+    """(3,) centre of a plane's first voxel, LPS mm: as the image says, if there is one."""
+    sources = scan.sources_of(place)
+    return list(np.mean([np.array(s.ImagePositionPatient, float) for s in sources], axis=0))
+
+
+def _segment(scan: DicomScan, side: Side, number: int) -> SegmentDescription:
+    import highdicom as hd
+
+    facts, model = SINUSES[side], scan.record.model
+    by_hand = scan.record.sinuses[side].box.origin == "hand"
+    kinds = hd.seg.SegmentAlgorithmTypeValues
+    segment = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=facts.residual_name,
+        segmented_property_category=Code(RESIDUAL_CATEGORY.value, "SCT", RESIDUAL_CATEGORY.meaning),
+        segmented_property_type=Code(RESIDUAL_TYPE.value, "SCT", RESIDUAL_TYPE.meaning),
+        algorithm_type=kinds.SEMIAUTOMATIC if by_hand else kinds.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=SOFTWARE,
+            family=ARTIFICIAL_INTELLIGENCE,
+            version=software_version(),
+            parameters={"model": model_name(model), "weights SHA-256": model.weights_sha256},
+        ),
+        tracking_uid=scan.tracking[side],
+        tracking_id=facts.name,
+        anatomic_regions=[SINUS],
+        display_color=hd.color.CIELabColor.from_rgb(*(255 * c for c in facts.residual_color)),
+    )
+    region = segment.AnatomicRegionSequence[0]
+    region.AnatomicRegionModifierSequence = [coded(laterality(side))]
+    return segment
+
+
+def _refer_to_sources(segmentation: Segmentation, scan: DicomScan) -> None:
+    """Say for each frame from which images it comes.
+
+    highdicom does this only where every frame lies on a source image; not so with a plane that
+    the series lacks, which the reader has filled from both neighbours.
+    """
+    to_index = np.linalg.inv(scan.affine)
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        position = lps_to_ras(np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float))
+        sources = scan.sources_of(round(apply_affine(to_index, position)[2]))
+        derivation = Dataset()
+        derivation.DerivationCodeSequence = [coded(SEGMENTATION)]
+        derivation.SourceImageSequence = [_reference(s, alone=len(sources) == 1) for s in sources]
+        frame.DerivationImageSequence = [derivation]
+
+
+def _reference(source: Dataset, alone: bool) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [coded(SOURCE_IMAGE)]
+    item.SpatialLocationsPreserved = "YES" if alone else "NO"
+    return item

@@ -1,0 +1,84 @@
+"""What a user gets of one scan: a folder of files named in the style of BIDS derivatives.
+
+    OUT/dataset_description.json
+    OUT/sub-0001/sub-0001_desc-residual_map.nii.gz      residual, in the scan's own grid
+    OUT/sub-0001/sub-0001_desc-residual_dseg.seg.nrrd   segmentation, opens in 3D Slicer
+    OUT/sub-0001/sub-0001_desc-boxes.mrk.json           the boxes, opens in 3D Slicer
+    OUT/sub-0001/sub-0001_report.json                   all numbers (data/report.schema.json)
+    OUT/sub-0001/sub-0001_report.html                   pictures and words, one file
+
+and, where it is asked for and the scan is a DICOM series,
+
+    OUT/sub-0001/sub-0001_desc-residual_seg.dcm         DICOM segmentation
+    OUT/sub-0001/sub-0001_desc-scores_sr.dcm            DICOM structured report
+
+No file but these two holds a path, a file name or any other identity of the input; a scan is known
+by its neutral id alone. (Pictures and boxes do show the head itself.) The DICOM files belong to the
+patient and study of their source, as DICOM demands.
+
+This module imports the standard library only, so that Slicer's panel and the workflow can use it
+before anything is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DATASET_DESCRIPTION = "dataset_description.json"
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The paths of one scan's results, in `folder`, for a scan called `scan_id`."""
+
+    folder: Path
+    scan_id: str
+
+    @classmethod
+    def in_output(cls, out: str | Path, scan_id: str) -> ScanFiles:
+        """The results of a scan in the output folder `out`."""
+        return cls(Path(out) / scan_id, scan_id)
+
+    @property
+    def residual_map(self) -> Path:
+        return self._named("desc-residual_map.nii.gz")
+
+    @property
+    def segmentation(self) -> Path:
+        return self._named("desc-residual_dseg.seg.nrrd")
+
+    @property
+    def boxes(self) -> Path:
+        return self._named("desc-boxes.mrk.json")
+
+    @property
+    def report_json(self) -> Path:
+        return self._named("report.json")
+
+    @property
+    def report_html(self) -> Path:
+        return self._named("report.html")
+
+    @property
+    def dicom_segmentation(self) -> Path:
+        return self._named("desc-residual_seg.dcm")
+
+    @property
+    def dicom_report(self) -> Path:
+        return self._named("desc-scores_sr.dcm")
+
+    @property
+    def beside_report(self) -> dict[str, Path]:
+        """All files but `report_json`, by what that calls them; the last two are not always made."""
+        return {
+            "residual_map": self.residual_map,
+            "segmentation": self.segmentation,
+            "boxes": self.boxes,
+            "html": self.report_html,
+            "dicom_seg": self.dicom_segmentation,
+            "dicom_sr": self.dicom_report,
+        }
+
+    def _named(self, rest: str) -> Path:
+        return self.folder / f"{self.scan_id}_{rest}"

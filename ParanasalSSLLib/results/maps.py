@@ -1,0 +1,210 @@
+"""Residual and opacity in the scan's own grid: pasted from the boxes, written, read back.
+
+Where the two boxes overlap, near the midline, a voxel belongs to the sinus whose box centre is
+nearer: so one layer holds both sinuses, in the map and in the segmentation.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+
+from ParanasalSSLLib.crop import paste
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.predict import ScanResult
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.scans.itk import to_sitk
+from ParanasalSSLLib.scans.volume import Volume, nifti_image
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
+
+RESIDUAL_STEP = 1e-4  # the map's int16 voxels count these
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError, ImageFileError)
+
+
+@dataclass(frozen=True, eq=False)
+class PastedRegion:
+    """The part of the scan's grid that holds all boxes, with both sinuses pasted into it.
+
+    offset: (3,) index of the region's first voxel in the scan
+    volume: the scan, cut to the region
+    residual: float32, 0..1, and 0 outside the boxes
+    labels: uint8, 0 or `SEGMENT_LABELS` where a sinus is opaque
+    sides: the sides that were scored
+    """
+
+    offset: np.ndarray
+    volume: Volume
+    residual: np.ndarray
+    labels: np.ndarray
+    sides: tuple[Side, ...]
+
+    @property
+    def window(self) -> tuple[slice, ...]:
+        """The region as slices of the scan's array."""
+        ends = zip(self.offset, self.residual.shape, strict=True)
+        return tuple(slice(start, start + n) for start, n in ends)
+
+    @classmethod
+    def of(cls, result: ScanResult) -> PastedRegion:
+        start, stop = _window_of(result)
+        volume = result.volume.cut(start, stop)
+        owner = _owners(result, volume)
+        residual = np.zeros(volume.shape, np.float32)
+        labels = np.zeros(volume.shape, np.uint8)
+        for side, sinus in result.sinuses.items():
+            pasted = paste(sinus.residual, sinus.crop, volume)
+            mine = np.isfinite(pasted) & (owner == SEGMENT_LABELS[side])
+            residual[mine] = pasted[mine]
+            opaque = paste(sinus.opacity.astype(np.float32), sinus.crop, volume, outside=0.0)
+            labels[mine & (opaque >= 0.5)] = SEGMENT_LABELS[side]
+        return cls(start, volume, residual, labels, tuple(result.sinuses))
+
+
+def _window_of(result: ScanResult) -> tuple[np.ndarray, np.ndarray]:
+    """First and past-the-last index of the scan's voxels that any box may reach; at least one voxel."""
+    corners = np.concatenate([s.box.corners_ras_mm() for s in result.sinuses.values()])
+    start, stop = result.volume.window_around(corners)
+    start = np.minimum(start, np.array(result.volume.shape) - 1)
+    return start, np.maximum(stop, start + 1)
+
+
+def _owners(result: ScanResult, volume: Volume) -> np.ndarray:
+    """Label of the sinus whose box centre is nearest, for each voxel of `volume`."""
+    sides = list(result.sinuses)
+    if len(sides) == 1:
+        return np.full(volume.shape, SEGMENT_LABELS[sides[0]], np.uint8)
+    first, second = (result.sinuses[side].box.center_ras_mm for side in sides)
+    # |x - first| < |x - second| is one side of a plane, hence linear in the voxel's index.
+    normal = second - first
+    offset = (second @ second - first @ first) / 2
+    weights = normal @ volume.affine[:3, :3]
+    i, j, k = (np.arange(n) * w for n, w in zip(volume.shape, weights, strict=True))
+    along = i[:, None, None] + j[None, :, None] + k[None, None, :]
+    nearer_first = along < offset - normal @ volume.affine[:3, 3]
+    return np.where(nearer_first, *(np.uint8(SEGMENT_LABELS[side]) for side in sides))
+
+
+def write_residual_map(region: PastedRegion, volume: Volume, path: Path) -> None:
+    """NIfTI in the scan's own grid: the residual (0..1) inside the boxes, 0 outside.
+
+    Stored as int16 with a scale factor (steps of `RESIDUAL_STEP`), which every reader applies.
+    """
+    stored = np.zeros(volume.shape, np.int16)
+    stored[region.window] = np.rint(region.residual / RESIDUAL_STEP)
+    image = nifti_image(stored, volume.affine)
+    header = image.header
+    header.set_slope_inter(RESIDUAL_STEP, 0.0)
+    header["cal_max"] = 1.0
+    header["descrip"] = b"ParanasalSSL residual 0..1, 0 outside the boxes"
+    with write_whole(path) as temporary:
+        nib.save(image, temporary)  # nibabel compresses at level 1: fast
+
+
+def write_segmentation(region: PastedRegion, path: Path) -> None:
+    """3D Slicer's segmentation format (.seg.nrrd): one layer, one segment per sinus.
+
+    Format: Slicer's developer guide, "Segmentation labelmap file format". The image covers the
+    boxes only; its own origin puts it in place, and the offset tells Slicer the voxels' indices in
+    the scan.
+    """
+    image = sitk.GetImageFromArray(region.labels.transpose(2, 1, 0))
+    image.CopyInformation(to_sitk(region.volume))
+    for key, value in _segmentation_fields(region).items():
+        image.SetMetaData(key, value)
+    with write_whole(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=4)
+
+
+def _segmentation_fields(region: PastedRegion) -> dict[str, str]:
+    fields = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|Closed surface|",
+        "Segmentation_SourceRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": " ".join(str(int(n)) for n in region.offset),
+    }
+    # All segments of a layer share one image, so each has the extent of the whole file.
+    extent = " ".join(f"0 {n - 1}" for n in region.labels.shape)
+    for index, side in enumerate(region.sides):
+        segment = {
+            "ID": f"{side.value}_maxillary_sinus_residual",
+            "Name": SINUSES[side].residual_name,
+            "NameAutoGenerated": "0",
+            "Color": " ".join(f"{part:g}" for part in SINUSES[side].residual_color),
+            "ColorAutoGenerated": "0",
+            "LabelValue": str(SEGMENT_LABELS[side]),
+            "Layer": "0",
+            "Extent": extent,
+            "Tags": f"TerminologyEntry:{terminology_entry(side)}|",
+        }
+        fields |= {f"Segment{index}_{key}": value for key, value in segment.items()}
+    return fields
+
+
+def read_residual_map(path: Path) -> Volume:
+    """A residual map that `write_residual_map` wrote, 0..1, in the scan's own grid.
+
+    Raises:
+        UnreadableScan: it is missing or damaged.
+        UnsupportedScan: it is an image, but its values are no residuals.
+    """
+    try:
+        volume = _read_map(path)
+    except _DAMAGED as error:
+        raise UnreadableScan(f"{path.name} cannot be read as a NIfTI image.") from error
+    if volume.data.ndim != 3 or not (volume.data.min() >= 0 and 0 < volume.data.max() <= 1):
+        raise UnsupportedScan(f"{path.name} is no residual map: its values are not 0 to 1.")
+    return volume
+
+
+def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
+    """What `write_scan` has written of a scan, in the scan's own grid.
+
+    Returns:
+        residual: float32 (I, J, K), 0..1, and 0 outside the boxes.
+        labels: uint8 (I, J, K), 0 or `SEGMENT_LABELS`.
+
+    Raises:
+        UnreadableScan: a file is missing or damaged.
+    """
+    try:
+        residual = _read_map(files.residual_map).data
+    except _DAMAGED as error:
+        raise _lost(files) from error
+    return residual, read_labels(files, residual.shape)
+
+
+def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> np.ndarray:
+    """The segments that `write_scan` has written of a scan of that shape: as in `read_maps`.
+
+    Raises:
+        UnreadableScan: the file is missing or damaged, or of a scan of another shape.
+    """
+    labels = np.zeros(shape, np.uint8)
+    try:
+        segmentation = sitk.ReadImage(str(files.segmentation))
+        offset = segmentation.GetMetaData("Segmentation_ReferenceImageExtentOffset").split()
+        part = sitk.GetArrayViewFromImage(segmentation).transpose(2, 1, 0)
+        window = (slice(int(o), int(o) + n) for o, n in zip(offset, part.shape, strict=True))
+        labels[tuple(window)] = part
+    except (ValueError, RuntimeError) as error:
+        raise _lost(files) from error
+    return labels
+
+
+def _read_map(path: Path) -> Volume:
+    """A NIfTI image with its scale applied; raises one of `_DAMAGED`."""
+    image: Any = nib.load(path)
+    return Volume(np.asarray(image.dataobj, np.float32), image.affine)
+
+
+def _lost(files: ScanFiles) -> UnreadableScan:
+    return UnreadableScan(
+        f"The results in {files.folder} are missing or damaged. Score the scan again."
+    )

@@ -1,0 +1,140 @@
+"""What lies in an output folder before anything is written there: nothing of it may be lost.
+
+A result folder is replaced only if it is one, of the same scan, and holds no input; what users put
+into it, or changed in it, goes into the new one. Anything else is refused in words. Needs no package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ParanasalSSLLib.errors import UnsafeOutput
+from ParanasalSSLLib.files import keep_users_files
+from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
+
+_REPORT_FORMAT = "paranasal-report"
+_SOFTWARE = "ParanasalSSL"
+
+
+def refuse_unsafe_output(out: str | Path, ids: Sequence[str], sources: Iterable[Path]) -> None:
+    """Refuse, before any work begins, results that would replace or mix with what is not ours.
+
+    Whether an older result belongs to the same scan can be told only once that was read: see
+    `refuse_other_scan`, which `write_scan` asks too.
+
+    Args:
+        out: the output folder, as the user gave it.
+        ids: what the scans will be called.
+        sources: all inputs of the call, files and folders.
+
+    Raises:
+        UnsafeOutput: no folder was named; `out` is a file or another data set; a folder of a scan is
+            there and no result, or a link; an input lies in, is or holds such a folder.
+    """
+    if not str(out).strip():
+        raise UnsafeOutput("The output folder has no name (is a variable empty?). Name a folder.")
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UnsafeOutput(f"{out} is a file. Name a folder for the results.")
+    refuse_foreign_dataset(out)
+    paths = list(sources)
+    for scan_id in ids:
+        files = ScanFiles.in_output(out, scan_id)
+        _refuse_inputs(files.folder, paths)
+        if os.path.lexists(files.folder):
+            _read_own_report(files)
+
+
+def refuse_foreign_dataset(out: Path) -> None:
+    """Raise `UnsafeOutput` where `out` is a data set that another program, or nobody, made."""
+    path = out / DATASET_DESCRIPTION
+    if not os.path.lexists(path):
+        return
+    makers = _read_object(path).get("GeneratedBy")
+    names = (
+        [m.get("Name") for m in makers if isinstance(m, dict)] if isinstance(makers, list) else []
+    )
+    if _SOFTWARE not in names:
+        raise UnsafeOutput(
+            f"{out} is another data set: its {DATASET_DESCRIPTION} was not written by {_SOFTWARE}. "
+            f"Choose another folder, for example {out / 'derivatives' / 'paranasal'}."
+        )
+
+
+def refuse_other_scan(files: ScanFiles, scan_sha256: str | None) -> None:
+    """Raise `UnsafeOutput` where the folder is there and holds no result of this very scan.
+
+    scan_sha256: its `record.fingerprint`.
+    """
+    if not os.path.lexists(files.folder):
+        return
+    image = _read_own_report(files).get("image")
+    known = image.get("sha256") if isinstance(image, dict) else None
+    if known is None or known != scan_sha256:
+        what = (
+            "a result that does not say of which scan" if known is None else "another scan's result"
+        )
+        raise UnsafeOutput(f"{files.folder} holds {what}. {_MOVE_AWAY}")
+
+
+_MOVE_AWAY = "Choose another output folder or another id, or move it away."
+
+
+def keep_what_users_made(files: ScanFiles, new: Path) -> None:
+    """Bring into `new` what users put into the older result `files`, or changed in it."""
+    checksums = _read_own_report(files).get("checksums")
+    written = checksums if isinstance(checksums, dict) else {}
+    keep_users_files(files.folder, new, written | {files.report_json.name: None})
+
+
+def _refuse_inputs(folder: Path, sources: list[Path]) -> None:
+    for source in sources:
+        for path in {source.absolute(), source.resolve()}:
+            if any(_same(folder, parent) for parent in (path, *path.parents)):
+                raise UnsafeOutput(
+                    f"The results would take the place of {folder}, where the scan {source} lies. "
+                    "Choose another output folder."
+                )
+            if any(_same(path, parent) for parent in folder.absolute().parents):
+                raise UnsafeOutput(
+                    f"The results would lie in {source}, among the files of the scan. Choose "
+                    "another output folder."
+                )
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one is not there
+        return False
+
+
+def _read_own_report(files: ScanFiles) -> dict[str, Any]:
+    """The content of the folder's report; raises `UnsafeOutput` where it is no result of ours."""
+    folder = files.folder
+    if folder.is_symlink() or not folder.is_dir():
+        raise UnsafeOutput(f"{folder} is a {_kind(folder)}, no folder of results. {_MOVE_AWAY}")
+    report = _read_object(files.report_json)
+    if report.get("format") != _REPORT_FORMAT or report.get("scan") != files.scan_id:
+        raise UnsafeOutput(
+            f"{folder} is there already and is no result of {_SOFTWARE} (it has no report of its "
+            f"own). {_MOVE_AWAY}"
+        )
+    return report
+
+
+def _kind(path: Path) -> str:
+    return "link" if path.is_symlink() else "file"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

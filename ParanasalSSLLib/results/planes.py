@@ -1,0 +1,129 @@
+"""Picture planes in the head, in a box's own frame, so that an oblique or tilted scan looks upright.
+
+Radiological convention: the patient's right is on the viewer's left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.geometry import apply_affine
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.predict import SinusResult
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A plane in a box's frame (x right, y front, z up).
+
+    right, up: axis and sign that run to the right and up on the screen
+    letters: at the left, right, top and bottom of the picture
+    """
+
+    name: str
+    right: tuple[int, int]
+    up: tuple[int, int]
+    letters: tuple[str, str, str, str]
+
+
+AXIAL = Orientation("Axial", (0, -1), (1, 1), ("R", "L", "A", "P"))
+CORONAL = Orientation("Coronal", (0, -1), (2, 1), ("R", "L", "S", "I"))
+SAGITTAL = Orientation("Sagittal", (1, -1), (2, 1), ("A", "P", "S", "I"))
+ORIENTATIONS = (AXIAL, CORONAL, SAGITTAL)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A square picture plane in the head.
+
+    center: (3,) RAS mm; right, up: (3,) unit vectors in RAS; field_mm: edge of the square
+    """
+
+    orientation: Orientation
+    center: np.ndarray
+    right: np.ndarray
+    up: np.ndarray
+    field_mm: float
+
+    @classmethod
+    def through(
+        cls, center: np.ndarray, rotation: np.ndarray, orientation: Orientation, field_mm: float
+    ) -> Plane:
+        """The plane of that orientation through `center` in the frame `rotation` (a box's)."""
+        (right, right_sign), (up, up_sign) = orientation.right, orientation.up
+        return cls(
+            orientation,
+            np.asarray(center, float),
+            right_sign * rotation[:, right],
+            up_sign * rotation[:, up],
+            field_mm,
+        )
+
+    @property
+    def normal(self) -> np.ndarray:
+        return np.cross(self.right, self.up)
+
+    def sample(
+        self, data: np.ndarray, affine: np.ndarray, pixels: int, outside: float = 0.0
+    ) -> np.ndarray:
+        """(pixels, pixels) linear samples of `data`; row 0 is the lowest row of the picture."""
+        steps = (np.arange(pixels) + 0.5) / pixels * self.field_mm - self.field_mm / 2
+        to_index = np.linalg.inv(affine)
+        origin = apply_affine(to_index, self.center)
+        along, upward = to_index[:3, :3] @ self.right, to_index[:3, :3] @ self.up
+        indices = (
+            origin[:, None, None]
+            + upward[:, None, None] * steps[None, :, None]
+            + along[:, None, None] * steps[None, None, :]
+        )
+        return ndimage.map_coordinates(data, indices, order=1, cval=outside, output=np.float32)
+
+    def on_screen(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) RAS mm -> (N, 2) mm to the right of and above the picture's centre."""
+        offsets = np.asarray(points) - self.center
+        return np.stack([offsets @ self.right, offsets @ self.up], axis=1)
+
+    def cut(self, box: SinusBox) -> np.ndarray:
+        """Corners (N, 2) on screen of the polygon in which the plane cuts the box; N may be 0."""
+        ends = np.array(list(_edges(box)))
+        heights = (ends - self.center) @ self.normal
+        crossing = (heights[:, 0] < 0) != (heights[:, 1] < 0)
+        ends, heights = ends[crossing], heights[crossing]
+        if len(ends) < 3:
+            return np.empty((0, 2))
+        part = heights[:, 0] / (heights[:, 0] - heights[:, 1])
+        points = self.on_screen(ends[:, 0] + part[:, None] * (ends[:, 1] - ends[:, 0]))
+        angle = np.arctan2(*(points - points.mean(axis=0)).T[::-1])
+        return points[np.argsort(angle)]
+
+
+def _edges(box: SinusBox) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """The twelve edges of a box, as pairs of RAS points."""
+    corners = box.corners_ras_mm()
+    for first, second in combinations(corners, 2):
+        if np.count_nonzero(np.abs((second - first) @ box.rotation) > box.edge_mm / 2) == 1:
+            yield first, second
+
+
+def point_of_interest(sinus: SinusResult) -> np.ndarray:
+    """RAS mm through which the three planes of a sinus pass.
+
+    The middle of the largest opacity (the voxel of it that is nearest to its centre), or the box's
+    centre where there is none.
+    """
+    parts, number = ndimage.label(sinus.opacity)
+    if number == 0:
+        return np.asarray(sinus.box.center_ras_mm, float)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    voxels = np.argwhere(parts == sizes.argmax())
+    middle = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    return apply_affine(sinus.crop.affine, middle)

@@ -1,0 +1,254 @@
+"""All that is written of one scan in words and numbers, once: page, DICOM and tables read from it.
+
+`ScanRecord` is the content of `report.json`; data/report.schema.json describes it field by field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ParanasalSSLLib.boxes.quality import Quality
+from ParanasalSSLLib.files import tupled, write_json
+from ParanasalSSLLib.sinuses import SINUSES, Side
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.model.bundle import BundleCard
+    from ParanasalSSLLib.predict import ScanResult, SinusResult
+    from ParanasalSSLLib.scans.volume import Volume
+
+RESEARCH_USE = (
+    "Research use only. This is no medical device and gives no diagnosis; every finding needs a "
+    "look at the images by a qualified reader."
+)
+SIMULATED_MODEL = (
+    "The model was trained on simulated data; its probabilities have not been validated on a "
+    "clinical population."
+)
+SOFTWARE = "ParanasalSSL"
+REPORT_FORMAT = "paranasal-report"
+REPORT_VERSION = 2
+REPORT_SCHEMA = Path(__file__).parents[1] / "data" / "report.schema.json"
+
+Vector = tuple[float, ...]
+
+
+def software_version() -> str:
+    """Version of the installed package, or "unknown" when the folder is used without installing."""
+    try:
+        return version("paranasal-ssl")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def fingerprint(volume: Volume) -> str:
+    """Hexadecimal SHA-256 of a scan's shape, place (to 0.001 mm) and voxels: tells scans apart."""
+    place = np.round(volume.affine, 3) + 0.0  # no negative zeros
+    facts = json.dumps([list(volume.shape), place.tolist()]).encode()
+    return hashlib.sha256(facts + volume.data.tobytes(order="F")).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that scored; notices: what a reader must know of it and of how it was run."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    simulated: bool
+    decision_threshold: float
+    notices: tuple[str, ...]
+
+    @classmethod
+    def of(cls, card: BundleCard, notices: tuple[str, ...]) -> ModelRecord:
+        return cls(
+            card.name,
+            card.version,
+            card.weights_sha256,
+            card.simulated,
+            round(card.decision_threshold, 4),
+            (SIMULATED_MODEL, *notices) if card.simulated else notices,
+        )
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """The scan. sha256: its `fingerprint`; None in reports of format version 1."""
+
+    format: str
+    modality: str | None
+    shape: tuple[int, ...]
+    spacing_mm: Vector
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, volume: Volume) -> ImageRecord:
+        source = volume.provenance
+        spacing = _rounded(volume.spacing_mm)
+        return cls(source.format, source.modality, volume.shape, spacing, fingerprint(volume))
+
+
+@dataclass(frozen=True)
+class BoxRecord:
+    """A `SinusBox`, rounded. axes_ras: its x, y and z as unit vectors."""
+
+    center_ras_mm: Vector
+    axes_ras: tuple[Vector, ...]
+    edge_mm: float
+    origin: str
+
+    @classmethod
+    def of(cls, box: SinusBox) -> BoxRecord:
+        axes = tuple(_rounded(axis, 6) for axis in box.rotation.T)
+        return cls(_rounded(box.center_ras_mm, 3), axes, float(box.edge_mm), box.origin)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> BoxRecord:
+        axes = tuple(tuple(axis) for axis in content["axes_ras"])
+        return cls(**tupled(content) | {"axes_ras": axes})
+
+
+@dataclass(frozen=True)
+class SinusRecord:
+    """One sinus.
+
+    probability: calibrated, of an anomaly, 0..1. decision: "anomaly" where it reaches `threshold`,
+    else "clear". opacity_ml: volume of what fills the sinus; opacity_fraction: of the box, 0..1.
+    """
+
+    name: str
+    probability: float
+    decision: str
+    threshold: float
+    opacity_ml: float
+    opacity_fraction: float
+    box: BoxRecord
+
+    @classmethod
+    def of(cls, sinus: SinusResult, card: BundleCard) -> SinusRecord:
+        return cls(
+            name=SINUSES[sinus.side].name,
+            probability=round(float(sinus.probability), 4),
+            decision="anomaly" if sinus.anomalous else "clear",
+            threshold=round(card.decision_threshold, 4),
+            opacity_ml=round(float(sinus.opacity_ml), 3),
+            opacity_fraction=round(float(sinus.opacity_fraction), 5),
+            box=BoxRecord.of(sinus.box),
+        )
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> SinusRecord:
+        known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
+        return cls(**known | {"box": BoxRecord.from_json(content["box"])})
+
+
+_NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """One scan.
+
+    Attributes:
+        scan: its neutral id.
+        note: what the user said about it.
+        sinuses: one entry per box.
+        files: names of the other files in the folder.
+        checksums: hexadecimal SHA-256 of each, by its name; what differs was changed by a user.
+    """
+
+    scan: str
+    note: str | None
+    software: str
+    model: ModelRecord
+    image: ImageRecord
+    quality: Quality
+    sinuses: Mapping[Side, SinusRecord]
+    files: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    notice: str = RESEARCH_USE
+
+    @classmethod
+    def of(
+        cls, result: ScanResult, card: BundleCard, scan_id: str, note: str | None = None
+    ) -> ScanRecord:
+        """The record of a result of which no file is written yet."""
+        return cls(
+            scan=scan_id,
+            note=note,
+            software=software_version(),
+            model=ModelRecord.of(card, result.notices),
+            image=ImageRecord.of(result.volume),
+            quality=result.placement.quality,
+            sinuses={side: SinusRecord.of(s, card) for side, s in result.sinuses.items()},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `report.json`."""
+        return {
+            "format": REPORT_FORMAT,
+            "format_version": REPORT_VERSION,
+            "scan": self.scan,
+            "note": self.note,
+            "notice": self.notice,
+            "software": {"name": SOFTWARE, "version": self.software},
+            "model": _plain(asdict(self.model)),
+            "image": _plain(asdict(self.image)),
+            "quality": self.quality.to_json(),
+            "sinuses": {side.value: _plain(asdict(s)) for side, s in self.sinuses.items()},
+            "files": dict(self.files),
+            "checksums": dict(self.checksums),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ScanRecord:
+        """What `to_json` of this or the first format version gave; raises as dictionaries do."""
+        return cls(
+            scan=content["scan"],
+            note=content["note"],
+            software=content["software"]["version"],
+            model=ModelRecord(**tupled(content["model"])),
+            image=ImageRecord(**tupled(content["image"])),
+            quality=Quality.from_json(content["quality"]),
+            sinuses={Side(s): SinusRecord.from_json(v) for s, v in content["sinuses"].items()},
+            files=content["files"],
+            checksums=content.get("checksums", {}),
+            notice=content["notice"],
+        )
+
+
+def write_report(record: ScanRecord, path: Path) -> None:
+    """Write `report.json`."""
+    write_json(path, record.to_json(), allow_nan=False)
+
+
+def read_report(path: Path) -> ScanRecord:
+    """The record of a `report.json`, of this or the first format version.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is no report.
+    """
+    try:
+        return ScanRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} is no report of a scan.") from error
+
+
+def _rounded(values: Any, digits: int = 4) -> Vector:
+    return tuple(round(float(value), digits) for value in np.asarray(values).ravel())
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
