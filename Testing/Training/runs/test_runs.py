@@ -1,4 +1,4 @@
-"""Runs: kills, moves, damage, bad losses, changed input; logs, accumulation, shifted boxes."""
+"""Runs: kills, moves, damage, bad losses; logs, devices, accumulation, shifted boxes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 from paranasal_training.data.batches import Batch, CropData, EpochOrder
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.runs.config import OptimizerConfig, RunConfig
-from paranasal_training.runs.fit import begin, finish_untrained, fit
+from paranasal_training.runs.fit import fit
 from paranasal_training.runs.record import read_run
 from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.cae import CAEStage, train_cae
-from paranasal_training.stages.config import FinetuneConfig, PretrainConfig, TrainConfig
+from paranasal_training.stages.config import FinetuneConfig, TrainConfig
 from paranasal_training.stages.finetune import finetune
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -27,7 +27,6 @@ from torch import nn
 
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig
-from ParanasalSSLLib.model.networks import CAE
 
 SMALL_CAE = CAEConfig(latent=16, channels=(4, 8, 8), last_stage="subpixel", voxels=32)
 SMALL_ENCODER = EncoderConfig((4, 8, 16, 16), voxels=32)
@@ -198,112 +197,6 @@ def test_moved_run_goes_on_with_its_own_best_weights_and_loss(
     assert {f.read_bytes() for f in (config.output / "checkpoints").iterdir()} == {
         b"not to be read"
     }
-
-
-def copy_of_store(store: CropStore, folder: Path, first_voxel: int | None = None) -> CropStore:
-    """The same content elsewhere, or with another value in its first voxel."""
-    crops = np.array(store.crops)
-    if first_voxel is not None:
-        crops[0, 0, 0, 0] = first_voxel
-    assert store.lesions is not None
-    return write_store(folder, crops, store.table, store.lesions, store.info)
-
-
-def settings_of_a_finished_run(config: RunConfig, store: CropStore) -> None:
-    """Leave what a finished run leaves, as far as `begin` looks at it."""
-    finish_untrained(CAEStage(CAE(SMALL_CAE), config), store)  # type: ignore[arg-type]
-
-
-def test_run_is_refused_when_its_store_changed_and_accepted_when_it_moved(
-    toy_store: CropStore, tmp_path: Path
-) -> None:
-    config = tiny(toy_store, tmp_path / "r")
-    settings_of_a_finished_run(config, toy_store)
-    moved = copy_of_store(toy_store, tmp_path / "moved")
-    assert not begin(replace(config, store=moved.folder), moved), "complete already"
-    other = copy_of_store(toy_store, tmp_path / "other", first_voxel=255)
-    with pytest.raises(BadConfig, match=r"another store\. Choose another output folder"):
-        begin(replace(config, store=other.folder), other)
-    (tmp_path / "r/run.json").unlink()
-    with pytest.raises(BadConfig, match="another store"):
-        begin(replace(config, store=other.folder), other)
-
-
-def test_run_is_refused_when_labels_of_the_same_crops_changed(
-    toy_store: CropStore, tmp_path: Path
-) -> None:
-    config = tiny(toy_store, tmp_path / "r")
-    settings_of_a_finished_run(config, toy_store)
-    table = toy_store.table.copy()
-    table["label"] = 1 - table["label"]
-    other = write_store(tmp_path / "other", toy_store.crops, table)
-    with pytest.raises(BadConfig, match="another store's table"):
-        begin(replace(config, store=other.folder), other)
-
-
-@pytest.mark.parametrize(
-    ("setting", "file"),
-    [("splits", ""), ("pretrained", "model.safetensors"), ("residuals", "residuals.json")],
-)
-def test_run_is_refused_when_a_file_it_was_made_from_changed_and_accepted_when_it_moved(
-    toy_store: CropStore, tmp_path: Path, setting: str, file: str
-) -> None:
-    def given(name: str, content: str) -> FinetuneConfig:
-        path = tmp_path / name / file
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
-        return FinetuneConfig(
-            store=toy_store.folder, output=tmp_path / "r", **{setting: tmp_path / name}
-        )
-
-    settings_of_a_finished_run(given("a", "content"), toy_store)
-    assert not begin(given("b", "content"), toy_store), "complete already"
-    for other in (given("c", "other"), replace(given("a", "content"), **{setting: None})):
-        with pytest.raises(BadConfig, match=rf"another {setting}\. Choose another output folder"):
-            begin(other, toy_store)
-
-
-def test_run_is_refused_when_the_weights_it_transferred_changed(
-    toy_store: CropStore, tmp_path: Path
-) -> None:
-    weights = tmp_path / "weights.pth"
-    weights.write_text("content")
-    config = PretrainConfig(
-        store=toy_store.folder, output=tmp_path / "r", method="transfer",
-        options={"file": str(weights)},
-    )  # fmt: skip
-    settings_of_a_finished_run(config, toy_store)
-    assert not begin(config, toy_store)
-    weights.write_text("other")
-    with pytest.raises(BadConfig, match="another file of weights"):
-        begin(config, toy_store)
-    weights.unlink()
-    with pytest.raises(BadConfig, match=r"weights\.pth is missing"):
-        begin(config, toy_store)
-
-
-def test_run_of_a_version_that_kept_no_record_of_its_inputs_is_accepted(
-    toy_store: CropStore, tmp_path: Path
-) -> None:
-    config = tiny(toy_store, tmp_path / "r")
-    settings_of_a_finished_run(config, toy_store)
-    (tmp_path / "r/inputs.json").unlink()
-    other = copy_of_store(toy_store, tmp_path / "other", first_voxel=255)
-    assert not begin(replace(config, store=other.folder), other)
-    with pytest.raises(BadConfig, match="another seed"):
-        begin(replace(config, seed=1), toy_store)
-
-
-def test_finished_run_is_known_by_the_names_that_its_settings_had(
-    toy_store: CropStore, tmp_path: Path
-) -> None:
-    config = FinetuneConfig(store=toy_store.folder, output=tmp_path / "r", label_fraction=0.5)
-    settings_of_a_finished_run(config, toy_store)
-    file = tmp_path / "r/config.json"
-    file.write_text(file.read_text().replace("label_fraction", "label_share"))
-    assert not begin(config, toy_store), "complete already"
-    with pytest.raises(BadConfig, match="another label_fraction"):
-        begin(replace(config, label_fraction=1.0), toy_store)
 
 
 def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> None:
