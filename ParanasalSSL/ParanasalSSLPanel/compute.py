@@ -60,6 +60,7 @@ class Findings:
         residual: float32 (I, J, K), 0..1, 0 outside the boxes.
         masks: per side, bool (I, J, K): residual above what healthy sinuses show.
         sinuses: per side, the numbers.
+        quality: of the boxes, as the run has judged them: compared with the scan's registration.
         notices: sentences that must stand beside the numbers.
         model: name and version of the model.
     """
@@ -67,6 +68,7 @@ class Findings:
     residual: np.ndarray
     masks: Mapping[Side, np.ndarray]
     sinuses: Mapping[Side, SinusFinding]
+    quality: Quality
     notices: tuple[str, ...]
     model: str = ""
 
@@ -215,16 +217,20 @@ class _Run:
 
 def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
+    from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.maps import read_maps
 
     residual, labels = read_maps(ScanFiles(out / scanId, scanId))
     sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
+    quality = Quality.from_json(report["quality"])
+    reasons = quality.reasons if quality.verdict == "review" else ()
     return Findings(
         residual=residual,
         masks={side: labels == SEGMENT_LABELS[side] for side in sinuses},
         sinuses={side: sinusFinding(entry) for side, entry in sinuses.items()},
-        notices=(report["notice"], *report["model"]["notices"]),
+        quality=quality,
+        notices=(*reasons, report["notice"], *report["model"]["notices"]),
         model=modelName(report),
     )
 

@@ -109,7 +109,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
 
         def done(findings: Findings) -> None:
             if slicer.mrmlScene.IsNodePresent(scan):
-                results.showFindings(scan, boxes, quality, findings)
+                results.showFindings(scan, boxes, findings)
                 watcher.done(findings)
             else:
                 watcher.failed(gone)

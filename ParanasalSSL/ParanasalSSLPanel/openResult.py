@@ -47,8 +47,8 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     boxes = read_placement(files.boxes).boxes
     scan = _load(path, findings.residual.shape)
     note(scan, "opened from", key)
-    showBoxes(scan, boxes, record.quality)
-    results.showFindings(scan, boxes, record.quality, findings)
+    showBoxes(scan, boxes, findings.quality)
+    results.showFindings(scan, boxes, findings)
     views.jumpToBoxes(scan)
     return scan
 

@@ -39,7 +39,6 @@ from ParanasalSSLPanel.trust import verdictWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
-    from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLPanel.compute import Findings
 
 # Perceptually even, as in the HTML report; the second is for scenes without the application's files.
@@ -54,13 +53,12 @@ ROLES = ("residual", "segmentation", "levels", "table")
 def showFindings(
     scan: vtkMRMLScalarVolumeNode,
     boxes: Mapping[Side, SinusBox],
-    quality: Quality,
     findings: Findings,
 ) -> None:
     """Put the findings beside the scan, in place of those of an earlier run."""
     _showResidual(scan, findings.residual)
     _showSegments(scan, findings.masks)
-    _showTable(scan, quality, findings)
+    _showTable(scan, findings)
     note(scan, "model", findings.model)
     note(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     note(scan, "scored in", _matrices(boxes))
@@ -184,7 +182,7 @@ def tableOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLTableNode | None:
     return belonging(scan, "table")
 
 
-def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findings) -> None:
+def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     name = _("{scan} sinus scores").format(scan=scan.GetName())
     node = obtainBelonging(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
@@ -198,7 +196,7 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, quality: Quality, findings: Findin
     _addColumn(node, _("Opacity (ml)"), [round(sinus.opacityMl, 2) for _side, sinus in scored])
     fractions = [round(100 * sinus.opacityFraction, 2) for _side, sinus in scored]
     _addColumn(node, _("Of the box (%)"), fractions)
-    _addColumn(node, _("Box quality"), [verdictWords(quality.verdict)] * len(scored))
+    _addColumn(node, _("Box quality"), [verdictWords(findings.quality.verdict)] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)  # a table view would let a user type over the numbers
 

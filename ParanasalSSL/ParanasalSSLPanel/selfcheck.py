@@ -90,7 +90,7 @@ class StandIn:
         watcher.progress(Progress.at(Stage.ANALYSE))
         self.scored = dict(boxes)
         self.settings = settings
-        watcher.done(self.findings(volume, boxes))
+        watcher.done(self.findings(volume, boxes, quality))
         return self
 
     def cancel(self) -> None:
@@ -98,7 +98,9 @@ class StandIn:
 
     kill = wait = cancel
 
-    def findings(self, volume: Volume, boxes: Mapping[Side, SinusBox]) -> Findings:
+    def findings(
+        self, volume: Volume, boxes: Mapping[Side, SinusBox], quality: Quality
+    ) -> Findings:
         masks = {side: _ball(volume, box) for side, box in boxes.items()}
         residual = np.zeros(volume.shape, np.float32)
         for mask in masks.values():
@@ -107,7 +109,8 @@ class StandIn:
             side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * volume.voxel_ml)
             for side, mask in masks.items()
         }
-        return Findings(residual, masks, sinuses, ("Stand-in, no model.",), "stand-in 0")
+        notices = ("Stand-in, no model.",)
+        return Findings(residual, masks, sinuses, quality, notices, "stand-in 0")
 
 
 def _ball(volume: Volume, box: SinusBox) -> np.ndarray:

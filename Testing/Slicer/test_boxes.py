@@ -10,6 +10,7 @@ import pytest
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement, read_placement, write_placement
+from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.errors import BadBoxes, NotAHead, SinusOutsideImage
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
@@ -200,6 +201,24 @@ def test_the_library_reads_the_boxes_that_slicer_writes(
         box = read_placement(path).boxes[side]
         assert np.allclose(box.box_to_ras, geometry.objectToWorld(node), atol=1e-3)
         assert box.edge_mm == pytest.approx(64)
+
+
+def test_boxes_that_slicer_saves_again_keep_their_quality_and_moved_ones_say_so(
+    slicer: Any, tmp_path: Path, geometry: Any
+) -> None:
+    quality = Quality("review", ("The head is turned by 50 degrees.",))
+    write_placement(Placement(turned_boxes(), quality), tmp_path / "boxes.mrk.json")
+    nodes = load_rois(slicer, tmp_path / "boxes.mrk.json")
+    geometry.move(nodes[Side.LEFT], (0.0, 2.0, 0.0))
+    paths = [tmp_path / f"saved_{side.value}.mrk.json" for side in Side]
+    for side, path in zip(Side, paths, strict=True):
+        assert slicer.util.saveNode(nodes[side], str(path))
+    placement = read_placement(*paths)
+    assert {side: box.origin for side, box in placement.boxes.items()} == {
+        Side.LEFT: "hand",
+        Side.RIGHT: "registration",
+    }
+    assert placement.quality == quality
 
 
 # --------------------------------------------------------------------------- corrections by hand
