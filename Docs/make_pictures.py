@@ -41,6 +41,7 @@ module = headless.load_module(ROOT / "ParanasalSSL" / "ParanasalSSL.py")
 from ParanasalSSLPanel import results  # noqa: E402
 from ParanasalSSLPanel.boxes import boxFromNode, boxNode  # noqa: E402
 
+from ParanasalSSLLib.geometry import Grid  # noqa: E402
 from ParanasalSSLLib.results.planes import ORIENTATIONS, Plane  # noqa: E402
 from ParanasalSSLLib.sinuses import SINUSES, Side  # noqa: E402
 
@@ -233,14 +234,18 @@ def draw_outlines(axis: Any, scan: Any, plane: Plane, how: dict[str, Any], outli
         identifier = segments.GetNthSegmentID(index)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(outlined, identifier, scan)
         if mask is not None:
-            cut = plane.sample(mask.transpose(2, 1, 0).astype(np.float32), affine(scan), PIXELS)
+            cut = sampled(mask, scan, plane)
             if cut.max() > 0.5:
                 axis.contour(cut, [0.5], colors=[segment.GetColor()], linewidths=1, **how)
 
 
 def sample(node: Any, plane: Plane) -> np.ndarray:
-    voxels = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
-    return plane.sample(voxels.astype(np.float32), affine(node), PIXELS)
+    return sampled(slicer.util.arrayFromVolume(node), node, plane)
+
+
+def sampled(kji: np.ndarray, node: Any, plane: Plane) -> np.ndarray:
+    voxels = kji.transpose(2, 1, 0).astype(np.float32)
+    return plane.sample(voxels, Grid(voxels.shape, affine(node)), PIXELS)
 
 
 def affine(node: Any) -> np.ndarray:

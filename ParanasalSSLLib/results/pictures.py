@@ -44,7 +44,7 @@ def side_picture(result: ScanResult, side: Side) -> bytes:
     for column, orientation in enumerate(ORIENTATIONS):
         plane = Plane.through(center, sinus.box.rotation, orientation, _SIDE_FIELD_MM)
         grey = plane.sample(
-            result.volume.data, result.volume.affine, _SIDE_PIXELS, outside=sinus.crop.window[0]
+            result.volume.data, result.volume, _SIDE_PIXELS, outside=sinus.crop.window[0]
         )
         for row in (0, 1):
             _show_grey(axes[row][column], plane, grey, sinus.crop.window)
@@ -61,8 +61,8 @@ def head_picture(result: ScanResult) -> bytes:
     """PNG: the whole head with both boxes, axial, coronal and one sagittal plane for each box."""
     boxes = {side: sinus.box for side, sinus in result.sinuses.items()}
     planes = list(_head_planes(boxes))
-    data, affine = result.volume.data, result.volume.affine
-    greys = [plane.sample(data, affine, _HEAD_PIXELS) for plane in planes]
+    volume = result.volume
+    greys = [plane.sample(volume.data, volume, _HEAD_PIXELS) for plane in planes]
     window = tuple(np.percentile(np.stack(greys), (2, 99.5)))
     figure, axes = _dark_figure(rows=1, columns=len(planes))
     for axis, (title, plane), grey in zip(axes[0], _titled(planes, boxes), greys, strict=True):
@@ -157,8 +157,8 @@ def _readable() -> list[Any]:
 
 def _show_residual(axis: Axes, plane: Plane, sinus: SinusResult) -> Any:
     """Residual in colour, more solid the greater it is, and the outline of the opacity."""
-    residual = plane.sample(sinus.residual, sinus.crop.affine, _SIDE_PIXELS)
-    opacity = plane.sample(sinus.opacity.astype(np.float32), sinus.crop.affine, _SIDE_PIXELS)
+    residual = plane.sample(sinus.residual, sinus.crop, _SIDE_PIXELS)
+    opacity = plane.sample(sinus.opacity.astype(np.float32), sinus.crop, _SIDE_PIXELS)
     solid = np.clip((residual - _RESIDUAL_CLEAR) / (_RESIDUAL_TOP / 2 - _RESIDUAL_CLEAR), 0, 1)
     painted = axis.imshow(
         residual,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.geometry import apply_affine
+from ParanasalSSLLib.geometry import Grid
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.predict import SinusResult
@@ -71,20 +71,29 @@ class Plane:
     def normal(self) -> np.ndarray:
         return np.cross(self.right, self.up)
 
-    def sample(
-        self, data: np.ndarray, affine: np.ndarray, pixels: int, outside: float = 0.0
-    ) -> np.ndarray:
-        """(pixels, pixels) linear samples of `data`; row 0 is the lowest row of the picture."""
-        steps = (np.arange(pixels) + 0.5) / pixels * self.field_mm - self.field_mm / 2
-        to_index = np.linalg.inv(affine)
-        origin = apply_affine(to_index, self.center)
-        along, upward = to_index[:3, :3] @ self.right, to_index[:3, :3] @ self.up
-        indices = (
-            origin[:, None, None]
-            + upward[:, None, None] * steps[None, :, None]
-            + along[:, None, None] * steps[None, None, :]
+    def grid(self, pixels: int) -> Grid:
+        """The picture as a grid of one slice: rows upwards, columns to the right."""
+        steps = np.stack([self.up, self.right, self.normal], axis=1) * self.field_mm / pixels
+        return Grid.around(self.center, steps, (pixels, pixels, 1))
+
+    def sample(self, data: np.ndarray, grid: Grid, pixels: int, outside: float = 0.0) -> np.ndarray:
+        """Linear samples of an image in this plane.
+
+        Args:
+            data: (I, J, K).
+            grid: where its voxels lie.
+            pixels: along each edge of the picture.
+            outside: value beyond the image.
+
+        Returns:
+            float32 (pixels, pixels); row 0 is the lowest row of the picture.
+        """
+        picture = self.grid(pixels)
+        index = grid.to_index(picture.to_world(np.moveaxis(np.indices(picture.shape), 0, -1)))
+        values = ndimage.map_coordinates(
+            data, np.moveaxis(index, -1, 0), order=1, cval=outside, output=np.float32
         )
-        return ndimage.map_coordinates(data, indices, order=1, cval=outside, output=np.float32)
+        return values[:, :, 0]
 
     def on_screen(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) RAS mm -> (N, 2) mm to the right of and above the picture's centre."""
@@ -126,4 +135,4 @@ def point_of_interest(sinus: SinusResult) -> np.ndarray:
     sizes[0] = 0
     voxels = np.argwhere(parts == sizes.argmax())
     middle = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-    return apply_affine(sinus.crop.affine, middle)
+    return sinus.crop.to_world(middle)

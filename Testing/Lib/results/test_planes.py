@@ -35,7 +35,7 @@ def test_letters_say_where_picture_points_lie(
         middle = lamp.center_ras_mm
         shining = distance_map(lamp, middle + away) < 4
         plane = Plane.through(middle, np.eye(3), orientation, field_mm=64.0)
-        picture = plane.sample(shining.astype(np.float32), lamp.affine, 64)
+        picture = plane.sample(shining.astype(np.float32), lamp, 64)
         brightest = np.argwhere(picture > 0.5).mean(axis=0)
         np.testing.assert_allclose(brightest, row_and_column, atol=1.5)
 

@@ -220,7 +220,7 @@ def _pictures(volume: Volume, box: SinusBox, crop: SinusCrop) -> np.ndarray:
     """uint8 (3, pixels, pixels): axial, coronal, sagittal through the box; row 0 is the lowest."""
     planes = [
         Plane.through(box.center_ras_mm, box.rotation, orientation, PICTURE_MM).sample(
-            volume.data, volume.affine, PICTURE_PIXELS, outside=crop.window[0]
+            volume.data, volume, PICTURE_PIXELS, outside=crop.window[0]
         )
         for orientation in ORIENTATIONS
     ]
