@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.results.layout import ScanFiles
+
+NUMBER = r"(?<=^sub-)\d{4,}$|x\d+$"  # what `_following` changes in an id
+SUFFIXES = r"(\.seg)?\.(nii|nrrd|nhdr|mha|mhd|hdr|img|zip|dcm|tar)?(\.gz)?$"
+LONGEST_LABEL = 50
 
 
 @dataclass(frozen=True)
@@ -57,20 +67,76 @@ def plan_jobs(
     return jobs
 
 
+def settle(job: Job, out: Path, sha256: str, taken: Collection[str]) -> Job:
+    """The job under an id that no other scan has.
+
+    The id that was planned stays where nothing of it is there yet, or an older result of the same
+    scan; else an older result of that scan elsewhere is taken, else the next free id.
+
+    Args:
+        out: the output folder.
+        sha256: fingerprint of the scan, as in its report.
+        taken: ids of scans that this call has already written.
+    """
+
+    def is_mine(scan_id: str) -> bool:
+        return scan_id not in taken and _sha256_of(out, scan_id) in (None, sha256)
+
+    if is_mine(job.scan_id):
+        return job
+    older = [
+        scan_id for scan_id in _series_in(out, job.scan_id) if _sha256_of(out, scan_id) == sha256
+    ]
+    mine = [scan_id for scan_id in older if scan_id not in taken]
+    return replace(job, scan_id=mine[0] if mine else next(filter(is_mine, _following(job.scan_id))))
+
+
+def _sha256_of(out: Path, scan_id: str) -> str | None:
+    """Fingerprint of the scan whose result is there; None if nothing is there, "" if it says none."""
+    files = ScanFiles.in_output(out, scan_id)
+    if not os.path.lexists(files.folder):
+        return None
+    try:
+        report = json.loads(files.report_json.read_text(encoding="utf-8"))
+        return str(report["image"]["sha256"] or "")
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _series_in(out: Path, scan_id: str) -> list[str]:
+    """Ids in the output folder that `_following` gives, whatever their number."""
+    stem = re.sub(NUMBER, "", scan_id)
+    names = (path.name for path in out.glob(f"{glob.escape(stem)}*"))
+    return sorted(name for name in names if re.sub(NUMBER, "", name) == stem)
+
+
+def _following(scan_id: str) -> Iterator[str]:
+    """sub-0008, sub-0009, ... after sub-0007; sub-headx2, sub-headx3, ... after sub-head."""
+    numbered = re.fullmatch(r"sub-(\d{4,})", scan_id)
+    if numbered:
+        yield from (f"sub-{number:04d}" for number in count(int(numbered[1]) + 1))
+    yield from (f"{scan_id}x{copy}" for copy in count(2))
+
+
 def _id_from_name(source: Path) -> str | None:
-    """`sub-01_ses-2` of a BIDS name, else `sub-` and the name's letters and digits."""
+    """An id that tells every two names apart: the name itself, a sum where letters had to go.
+
+    None for a name without a letter or digit of ASCII.
+    """
     name = source.resolve().name
-    bids = re.match(r"sub-[A-Za-z0-9]+(_ses-[A-Za-z0-9]+)?(?=[_.]|$)", name)
-    if bids:
-        return bids.group()
-    stem = name if source.is_dir() else name.split(".")[0]
-    label = re.sub(r"[^A-Za-z0-9]", "", stem)
-    return f"sub-{label}" if label else None
+    stem = name if source.is_dir() else re.sub(SUFFIXES, "", name, flags=re.IGNORECASE)
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", stem.removeprefix("sub-")).strip("-_")[:LONGEST_LABEL]
+    if not label:
+        return None
+    exact = stem in (label, f"sub-{label}")
+    return f"sub-{label}" if exact else f"sub-{label}-{_short_sum(stem)}"
 
 
-def _unused(scan_id: str, taken: set[str]) -> str:
-    candidate, copy = scan_id, 1
-    while candidate.casefold() in taken:  # some file systems do not tell a from A
-        copy += 1
-        candidate = f"{scan_id}x{copy}"
-    return candidate
+def _short_sum(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:6]
+
+
+def _unused(scan_id: str, taken: Collection[str]) -> str:
+    """The id, or one after it: some file systems do not tell a from A."""
+    candidates = chain([scan_id], _following(scan_id))
+    return next(one for one in candidates if one.casefold() not in taken)

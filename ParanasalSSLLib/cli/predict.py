@@ -9,19 +9,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ParanasalSSLLib.cli.command import Call
 from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanFailed, StageBegun, Summary
-from ParanasalSSLLib.cli.jobs import Job, check_ids, plan_jobs
+from ParanasalSSLLib.cli.jobs import Job, check_ids, plan_jobs, settle
 from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
 from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError
-from ParanasalSSLLib.progress import Progress
+from ParanasalSSLLib.progress import Progress, ProgressSink
+from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.older import refuse_unsafe_output
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class PredictConfig:
     for two files, Slicer saves each box in its own (unset: boxes are placed by registration).
     """
     keep_names: bool = False
-    """Name results after the input files, which may hold patients' names (default: number them)."""
+    """Name results after the input files, which may hold patients' names (default: sub-0001 and so
+    on; a number that another scan's result has is passed over).
+    """
     id: list[str] | None = None
     """What to call the results of a scan, letters, digits, - and _, 64 at most; give it once for each
     scan, in their order (unset: sub-0001 and so on).
@@ -104,7 +107,7 @@ def run_predict(config: PredictConfig, call: Call) -> int:
 def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -> int:
     try:
         _refuse_output(jobs, config)
-        needs = _Needs.of(config)
+        needs = _Needs.of(config, jobs)
         outcomes = [_run_job(job, config, needs, view, debug) for job in jobs]
     except _CallFailedError as error:
         view.show(CallFailed(type(error.reason).__name__, explain(error.reason)))
@@ -131,43 +134,75 @@ def _run_job(
     job: Job, config: PredictConfig, needs: _Needs, view: View, debug: bool
 ) -> ScanDone | ScanFailed:
     """Score and write one scan; every error but a stop becomes a `ScanFailed`."""
-    about = job.about()
-    older = (config.output / job.scan_id).exists()
     outcome: ScanDone | ScanFailed
+    started = time.perf_counter()
     try:
-        outcome = _score(job, config, needs, view)
+        found = _find(job, config, needs, view)
+        job = _settled(job, config, needs, found)
+        outcome = _finish(job, config, needs, view, found, started)
     except (_CallFailedError, Cancelled):
         raise
     except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
         if debug:
             traceback.print_exc()
-        outcome = ScanFailed(
-            **about, error=type(error).__name__, message=explain(error), older_result=older
-        )
+        older, kind = (config.output / job.scan_id).exists(), type(error).__name__
+        outcome = ScanFailed(**job.about(), error=kind, message=explain(error), older_result=older)
     view.show(outcome)
     return outcome
 
 
-def _score(job: Job, config: PredictConfig, needs: _Needs, view: View) -> ScanDone:
-    from ParanasalSSLLib.predict import find_sinuses, score_sinuses
+def _progress(job: Job, view: View) -> ProgressSink:
+    def show(now: Progress) -> None:
+        fraction = round(now.fraction, 3)
+        view.show(StageBegun(**job.about(), stage=now.stage.value, fraction=fraction))
+
+    return show
+
+
+def _find(job: Job, config: PredictConfig, needs: _Needs, view: View) -> FoundSinuses:
+    from ParanasalSSLLib.predict import find_sinuses
+
+    return find_sinuses(job.source, needs.placement, _progress(job, view))
+
+
+def _settled(job: Job, config: PredictConfig, needs: _Needs, found: FoundSinuses) -> Job:
+    """The job under its final id. Raises `UnsafeOutput` where --id names another scan's result."""
+    from ParanasalSSLLib.results.older import refuse_other_scan
+    from ParanasalSSLLib.results.record import fingerprint
+
+    sha256 = fingerprint(found.volume)
+    if config.id is None:
+        job = settle(job, config.output, sha256, needs.written)
+    else:
+        refuse_other_scan(ScanFiles.in_output(config.output, job.scan_id), sha256)
+    needs.written.add(job.scan_id)
+    return job
+
+
+def _finish(
+    job: Job,
+    config: PredictConfig,
+    needs: _Needs,
+    view: View,
+    found: FoundSinuses,
+    started: float,
+) -> ScanDone:
+    from ParanasalSSLLib.predict import score_sinuses
     from ParanasalSSLLib.results.write import write_scan
 
-    def progress(now: Progress) -> None:
-        view.show(StageBegun(**about, stage=now.stage.value, fraction=round(now.fraction, 3)))
-
-    about, started = job.about(), time.perf_counter()
-    replaced = (config.output / job.scan_id).exists()
-    found = find_sinuses(job.source, needs.placement, progress)
     # Before scoring: a series that no DICOM file can refer to is refused early.
     series = _source_series(job.source, found) if config.dicom_out else None
+    out, name, progress = config.output, job.scan_id, _progress(job, view)
+    replaced = (out / name).exists()
     bundle = needs.loader.bundle()
     result = score_sinuses(found, bundle, progress)
-    out, name = config.output, job.scan_id
     record = write_scan(result, bundle.card, out, name, progress, config.note, series)
-    seconds = round(time.perf_counter() - started, 2)
-    folder = str(out / name)
     return ScanDone(
-        **about, folder=folder, replaced=replaced, seconds=seconds, report=record.to_json()
+        **job.about(),
+        folder=str(out / name),
+        replaced=replaced,
+        seconds=round(time.perf_counter() - started, 2),
+        report=record.to_json(),
     )
 
 
@@ -252,15 +287,23 @@ def _load_bundle(model: Path | None, device: str) -> Bundle:
 
 @dataclass(frozen=True, eq=False)
 class _Needs:
-    """What all scans of a call need: the model, and the boxes that the user gives, if any."""
+    """What all scans of a call need: the model, and the boxes that the user gives, if any.
+
+    written: ids of the scans that this call has dealt with.
+    """
 
     loader: BundleLoader
     placement: Placement | None = None
+    written: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, config: PredictConfig) -> _Needs:
+    def of(cls, config: PredictConfig, jobs: Sequence[Job]) -> _Needs:
         """Begin to load the model. Raises `_CallFailedError` for what is wrong, cheap checks first."""
+        from ParanasalSSLLib.results.older import refuse_unsafe_output
+
         try:
+            ids = [job.scan_id for job in jobs]
+            refuse_unsafe_output(config.output, ids, config.scans)
             if config.dicom_out:
                 _require_dicom()
             placement = _read_boxes(config.boxes) if config.boxes else None

@@ -18,7 +18,7 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement, write_placement
 from ParanasalSSLLib.cli import main as cli
 from ParanasalSSLLib.cli import predict as cli_predict
-from ParanasalSSLLib.cli.jobs import plan_jobs
+from ParanasalSSLLib.cli.jobs import check_ids, plan_jobs
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.results import pictures
@@ -325,14 +325,57 @@ def test_results_are_numbered_by_default() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("sub-07_ses-2_FLAIR.nii.gz", "sub-07_ses-2"),
-        ("sub-07_T1w.nii.gz", "sub-07"),
-        ("head 12-b.nrrd", "sub-head12b"),
+        ("sub-07_ses-2_acq-hi_run-1_FLAIR.nii.gz", "sub-07_ses-2_acq-hi_run-1_FLAIR"),
+        ("sub-07_T1w.nii", "sub-07_T1w"),
+        ("t1_9.nii", "sub-t1_9"),
+        ("t1_19.nii", "sub-t1_19"),
         ("头部.nii", "sub-0001"),
     ],
 )
-def test_names_are_kept_on_request_as_valid_bids(name: str, expected: str) -> None:
+def test_names_are_kept_on_request(name: str, expected: str) -> None:
     assert plan_jobs([Path(name)], keep_names=True)[0].scan_id == expected
+
+
+def test_different_names_give_different_ids() -> None:
+    names = ["head 1", "head-1", "head.1", "head+1", "h" * 99, "h" * 98, "头1", "1", "é1"]
+    ids = {plan_jobs([Path(f"{n}.nii.gz")], keep_names=True)[0].scan_id for n in names}
+    assert len(ids) == len(names)
+    check_ids(sorted(ids), len(ids))
+
+
+@pytest.fixture
+def another(scan: Path) -> Path:
+    """The scan of a second patient, in a file of the same name."""
+    image = nib.load(scan)
+    path = scan.parent / "second" / scan.name
+    path.parent.mkdir()
+    data = np.asarray(image.dataobj) * 2 + 1
+    nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
+    return path
+
+
+@pytest.mark.parametrize("how", [(), ("--keep-names",)])
+def test_a_second_patient_replaces_no_result(
+    run: Run, scan: Path, another: Path, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out"
+    assert run(scan, *how) == 0
+    (first,) = out.glob("sub-*")
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    assert run(another, *how) == 0
+    assert {path: path.read_bytes() for path in first.iterdir()} == before
+    assert len(list(out.glob("sub-*"))) == 2
+    assert run(another, *how) == 0  # replaces its own
+    assert run(scan, *how) == 0
+    assert len(list(out.glob("sub-*"))) == 2
+
+
+def test_an_id_of_another_scans_result_is_refused(
+    run: Run, scan: Path, another: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(scan, "--id", "sub-x") == 0
+    assert run(another, "--id", "sub-x") == 1
+    assert "another scan's result" in capsys.readouterr().err
 
 
 def test_results_are_called_as_asked(run: Run, scan: Path, tmp_path: Path) -> None:
