@@ -27,7 +27,8 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement, write_placement
 from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import cut_crop
-from ParanasalSSLLib.errors import BadBoxes, BadConfig, BadStore
+from ParanasalSSLLib.errors import BadBoxes, BadConfig, BadStore, UnsafeOutput
+from ParanasalSSLLib.files import alone
 from ParanasalSSLLib.predict import find_sinuses
 from ParanasalSSLLib.sinuses import Side
 
@@ -342,6 +343,31 @@ def test_stopped_run_is_resumed_where_it_was(
     assert serial == [2, 3]
     assert len(CropStore.open(output).table) == 6
     assert not (site.parent / ".crops.prepare").exists()
+
+
+def test_what_users_noted_in_the_quality_folder_stays(site: Path, serial: list[int]) -> None:
+    output, quality = site.parent / "crops", site.parent / "crops.quality"
+    prepare(by_hand(site), output)
+    (quality / "notes.txt").write_text("Bob moved")
+    with (quality / "review.md").open("a") as review:
+        review.write("seen by me")
+    for _ in range(2):
+        shutil.rmtree(output)
+        prepare(by_hand(site), output)
+    assert (quality / "notes.txt").read_text() == "Bob moved"
+    assert (quality / "edited_review.md").read_text().endswith("seen by me")
+    assert "seen by me" not in (quality / "review.md").read_text()
+    assert len(list(quality.iterdir())) == 6
+
+
+def test_an_output_that_another_process_prepares_is_left_to_it(
+    site: Path, serial: list[int]
+) -> None:
+    output = site.parent / "crops"
+    with alone(output, purpose="prepare."), pytest.raises(UnsafeOutput, match="another process"):
+        prepare(by_hand(site), output)
+    prepare(by_hand(site), output)
+    assert [path.name for path in site.parent.glob(".*")] == []
 
 
 def test_scan_is_done_again_only_when_something_changed(site: Path, serial: list[int]) -> None:

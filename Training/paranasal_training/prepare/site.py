@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import shutil
 import sys
 from collections import Counter
@@ -43,9 +44,18 @@ from paranasal_training.prepare.work import (
 from ParanasalSSLLib.boxes.registration import RegistrationConfig
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
-from ParanasalSSLLib.files import write_whole, write_whole_folder
+from ParanasalSSLLib.files import (
+    alone,
+    keep_users_files,
+    sha256,
+    write_json,
+    write_whole,
+    write_whole_folder,
+)
 from ParanasalSSLLib.results.record import software_version
 from ParanasalSSLLib.sinuses import Side
+
+CHECKSUMS = "checksums.json"  # of the files beside it; one that differs was changed by a user
 
 
 def prepare(config: PrepareConfig, output: Path) -> Path:
@@ -56,8 +66,14 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
             patients.
         BadBoxes: a damaged file of boxes.
         BadStore: the output is there already, no space is left, or no scan gave a crop.
+        UnsafeOutput: another process is preparing this output.
     """
     output = Path(output).absolute()
+    with alone(output, wait=False, purpose="prepare."):
+        return _prepare(config, output)
+
+
+def _prepare(config: PrepareConfig, output: Path) -> Path:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise BadStore(f"{output} is there already. Choose another folder, or remove it.")
     scans = read_scans(config.scans, config.suffix)
@@ -143,7 +159,10 @@ def _is_used(scan: Scan, side: Side) -> bool:
 
 
 def _write_quality(jobs: list[ScanJob], seen: list[ShownScan], folder: Path) -> None:
-    with write_whole_folder(folder) as new:
+    def take_over(older: Path, new: Path) -> None:
+        keep_users_files(older, new, _as_written(older))
+
+    with write_whole_folder(folder, take_over) as new:
         draw_sheets(
             seen,
             lambda scan: read_crops(jobs[scan.outcome.number - 1], scan.outcome).pictures,
@@ -151,6 +170,16 @@ def _write_quality(jobs: list[ScanJob], seen: list[ShownScan], folder: Path) -> 
         )
         write_quality_table(seen, new / "quality.csv")
         write_review(seen, new / "review.md")
+        write_json(new / CHECKSUMS, {path.name: sha256(path) for path in new.iterdir()})
+
+
+def _as_written(folder: Path) -> dict[str, str | None]:
+    """SHA-256 of the files of an older quality folder as they were written, by their names."""
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        return {str(name): str(checksum) for name, checksum in sums.items()} | {CHECKSUMS: None}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _write_store(
