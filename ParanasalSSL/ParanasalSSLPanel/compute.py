@@ -221,7 +221,7 @@ def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
     from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.maps import read_maps
 
-    residual, labels = read_maps(ScanFiles(out / scanId, scanId))
+    residual, labels = read_maps(ScanFiles.in_output(out, scanId))
     sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
     quality = Quality.from_json(report["quality"])
     reasons = quality.reasons if quality.verdict == "review" else ()

@@ -34,7 +34,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
         if noted(node, "opened from") == key:
             views.jumpToBoxes(node)
             return node
-    files = ScanFiles(out / identifier, identifier)
+    files = ScanFiles.in_output(out, identifier)
     try:
         record = read_report(files.report_json)
         findings = readFindings(out, identifier, record.to_json())

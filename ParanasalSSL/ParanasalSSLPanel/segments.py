@@ -14,6 +14,7 @@ import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
 from ParanasalSSLPanel.belongings import note, obtainBelonging
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 LEVELS = (0.5, 0.75, 0.95)  # of the calibrated range, see `levelsOf`
 WIDEST_BOX_MM = 100  # of one box turned with the head; two boxes together are wider
-RESIDUAL_FILE = "desc-residual_map.nii.gz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,13 +205,12 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
 
 def _marksBeside(path: Path, shape: tuple[int, ...]) -> dict[Side, np.ndarray] | None:
     from ParanasalSSLLib.errors import UnreadableScan
-    from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.maps import read_labels
 
-    if not path.name.endswith(f"_{RESIDUAL_FILE}"):
+    files = ScanFiles(path.parent, path.name.partition("_desc-")[0])
+    if path != files.residual_map:
         return None
     try:
-        files = ScanFiles(path.parent, path.name.removesuffix(f"_{RESIDUAL_FILE}"))
         labels = read_labels(files, shape)
     except UnreadableScan:
         return None

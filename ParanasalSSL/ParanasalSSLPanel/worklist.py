@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Settings, modelName
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
@@ -160,7 +161,7 @@ class Worklist:
     def _reportOf(self, entry: Entry) -> dict[str, Any]:
         name = entry.identifier
         if name not in self._reports:
-            path = self.folder / name / f"{name}_report.json"
+            path = ScanFiles.in_output(self.folder, name).report_json
             self._reports[name] = json.loads(path.read_text(encoding="utf-8"))
         return self._reports[name]
 
@@ -214,7 +215,7 @@ def _scansIn(folder: Path) -> Iterator[Path]:
 def _holdsResults(folder: Path) -> bool:
     if (folder / LIST).is_file():
         return True
-    described = (folder / "dataset_description.json").is_file()
+    described = (folder / DATASET_DESCRIPTION).is_file()
     return described and any(OWN_FILES.search(path.name) for path in folder.glob("*/*"))
 
 
