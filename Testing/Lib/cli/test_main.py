@@ -420,3 +420,15 @@ def test_a_terminal_that_has_gone_or_lacks_letters_stops_nothing(scan: Path) -> 
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr and "Exception" not in done.stderr
+
+
+def test_a_users_data_set_is_refused_before_any_work(
+    run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    description = tmp_path / "out" / "dataset_description.json"
+    description.write_text('{"Name": "A study", "BIDSVersion": "1.10.0"}')
+    assert run(scan) == 1
+    assert "another data set" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == [description]
+    assert json.loads(description.read_text())["Name"] == "A study"
