@@ -11,7 +11,10 @@ nothing is left half-done. Example:
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -55,6 +58,15 @@ _STARTS = {
 }
 
 
+CREEP_S = 0.5  # between two movements of the bar inside a stage
+STAGE_S = 5.0  # a stage takes about so long
+
+
+def _end_of(progress: Progress) -> float:
+    """The fraction at which the next stage is due."""
+    return min((start for start in _STARTS.values() if start > progress.fraction), default=1.0)
+
+
 @dataclass(frozen=True)
 class Progress:
     """`stage` has just begun; `fraction` (0..1) of the scan's expected time has passed."""
@@ -90,6 +102,8 @@ class ProgressBar:
         self._scans = scans
         self._done = 0
         self._title = ""
+        self._stage_began = time.monotonic()
+        self._from = self._to = 0.0  # of the stage, in scans
         self._bar: tqdm[Any] = tqdm(
             total=float(scans),
             file=stream or sys.stderr,
@@ -97,6 +111,9 @@ class ProgressBar:
             leave=False,
             bar_format="{l_bar}{bar}| {elapsed}",
         )
+        self._closed = threading.Event()
+        if not self._bar.disable:
+            threading.Thread(target=self._creep, daemon=True, name="bar").start()
 
     def start(self, title: str) -> None:
         """The next scan begins."""
@@ -104,16 +121,27 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         self._bar.set_description(f"{self._title} {progress.stage.words}", refresh=False)
-        self._move_to(self._done + progress.fraction)
+        self._stage_began = time.monotonic()
+        self._from, self._to = (self._done + f for f in (progress.fraction, _end_of(progress)))
+        self._move_to(self._from)
 
     def finish(self) -> None:
         """The present scan is done or has failed."""
         self._done = min(self._done + 1, self._scans)
+        self._from = self._to = self._done
         self._move_to(self._done)
         self._bar.clear()  # what is printed next starts on a clean line
 
     def close(self) -> None:
+        self._closed.set()
         self._bar.close()
+
+    def _creep(self) -> None:
+        """Show that a long stage goes on: ever slower towards the stage's end, never beyond."""
+        while not self._closed.wait(CREEP_S):
+            if self._to > self._from:
+                passed = 1 - math.exp((self._stage_began - time.monotonic()) / STAGE_S)
+                self._move_to(self._from + passed * (self._to - self._from))
 
     def _move_to(self, position: float) -> None:
         self._bar.n = position

@@ -20,11 +20,11 @@ from importlib.metadata import entry_points
 from itertools import groupby
 
 from ParanasalSSLLib.cli.command import Call, Command, load, parse
+from ParanasalSSLLib.cli.predict import STOPPED
 from ParanasalSSLLib.cli.views import say, show_result
 from ParanasalSSLLib.errors import ParanasalError, install_line
 
 COMMANDS_GROUP = "paranasal.commands"
-STOPPED = 130  # exit status
 COMMANDS = (
     Command(
         "predict",

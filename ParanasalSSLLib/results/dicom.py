@@ -6,6 +6,7 @@ identity, because DICOM demands it.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def require_highdicom() -> None:
     except ImportError as error:
         raise MissingPackage(
             "DICOM output needs the package highdicom, which is not installed. Install it with "
-            "`pip install 'highdicom>=0.27'`, or do without DICOM output."
+            f"`{sys.executable} -m pip install 'highdicom>=0.27'`, or do without DICOM output."
         ) from error
 
 

@@ -260,6 +260,28 @@ def test_broken_bundle_ends_the_call_with_one_message(
     assert (event["event"], event["error"], event["exit_status"]) == ("failed", "BadBundle", 1)
 
 
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [("--boxes", "BadBoxes"), ("--model", "BadBundle"), ("--device", "DeviceUnavailable")],
+)
+def test_what_is_wrong_with_the_call_is_told_before_any_work(
+    run: Run,
+    scan: Path,
+    option: str,
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def loaded(*_: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(cli_predict, "_load_bundle", loaded)
+    value = "mps" if option == "--device" and sys.platform != "darwin" else "none.json"
+    assert run(scan, option, value, "--json-progress") == 1
+    (event,) = json_lines(capsys.readouterr().out)
+    assert (event["event"], event["error"]) == ("failed", error)
+
+
 # ------------------------------------------------------------------------------------- boxes
 
 
