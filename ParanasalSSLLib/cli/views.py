@@ -193,23 +193,26 @@ def show_result(result: Path | Mapping[str, Any] | None) -> None:
 
 def figure_lines(figures: Mapping[str, Any], indent: str = "") -> Iterable[str]:
     """Figures as lines; parts that have the same figures (validation, test) stand side by side."""
-    parts = {name: part for name, part in figures.items() if _is_flat(part)}
+    told: set[str] = set()
     for name, value in figures.items():
-        if not isinstance(value, (Mapping, list, tuple)):
+        if not isinstance(value, Mapping):
             yield f"{indent}{name:<24} {_short(value)}"
-    if parts:
-        yield from (indent + line for line in _side_by_side(parts))
-    for name, value in figures.items():
-        if isinstance(value, Mapping) and name not in parts:
+            continue
+        alike = {n: part for n, part in figures.items() if _are_alike(part, value)}
+        if len(alike) > 1 and name not in told:
+            yield from (indent + line for line in _side_by_side(alike))
+            told |= set(alike)
+        elif name not in told:
             yield f"{indent}{name}"
             yield from figure_lines(value, indent + "  ")
 
 
-def _is_flat(part: Any) -> bool:
+def _are_alike(one: Any, other: Mapping[str, Any]) -> bool:
+    """Whether both are parts with the same plain figures."""
     return (
-        isinstance(part, Mapping)
-        and bool(part)
-        and not any(isinstance(value, (Mapping, list, tuple)) for value in part.values())
+        isinstance(one, Mapping)
+        and set(one) == set(other)
+        and not any(isinstance(value, Mapping) for value in (*one.values(), *other.values()))
     )
 
 
