@@ -1,0 +1,200 @@
+"""A training sample: both sinuses of a real head, painted as acquired, cut as `cut_crop` cuts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ParanasalSSLLib.crop import scale_intensities
+
+from .looks import (
+    SIZE,
+    Look,
+    Pose,
+    crop_mm,
+    draw_head_pose,
+    draw_look,
+    draw_pose,
+    draw_table,
+    merge_parts,
+    rescan_grid,
+    shaded,
+    truncated,
+    with_noise,
+)
+from .painting import Painting, draw_kind, paint
+from .references import BLOCK, Reference
+from .scanning import Canvas, identity_table, sample
+
+PAINTED = 0.75  # share of the samples with disease
+OTHER_PAINTED = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One crop and its truth.
+
+    Attributes:
+        image: float32 (2, 64, 64, 64) in 0..1; the side, and the other side mirrored alike.
+        cavity: float32 (64, 64, 64), share of each voxel inside the walls.
+        opacity: float32 (64, 64, 64), share of each voxel that is diseased.
+        valid: bool (64, 64, 64), inside the scan's image.
+        facts: what stands in the store's table.
+    """
+
+    image: np.ndarray
+    cavity: np.ndarray
+    opacity: np.ndarray
+    valid: np.ndarray
+    facts: dict[str, object]
+
+
+class Heads:
+    """All references, with the other side of each."""
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        self.canvases = [Canvas(r) for r in references]
+        by_side = {(c.reference.scan, c.reference.side): c for c in self.canvases}
+        self._other = {}
+        for (scan, side), canvas in by_side.items():
+            others = [c for (s, d), c in by_side.items() if s == scan and d != side]
+            self._other[id(canvas)] = others[0] if others else None
+        self.clear = [c for c in self.canvases if c.reference.clear]
+
+    def other(self, canvas: Canvas) -> Canvas | None:
+        """The other side of the same scan."""
+        return self._other[id(canvas)]
+
+    def draw(self, rng: np.random.Generator) -> Canvas:
+        """A clear side: first a person, then one of the person's scans and sides."""
+        groups = sorted({c.reference.group for c in self.clear})
+        group = groups[rng.integers(len(groups))]
+        of_group = [c for c in self.clear if c.reference.group == group]
+        return of_group[rng.integers(len(of_group))]
+
+
+def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
+    """One training sample from `rng` alone."""
+    canvas = heads.draw(rng)
+    other = heads.other(canvas)
+    reference = canvas.reference
+    kind = draw_kind(rng) if rng.random() < PAINTED else "clear"
+    plain = kind == "clear" and rng.random() < 0.25  # as the scan is: no look-alikes either
+    table, contrast = (identity_table(), "as is") if plain else draw_table(reference.air, rng)
+    painting = paint(canvas.cavity, canvas.tissue(table), kind, rng, healthy=not plain)
+    head = draw_head_pose(rng)
+    look = draw_look(max(reference.spacing_mm), rng)
+    pose = draw_pose(head, False, rng)
+    at = pose.crop_to_cavity()
+    image, valid = _scan(canvas, painting, table, pose, at, look, rng)
+    other_kind = "clear"
+    if other is None:
+        other_image = np.zeros_like(image)
+    else:
+        beside, other_kind = _other_painting(other, table, rng)
+        pose_beside = draw_pose(head, True, rng)
+        at_beside = pose_beside.crop_to_cavity()
+        other_image, _ = _scan(other, beside, table, pose_beside, at_beside, look, rng)
+    cavity, opacity = _truth(canvas, painting, at)
+    facts = {
+        "group": reference.group, "scan": reference.scan, "side": str(reference.side),
+        "modality": reference.modality, "contrast": contrast, "kind": kind,
+        "other_kind": other_kind, "opacity_ml": round(float((opacity * valid).sum()) / 1000, 3),
+        "cavity_ml": round(float((cavity * valid).sum()) / 1000, 3),
+        "signal": round(painting.level, 4), "air": round(reference.air, 4),
+        "slice_mm": round(look.rescan.slice_mm or _thickness(reference), 2),
+        "plane": "ijk"[look.rescan.axis] if look.rescan.slice_mm else "own",
+        "nearest": int(look.rescan.nearest), "noise": round(look.noise, 4),
+        "cut": int(look.cut_axis >= 0), "shift_mm": round(float(np.linalg.norm(pose.shift_mm)), 1),
+    }  # fmt: skip
+    return Sample(np.stack([image, other_image]), cavity, opacity, valid, facts)
+
+
+def _thickness(reference: Reference) -> float:
+    """Thickness of a scan's slices, of copied ones as acquired."""
+    copies = [len(s) / len(np.unique(s)) for s in reference.slices]
+    return float(max(d * c for d, c in zip(reference.spacing_mm, copies, strict=True)))
+
+
+def _other_painting(
+    other: Canvas, table: np.ndarray, rng: np.random.Generator
+) -> tuple[Painting | None, str]:
+    """What the other side shows."""
+    if not other.reference.clear:
+        return None, "as is"
+    kind = draw_kind(rng) if rng.random() < OTHER_PAINTED else "clear"
+    return paint(other.cavity, other.tissue(table), kind, rng), kind
+
+
+def _scan(
+    canvas: Canvas,
+    painting: Painting | None,
+    table: np.ndarray,
+    pose: Pose,
+    at: np.ndarray,
+    look: Look,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image in 0..1 and valid mask of one side, (64, 64, 64); `at`: the crop in cavity mm."""
+    native = canvas.painted(painting, table)
+    index = _native_index(canvas.reference, at)
+    valid = _valid(index, canvas.reference, look)
+    if look.rescan.slice_mm:
+        image = _rescanned(canvas.reference, native, pose, look, rng)
+    else:
+        image = with_noise(sample(native[None], index)[0], look.noise, rng)
+    image, _ = scale_intensities(shaded(image, look, rng), inside=valid)
+    return image, valid
+
+
+def _native_index(reference: Reference, mm: np.ndarray) -> np.ndarray:
+    to = reference.box_to_native.astype(np.float32)
+    shape = (3, *[1] * (mm.ndim - 1))
+    return np.tensordot(to[:3, :3], mm, axes=1) + to[:3, 3].reshape(shape)
+
+
+def _valid(index: np.ndarray, reference: Reference, look: Look) -> np.ndarray:
+    """Inside the image, and above (or behind) where this acquisition ends."""
+    shape = (3, 1, 1, 1)
+    low, high = (b.reshape(shape) for b in reference.image_bounds)
+    valid = ((index >= low - 0.5) & (index <= high + 0.5)).all(axis=0)
+    if look.cut_axis == 2:
+        valid[:, :, : round(look.cut_mm)] = False
+    elif look.cut_axis == 1:
+        valid[:, SIZE - round(look.cut_mm) :] = False
+    return valid
+
+
+def _rescanned(
+    reference: Reference, native: np.ndarray, pose: Pose, look: Look, rng: np.random.Generator
+) -> np.ndarray:
+    """Another acquisition's slices, resampled to the crop."""
+    rescan = look.rescan
+    grid = rescan_grid(rescan)
+    index = _native_index(reference, pose.to_cavity(grid.mm))
+    slices = merge_parts(sample(native[None], index)[0], grid, rescan.axis)
+    if rescan.pixel_mm > 1.5:
+        in_plane = [0.0 if axis == rescan.axis else 0.4 for axis in range(3)]
+        slices = ndimage.gaussian_filter(slices, in_plane)
+    if rescan.ringing < 1:
+        slices = truncated(slices, rescan.ringing, (rescan.axis + 1) % 3)
+    slices = with_noise(slices, look.noise, rng)
+    crop = crop_mm()
+    to = grid.from_crop.astype(np.float32)
+    at = np.tensordot(to[:3, :3], crop, axes=1) + to[:3, 3].reshape(3, 1, 1, 1)
+    if rescan.nearest:
+        at[rescan.axis] = np.rint(at[rescan.axis])
+    return sample(slices[None], at)[0]
+
+
+def _truth(canvas: Canvas, painting: Painting, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cavity and opacity in the crop's grid, whose voxels lie at `at` (3, 64, 64, 64), mm."""
+    start = np.array([s.start for s in canvas.cavity.window], np.float32).reshape(3, 1, 1, 1)
+    index = at + np.float32((BLOCK - 1) / 2) - start
+    fields = np.stack([painting.cavity, painting.opacity]).astype(np.float32)
+    cavity, opacity = sample(fields, index)
+    inside = cavity.clip(0, 1)
+    return inside, np.minimum(opacity, inside)

@@ -1,0 +1,314 @@
+"""Shapes and signals of what fills a sinus, in the cavity's own frame (1 mm, 96 voxels a side).
+
+Everything that is painted ends as two fields: the share of each voxel that it takes from the air,
+and its signal. `scanning.py` carries both into the scan's own voxels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..cohort.lesions import Kind as Shape
+from ..cohort.lesions import grow_lesion
+
+KINDS = ("clear", "band", "floor", "dome", "polyp", "several", "level", "subtotal", "full")
+SHARES = (0.0, 0.15, 0.13, 0.18, 0.12, 0.14, 0.1, 0.09, 0.09)
+LEAST_ML = 0.25
+DARK_FLUID = (0.06, 0.13)  # of the crop's scale, as in two really filled sinuses on T1
+ABOVE_AIR = 0.035  # the least by which a lesion is brighter than the air
+THICKEST_LINING_MM = 1.9  # 2 mm and more is a mucosal thickening
+
+
+@dataclass(frozen=True, eq=False)
+class Cavity:
+    """The part of a reference's block that a sinus lies in.
+
+    Attributes:
+        window: where in the block.
+        distance: float32 (I, J, K) mm to the wall, positive inside.
+    """
+
+    window: tuple[slice, slice, slice]
+    distance: np.ndarray
+
+    @property
+    def lumen(self) -> np.ndarray:
+        """Bool, the voxels inside."""
+        return self.distance > 0
+
+
+def cavity_of(distance: np.ndarray, margin: int = 3) -> Cavity:
+    """The window of a block (96, 96, 96) around its cavity, `margin` voxels wider."""
+    found = ndimage.find_objects((distance > 0).astype(np.uint8))[0]
+    window = tuple(
+        slice(max(0, s.start - margin), min(n, s.stop + margin))
+        for s, n in zip(found, distance.shape, strict=True)
+    )
+    return Cavity((window[0], window[1], window[2]), distance[window])
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Levels on the crop's scale that a lesion's signal is drawn from.
+
+    around: (n,) sorted samples of tissue outside the walls; medial: the turbinates' side of it.
+    """
+
+    air: float
+    around: np.ndarray
+    medial: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """What was painted into a window.
+
+    Attributes:
+        share: float32 (I, J, K) of each voxel, 0..1, that is no longer air, of any cause.
+        signal: float32 (I, J, K), its signal on the crop's scale.
+        opacity: float32 (I, J, K), the share of each voxel that is disease, 0..1.
+        cavity: float32 (I, J, K), the share of each voxel inside the walls.
+        kind: one of `KINDS`.
+        level: mean signal of the largest lesion; NaN for none.
+    """
+
+    share: np.ndarray
+    signal: np.ndarray
+    opacity: np.ndarray
+    cavity: np.ndarray
+    kind: str
+    level: float
+
+
+def smooth_field(
+    shape: tuple[int, ...], scale_mm: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Smooth noise of about unit variance with structures of about `scale_mm`."""
+    cells = [max(3, round(n / scale_mm) + 2) for n in shape]
+    knots = rng.standard_normal(cells).astype(np.float32)
+    zoom = [(c - 1) / max(n - 1, 1) for c, n in zip(cells, shape, strict=True)]
+    return 1.5 * ndimage.affine_transform(knots, np.array(zoom), output_shape=shape, order=1)
+
+
+def draw_kind(rng: np.random.Generator) -> str:
+    """A kind of disease."""
+    return KINDS[rng.choice(len(KINDS), p=SHARES)]
+
+
+def paint(
+    cavity: Cavity, tissue: Tissue, kind: str, rng: np.random.Generator, healthy: bool = True
+) -> Painting:
+    """Paint disease of a kind, and healthy look-alikes, into a cavity.
+
+    Args:
+        cavity: where.
+        tissue: which signals there are.
+        kind: one of `KINDS`.
+        rng: source of every choice.
+        healthy: whether lining, roots and septa may be painted too.
+    """
+    distance = cavity.distance.copy()
+    share = np.zeros(distance.shape, np.float32)
+    signal = np.zeros(distance.shape, np.float32)
+    if healthy and rng.random() < 0.22:
+        bulge, bulge_signal = draw_root(distance, tissue, rng)
+        distance = np.minimum(distance, bulge)
+        share, signal = _over(share, signal, np.clip(0.5 - bulge, 0, 1), bulge_signal)
+        share *= cavity.lumen
+    if healthy and rng.random() < 0.45:
+        share, signal = _over(share, signal, *draw_lining(distance, tissue, rng))
+    if healthy and rng.random() < 0.12:
+        share, signal = _over(share, signal, *draw_septum(distance, tissue, rng))
+    opacity = np.zeros_like(share)
+    level = float("nan")
+    if kind != "clear":
+        # The outline runs along the outside of a thin dark bone: sometimes that line is kept.
+        kept_mm = float(rng.choice([0.0, rng.uniform(0.2, 1.4)]))
+        room = distance - kept_mm
+        if (room > 0).sum() < 500:
+            room = distance
+        for shape, fraction_range in _plan(kind, rng):
+            part = grow(room, shape, fraction_range, rng)
+            field, this = draw_signal(part, tissue, shape, rng)
+            level = this if np.isnan(level) else level
+            share, signal = _over(share, signal, part, field)
+            opacity = np.maximum(opacity, part)
+    inside = np.clip(distance + 0.5, 0, 1)
+    return Painting(share, signal, np.minimum(opacity, inside), inside, kind, level)
+
+
+def _over(
+    share: np.ndarray, signal: np.ndarray, part: np.ndarray, part_signal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lay one thing over what was painted before; both shares may be partial."""
+    total = part + share * (1 - part)
+    mixed = part * part_signal + share * (1 - part) * signal
+    return total, np.where(total > 1e-3, mixed / np.maximum(total, 1e-3), 0).astype(np.float32)
+
+
+def _plan(kind: str, rng: np.random.Generator) -> list[tuple[str, tuple[float, float]]]:
+    """Shapes and the range of the lumen's share that each may fill."""
+    ranges = {
+        "floor": (0.0, 0.6), "dome": (0.0, 0.6), "polyp": (0.0, 0.6), "level": (0.05, 0.85),
+        "subtotal": (0.72, 0.97), "full": (0.99, 1.0), "band": (0.0, 0.9),
+    }  # fmt: skip
+    if kind != "several":
+        return [(kind, ranges[kind])]
+    shapes = rng.choice(["band", "floor", "dome", "dome", "polyp", "level"], rng.integers(2, 4))
+    return [(str(shape), (0.0, 0.35)) for shape in shapes]
+
+
+def grow(
+    room: np.ndarray, shape: str, shares: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Grow a lesion in a room.
+
+    Args:
+        room: float (I, J, K), mm to the room's wall, positive inside.
+        shape: a kind but "clear" and "several".
+        shares: least and largest share of the room that it fills; below it, volumes are drawn
+            log-uniformly from `LEAST_ML` on.
+        rng: source of every choice.
+
+    Returns:
+        float32 (I, J, K), the share of each voxel that it fills.
+    """
+    lumen = room > 0
+    room_ml = lumen.sum() / 1000
+    low, high = max(LEAST_ML, shares[0] * room_ml), shares[1] * room_ml
+    volume_ml = float(np.exp(rng.uniform(np.log(min(low, high)), np.log(high))))
+    if shape == "full":
+        return np.clip(room + 0.5, 0, 1).astype(np.float32)
+    if shape == "band":
+        mask = _band(room, rng)
+    elif shape == "level":
+        mask = _lowest(lumen, _height(lumen.shape, rng), volume_ml)
+    else:
+        kinds = {"floor": Shape.THICKENING, "dome": Shape.CYST, "polyp": Shape.POLYP}
+        least_mm = float(rng.uniform(2.2, 4.5)) if shape == "floor" else 0.0
+        mask = grow_lesion(lumen, kinds.get(shape, Shape.FULL), volume_ml, rng, least_mm)
+    soft = ndimage.gaussian_filter((mask | ~lumen).astype(np.float32), 0.5)
+    return soft * np.clip(room + 0.5, 0, 1)
+
+
+def _band(room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mucosa all round, 2 to 10 mm thick and uneven."""
+    thickness = np.exp(rng.uniform(np.log(2.2), np.log(9.0)))
+    uneven = rng.uniform(0.1, 0.45) * smooth_field(room.shape, rng.uniform(6, 14), rng)
+    local = np.maximum(thickness * np.exp(uneven), 2.0)
+    return (room > 0) & (room < local)
+
+
+def _height(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Height above the lowest point for a supine head (back of the head down), tilted a little."""
+    up = np.array([0.0, 1.0, 0.0]) + rng.normal(0, 0.12, 3)
+    if rng.random() < 0.1:  # scanned prone or sitting
+        up = np.array([0.0, 0.3, 1.0]) + rng.normal(0, 0.15, 3)
+    i, j, k = (u * np.arange(n, dtype=np.float32) for u, n in zip(up, shape, strict=True))
+    return i[:, None, None] + j[None, :, None] + k
+
+
+def _lowest(lumen: np.ndarray, rank: np.ndarray, volume_ml: float) -> np.ndarray:
+    count = int(np.clip(round(1000 * volume_ml), 1, lumen.sum()))
+    return lumen & (rank <= np.partition(rank[lumen], count - 1)[count - 1])
+
+
+def draw_signal(
+    part: np.ndarray, tissue: Tissue, shape: str, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """The signal of a lesion: (I, J, K) and its mean level.
+
+    From just above the air's noise over the mucosa's brightness in that scan to the brightest.
+    """
+    source = rng.choice(5, p=[0.2, 0.12, 0.34, 0.24, 0.1])
+    if source == 0:
+        level = rng.uniform(*DARK_FLUID)
+    elif source == 1:
+        level = rng.uniform(DARK_FLUID[1], 0.28)
+    elif source == 4:
+        level = rng.uniform(0.85, 1.15)
+    else:
+        samples = tissue.medial if source == 2 else tissue.around
+        level = np.quantile(samples, rng.uniform(0.1, 0.97))
+    level = max(float(level), tissue.air + ABOVE_AIR)
+    fluid = source == 0 or shape in ("level", "dome") and rng.random() < 0.7
+    field = level * (1 + _texture(part.shape, 0.06 if fluid else 0.22, rng))
+    if not fluid and rng.random() < 0.5:
+        field *= 1 - rng.uniform(0.1, 0.6) * _folds(part.shape, rng)
+    if rng.random() < 0.3:
+        depth = ndimage.distance_transform_edt(part > 0.5)
+        field *= 1 + rng.uniform(0.15, 0.7) * np.exp(-depth / rng.uniform(1.0, 2.5))
+    return np.maximum(field, tissue.air + 0.02).astype(np.float32), level
+
+
+def _texture(
+    shape: tuple[int, ...], strength: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Uneven brightness on two scales."""
+    coarse = smooth_field(shape, rng.uniform(9, 18), rng)
+    fine = smooth_field(shape, rng.uniform(2, 5), rng)
+    return rng.uniform(0.1, 1) * strength * coarse + rng.uniform(0, 0.6) * strength * fine
+
+
+def _folds(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Thin dark curved sheets, like those between turbinates: 0..1."""
+    waves = smooth_field(shape, rng.uniform(5, 11), rng)
+    return np.exp(-((waves / rng.uniform(0.15, 0.35)) ** 2))
+
+
+def draw_lining(
+    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Healthy mucosa below 2 mm on the walls: share and signal."""
+    thickness = rng.uniform(0.3, 1.7) * np.exp(0.4 * smooth_field(distance.shape, 9, rng))
+    share = np.clip(np.minimum(thickness, THICKEST_LINING_MM) - distance + 0.5, 0, 1)
+    level = np.quantile(tissue.medial, rng.uniform(0.1, 0.9))
+    return share * (distance > -0.5), np.full(distance.shape, level, np.float32)
+
+
+def draw_septum(
+    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A thin wall of bone and mucosa that rises into the lumen: share and signal."""
+    middle = np.array(distance.shape) / 2
+    normal = rng.normal(0, 1, 3) * [1.0, 1.0, 0.4]
+    normal /= np.linalg.norm(normal)
+    offsets = [np.arange(n, dtype=np.float32) - m for n, m in zip(distance.shape, middle, strict=True)]
+    i, j, k = np.ix_(*offsets)
+    plane = normal[0] * i + normal[1] * j + normal[2] * k - rng.uniform(-8, 8)
+    plane = plane + 1.5 * smooth_field(distance.shape, 12, rng)
+    height = k - rng.uniform(-12, 6) + 2 * smooth_field(distance.shape, 10, rng)
+    share = np.clip(rng.uniform(0.4, 0.9) - np.abs(plane) + 0.5, 0, 1) * np.clip(0.5 - height, 0, 1)
+    level = rng.uniform(0.3, 1.0) * np.quantile(tissue.medial, 0.5)
+    return share * (distance > -0.5), np.full(distance.shape, level, np.float32)
+
+
+def draw_root(
+    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Roots or a molar's crypt that bulge into the floor, in a shell of dark bone.
+
+    Returns:
+        mm to the bulge's surface, negative inside it, and its signal.
+    """
+    lumen = np.argwhere(distance > 0)
+    columns = lumen[rng.integers(len(lumen), size=int(rng.integers(1, 4)))]
+    i, j, k = np.ix_(*(np.arange(n, dtype=np.float32) for n in distance.shape))
+    surface = np.full(distance.shape, 50, np.float32)
+    for column in columns:
+        bottom = np.flatnonzero(distance[column[0], column[1]] > 0)[0]
+        radius = rng.uniform(2.5, 6.5)
+        high = rng.uniform(-0.5, 0.5) * radius
+        away = np.sqrt(
+            (i - column[0]) ** 2 + (j - column[1]) ** 2 + ((k - bottom - high) * rng.uniform(0.6, 1.1)) ** 2
+        )
+        surface = np.minimum(surface, away - radius)
+    core = np.quantile(tissue.around, rng.uniform(0.05, 0.9))
+    bone_mm = rng.uniform(0.6, 1.6)
+    share_core = np.clip(0.5 - (surface + bone_mm), 0, 1)
+    return surface, (tissue.air + share_core * (core - tissue.air)).astype(np.float32)
+
+

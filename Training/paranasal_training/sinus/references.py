@@ -1,0 +1,234 @@
+"""Reference sinuses: clear sinuses of real heads with the outline of their cavity, as acquired.
+
+A reference keeps the scan's own voxels around the sinus, so that lesions can be painted into them
+before anything is resampled. Which sides are taken, and why not, stands in `references.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.crop import CropConfig, crop_affine, cut_crop
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.localize import localize
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.volume import Volume, read_volume
+
+from .outline import PLAUSIBLE_ML, Limits, air_and_tissue, outline_cavity
+
+TABLE = Path(__file__).with_name("references.csv")
+BLOCK = 96  # voxels of 1 mm, in which cavities are outlined and lesions are shaped
+REACH_MM = 66.0  # from the centre to the faces of the kept part of the scan
+STEPS = 1000  # integer steps from 0 to 1 of the crop's scale in `native`
+LOWEST, HIGHEST = -200, 2000  # of `native`
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One side of one scan, as a left one.
+
+    Attributes:
+        scan: file, relative to the data's folder.
+        group: the person; scans of one person share it.
+        side: the patient's side.
+        modality: for tables.
+        clear: may be painted and learnt from; else it only stands beside the other side.
+        native: int16 (I, J, K), scan intensities on the crop's scale times `STEPS`.
+        box_to_native: (4, 4), mm from the cavity's centre (lateral to medial, posterior to
+            anterior, inferior to superior) -> index of `native`.
+        image_bounds: (2, 3) first and last index of the scan's image in `native`, may lie beyond it.
+        slices: (J,) per axis or empty: voxels with equal numbers are copies of one thick slice.
+        distance: float32 (96, 96, 96), 1 mm, mm to the cavity's wall, positive inside.
+        air, tissue: levels on the crop's scale.
+        spacing_mm: of the voxels as acquired.
+    """
+
+    scan: str
+    group: str
+    side: Side
+    modality: str
+    clear: bool
+    native: np.ndarray
+    box_to_native: np.ndarray
+    image_bounds: np.ndarray
+    slices: tuple[np.ndarray, np.ndarray, np.ndarray]
+    distance: np.ndarray
+    air: float
+    tissue: float
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def name(self) -> str:
+        """Names scan and side."""
+        return f"{Path(self.scan).name.split('.')[0]}:{self.side}"
+
+    @property
+    def cavity_ml(self) -> float:
+        """Volume of the cavity's visible part."""
+        return float((self.distance > 0).sum() / 1000)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `references.csv`."""
+
+    scan: str
+    modality: str
+    group: str
+    side: Side
+    use: bool
+    limits: Limits
+
+
+def read_table(path: Path = TABLE) -> list[Row]:
+    """The sides that were looked at."""
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            names = Limits.__dataclass_fields__
+            limits = Limits(**{k: float(line[k]) for k in names if line[k]})
+            row = Row(
+                line["scan"], line["modality"], line["group"], Side(line["side"]),
+                line["use"] == "yes", limits,
+            )  # fmt: skip
+            rows.append(row)
+    return rows
+
+
+def build_references(data: Path, folder: Path, table: Path = TABLE) -> list[Path]:
+    """Localise, outline and write every side of the table that is not yet in `folder`.
+
+    Args:
+        data: folder that the table's scans are relative to.
+        folder: receives one `.npz` per side.
+        table: which sides.
+
+    Returns:
+        The files of all references.
+    """
+    rows = read_table(table)
+    written = []
+    for scan in dict.fromkeys(row.scan for row in rows):
+        of_scan = [row for row in rows if row.scan == scan]
+        paths = [folder / f"{Path(scan).name.split('.')[0]}_{row.side}.npz" for row in of_scan]
+        if not all(path.exists() for path in paths):
+            volume = read_volume(data / scan)
+            boxes = localize(volume).boxes
+            for row, path in zip(of_scan, paths, strict=True):
+                save_reference(make_reference(volume, boxes[row.side], row), path)
+        written += paths
+    return written
+
+
+def make_reference(volume: Volume, box: SinusBox, row: Row) -> Reference:
+    """Outline the cavity near `box`, move the box to its centre and keep the scan around it."""
+    config = CropConfig(size_voxels=BLOCK)
+    crop = cut_crop(volume, box, config)
+    cavity = outline_cavity(crop.data, crop.inside, row.limits)
+    low, high = PLAUSIBLE_ML
+    clear = row.use and low < cavity.sum() / 1000 < high
+    if clear:
+        at = crop.affine[:3, :3] @ ndimage.center_of_mass(cavity) + crop.affine[:3, 3]
+        middle = SinusBox(box.side, at, box.rotation)
+        shift = np.linalg.inv(crop.affine) @ crop_affine(middle, config)
+        distance = _signed_distance(cavity, crop.inside, shift[:3, 3])
+    else:
+        middle, distance = box, np.full((BLOCK,) * 3, -50, np.float32)
+    return _kept(volume, middle, row, clear, distance)
+
+
+def _kept(
+    volume: Volume, box: SinusBox, row: Row, clear: bool, distance: np.ndarray
+) -> Reference:
+    crop = cut_crop(volume, box, CropConfig())
+    low, high = crop.window
+    mirror = np.diag([-1.0 if box.side == Side.RIGHT else 1.0, 1.0, 1.0, 1.0])
+    to_scan = np.linalg.inv(volume.affine) @ box.box_to_ras @ mirror
+    start, stop = _reach(to_scan, volume.shape)
+    window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    spacing = np.array(volume.spacing_mm)
+    sigma = 0.4 * np.maximum(1.0 / spacing - 1.0, 0.0)  # as in `cut_crop`
+    smooth = ndimage.gaussian_filter(volume.data[window], sigma)
+    native = np.rint((smooth - low) / (high - low) * STEPS).clip(LOWEST, HIGHEST).astype(np.int16)
+    to_native = to_scan.copy()
+    to_native[:3, 3] -= start
+    bounds = np.stack([-start, np.array(volume.shape) - 1 - start]).astype(np.float64)
+    slices = tuple(_copies(volume.data, axis)[window[axis]] for axis in range(3))
+    wide = cut_crop(volume, box, CropConfig(size_voxels=BLOCK))
+    a, t = air_and_tissue(wide.data * (wide.window[1] - wide.window[0]) + wide.window[0], wide.inside)
+    if clear:
+        deep = crop.data[_middle(distance) > 3]
+        a_scaled = float(np.median(deep)) if deep.size > 50 else (a - low) / (high - low)
+    else:
+        a_scaled = (a - low) / (high - low)
+    return Reference(
+        row.scan, row.group, row.side, row.modality, clear, native, to_native, bounds, slices,
+        distance, float(max(a_scaled, 0.0)), float((t - low) / (high - low)), volume.spacing_mm,
+    )  # fmt: skip
+
+
+def _middle(block: np.ndarray, size: int = 64) -> np.ndarray:
+    start = (BLOCK - size) // 2
+    return block[(slice(start, start + size),) * 3]
+
+
+def _signed_distance(cavity: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """mm to the wall in a block moved by `shift` voxels; the image's edge is no wall."""
+    beyond = ~inside & ndimage.binary_dilation(cavity, iterations=3)
+    solid = cavity | beyond
+    inner = ndimage.distance_transform_edt(solid) - 0.5
+    outer = ndimage.distance_transform_edt(~solid) - 0.5
+    signed = np.where(solid, inner, -outer)
+    signed = np.where(beyond, -0.5, signed)
+    smooth = ndimage.gaussian_filter(signed, 0.6)
+    return ndimage.shift(smooth, -shift, order=1, mode="nearest").astype(np.float32)
+
+
+def _reach(to_scan: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Half-open bounds, in scan voxels, of the cube that is kept."""
+    ends = np.stack(np.meshgrid(*[[-REACH_MM, REACH_MM]] * 3, indexing="ij")).reshape(3, -1)
+    mapped = to_scan[:3, :3] @ ends + to_scan[:3, 3:]
+    start = np.clip(np.floor(mapped.min(axis=1)).astype(int), 0, np.array(shape))
+    stop = np.clip(np.ceil(mapped.max(axis=1)).astype(int) + 1, 0, np.array(shape))
+    return start, np.maximum(stop, start + 1)
+
+
+def _copies(data: np.ndarray, axis: int) -> np.ndarray:
+    """Number of the slice as acquired that each slice along `axis` is a copy of (n,)."""
+    moved = np.moveaxis(data, axis, 0)
+    new = [True] + [not np.array_equal(a, b) for a, b in zip(moved[:-1], moved[1:], strict=True)]
+    empty = moved.reshape(len(moved), -1).max(axis=1) == moved.min()
+    return np.cumsum(np.array(new) | empty) - 1
+
+
+def save_reference(reference: Reference, path: Path) -> None:
+    """Write one reference, whole or not at all."""
+    fields = {name: getattr(reference, name) for name in Reference.__dataclass_fields__}
+    for axis, numbers in enumerate(fields.pop("slices")):
+        fields[f"slices_{axis}"] = numbers
+    fields["distance"] = fields["distance"].astype(np.float16)
+    with write_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **fields)
+
+
+def load_references(folder: Path) -> list[Reference]:
+    """All references in `folder`, in the order of their names."""
+    return [_load(path) for path in sorted(Path(folder).glob("*.npz"))]
+
+
+def _load(path: Path) -> Reference:
+    with np.load(path) as stored:
+        values = {name: stored[name] for name in stored.files}
+    slices = (values.pop("slices_0"), values.pop("slices_1"), values.pop("slices_2"))
+    plain = {k: v.item() if v.ndim == 0 else v for k, v in values.items()}
+    plain |= {"side": Side(plain["side"]), "distance": plain["distance"].astype(np.float32)}
+    plain["spacing_mm"] = tuple(float(v) for v in plain["spacing_mm"])
+    return Reference(slices=slices, **plain)
+
+

@@ -1,0 +1,118 @@
+"""A store of samples on disk: memory-mapped, written in shards that appear whole, resumable."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ParanasalSSLLib.files import write_whole
+
+from .crops import Heads, Sample, draw_sample
+from .looks import SIZE
+from .references import load_references
+
+SHARD = 256
+_CUBE = (SIZE, SIZE, SIZE)
+ARRAYS = {"image": (2, *_CUBE), "cavity": _CUBE, "opacity": _CUBE, "valid": _CUBE}
+
+
+def write_store(
+    folder: Path, references: Path, n: int, groups: Sequence[str] = (), seed: int = 0,
+    workers: int = 1,
+) -> Path:  # fmt: skip
+    """Write or finish a store of `n` samples.
+
+    Args:
+        folder: receives image.npy (n, 2, 64, 64, 64), cavity.npy, opacity.npy, valid.npy
+            (n, 64, 64, 64), all uint8 (0..255 for 0..1; valid 0 or 1), and table.csv, whose rows
+            are the samples that are whole so far.
+        references: folder of `build_references`.
+        n: number of samples.
+        groups: persons to take; empty for all.
+        seed: sample i depends on it and on i alone.
+        workers: processes.
+    """
+    folder = Path(folder)
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    for name, shape in ARRAYS.items():
+        if not (folder / f"{name}.npy").exists():
+            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (n, *shape)).flush()
+    missing = [k for k in range(-(-n // SHARD)) if not _shard_table(folder, k).exists()]
+    jobs = [(folder, references, tuple(groups), n, seed, k) for k in missing]
+    if workers <= 1:
+        for job in jobs:
+            _write_shard(job)
+            _join_tables(folder, n)
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            for _ in pool.map(_write_shard, jobs):
+                _join_tables(folder, n)
+    _join_tables(folder, n)
+    return folder
+
+
+def _shard_table(folder: Path, number: int) -> Path:
+    return folder / "shards" / f"{number:05d}.csv"
+
+
+@cache
+def _heads(references: Path, groups: tuple[str, ...]) -> Heads:
+    torch.set_num_threads(1)
+    loaded = load_references(references)
+    return Heads([r for r in loaded if not groups or r.group in groups])
+
+
+def _write_shard(job: tuple[Path, Path, tuple[str, ...], int, int, int]) -> None:
+    folder, references, groups, n, seed, number = job
+    heads = _heads(references, groups)
+    maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
+    rows = []
+    for i in range(number * SHARD, min((number + 1) * SHARD, n)):
+        sample = draw_sample(heads, np.random.default_rng([seed, i]))
+        for name, array in as_bytes(sample).items():
+            maps[name][i] = array
+        rows.append({"sample": i, **sample.facts})
+    for array in maps.values():
+        array.flush()
+    _write_rows(_shard_table(folder, number), rows)
+
+
+def as_bytes(sample: Sample) -> dict[str, np.ndarray]:
+    """A sample's arrays as they are stored."""
+    scaled = {name: np.rint(getattr(sample, name) * 255) for name in ("image", "cavity", "opacity")}
+    return {name: v.astype(np.uint8) for name, v in {**scaled, "valid": sample.valid}.items()}
+
+
+def _write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _join_tables(folder: Path, n: int) -> None:
+    """table.csv: the rows of all shards that are whole."""
+    rows: list[dict[str, object]] = []
+    for number in range(-(-n // SHARD)):
+        path = _shard_table(folder, number)
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += list(csv.DictReader(file))
+    if rows:
+        _write_rows(folder / "table.csv", rows)
+
+
+def seconds_per_sample(references: Path, n: int = 40) -> float:
+    """How long one sample takes on one core."""
+    heads = _heads(references, ())
+    start = time.perf_counter()
+    for i in range(n):
+        draw_sample(heads, np.random.default_rng([99, i]))
+    return (time.perf_counter() - start) / n
