@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from ParanasalSSLLib.crop import scale_intensities
 
+from .healthy import draw_surround
 from .looks import (
     SIZE,
     Look,
@@ -22,6 +23,7 @@ from .looks import (
     merge_parts,
     rescan_grid,
     shaded,
+    slice_gains,
     truncated,
     with_noise,
 )
@@ -87,6 +89,8 @@ def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     painting = paint(canvas.cavity, canvas.tissue(table), kind, rng, healthy=not plain)
     head = draw_head_pose(rng)
     look = draw_look(max(reference.spacing_mm), rng)
+    if painting.kind != "clear":  # what is painted can be told from the air
+        look = replace(look, noise=min(look.noise, 0.8 * (painting.level - reference.air)))
     pose = draw_pose(head, False, rng)
     at = pose.crop_to_cavity()
     image, valid = _scan(canvas, painting, table, pose, at, look, rng)
@@ -139,7 +143,9 @@ def _scan(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image in 0..1 and valid mask of one side, (64, 64, 64); `at`: the crop in cavity mm."""
-    native = canvas.painted(painting, table)
+    tissue = canvas.tissue(table)
+    surround = draw_surround(tissue, rng) if canvas.reference.clear else None
+    native = canvas.painted(painting, table, surround)
     index = _native_index(canvas.reference, at)
     valid = _valid(index, canvas.reference, look)
     if look.rescan.slice_mm:
@@ -181,7 +187,7 @@ def _rescanned(
         slices = ndimage.gaussian_filter(slices, in_plane)
     if rescan.ringing < 1:
         slices = truncated(slices, rescan.ringing, (rescan.axis + 1) % 3)
-    slices = with_noise(slices, look.noise, rng)
+    slices = with_noise(slices * slice_gains(slices.shape, rescan.axis, rng), look.noise, rng)
     crop = crop_mm()
     to = grid.from_crop.astype(np.float32)
     at = np.tensordot(to[:3, :3], crop, axes=1) + to[:3, 3].reshape(3, 1, 1, 1)

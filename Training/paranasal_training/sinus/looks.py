@@ -89,7 +89,7 @@ def draw_pose(head: HeadPose, mirrored: bool, rng: np.random.Generator) -> Pose:
     if rng.random() < 0.15:  # a box that is off
         direction = rng.normal(0, 1, 3)
         shift = shift + rng.uniform(4, 12) * direction / np.linalg.norm(direction)
-    shift *= min(1.0, 12 / max(np.linalg.norm(shift), 1e-6))
+    shift *= min(1.0, 12 / max(float(np.linalg.norm(shift)), 1e-6))
     rotation = rotation_matrix(head.angles_deg * signs).numpy()
     cells = int(rng.integers(4, 8))
     elastic = rng.uniform(0, 2.2) * rng.standard_normal((3, cells, cells, cells))
@@ -164,13 +164,16 @@ class Look:
     ghost: float  # bands in air and tissue
     ghost_mm: float
     ghost_axis: int
+    copy: float  # of a moving structure, displaced along `ghost_axis`
+    copy_mm: int
     cut_axis: int  # -1: none
     cut_mm: float
 
 
 def draw_look(finest_mm: float, rng: np.random.Generator) -> Look:
     """Draw one scan's look."""
-    noisy, biased, blurred, ghosted, cut = rng.random(5) < (0.45, 0.5, 0.15, 0.2, 0.15)
+    shares = (0.45, 0.5, 0.15, 0.15, 0.15, 0.12)
+    noisy, biased, blurred, ghosted, cut, copied = rng.random(6) < shares
     cut_axis = int(rng.choice([2, 1], p=[0.8, 0.2])) if cut else -1
     return Look(
         rescan=draw_rescan(finest_mm, rng),
@@ -180,6 +183,8 @@ def draw_look(finest_mm: float, rng: np.random.Generator) -> Look:
         ghost=float(rng.uniform(0.008, 0.05)) if ghosted else 0.0,
         ghost_mm=float(rng.uniform(5, 22)),
         ghost_axis=int(rng.integers(3)),
+        copy=float(rng.uniform(0.03, 0.15)) if copied else 0.0,
+        copy_mm=int(rng.choice([-1, 1]) * rng.integers(10, 30)),
         cut_axis=cut_axis,
         cut_mm=float(rng.uniform(6, 30) if cut_axis == 2 else rng.uniform(4, 20)),
     )
@@ -231,6 +236,12 @@ def merge_parts(values: np.ndarray, grid: Grid, axis: int) -> np.ndarray:
     return values.reshape(shape).mean(axis=axis + 1)
 
 
+def slice_gains(shape: tuple[int, ...], axis: int, rng: np.random.Generator) -> np.ndarray:
+    """Brightness of each slice along `axis`, about 1, to multiply with."""
+    gains = np.exp(rng.normal(0, 0.02, shape[axis])).astype(np.float32)
+    return np.expand_dims(gains, tuple({0, 1, 2} - {axis}))
+
+
 def truncated(image: np.ndarray, share: float, axis: int) -> np.ndarray:
     """Without the highest frequencies along `axis`: rings at every sharp edge."""
     spectrum = torch.fft.rfft(torch.from_numpy(np.ascontiguousarray(image)), dim=axis)
@@ -262,4 +273,7 @@ def shaded(image: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarra
         patch = _stretched(rng.random((1, 4, 4, 4)).astype(np.float32))[0]
         wave = np.expand_dims(wave, tuple({0, 1, 2} - {look.ghost_axis}))
         image = np.abs(image + np.float32(look.ghost) * wave * patch)
+    if look.copy:
+        moving = image * _stretched(rng.random((1, 4, 4, 4)).astype(np.float32))[0]
+        image = image + np.float32(look.copy) * np.roll(moving, look.copy_mm, look.ghost_axis)
     return image

@@ -13,13 +13,16 @@ from scipy import ndimage
 
 from ..cohort.lesions import Kind as Shape
 from ..cohort.lesions import grow_lesion
+from .healthy import Tissue, draw_lining, draw_root, draw_septum, smooth_field
 
 KINDS = ("clear", "band", "floor", "dome", "polyp", "several", "level", "subtotal", "full")
 SHARES = (0.0, 0.15, 0.13, 0.18, 0.12, 0.14, 0.1, 0.09, 0.09)
 LEAST_ML = 0.25
+SMALL_ML = 2.0  # many lesions are smaller than this
+SHARE_SMALL = 0.4
 DARK_FLUID = (0.06, 0.13)  # of the crop's scale, as in two really filled sinuses on T1
+SHARE_ROOT, SHARE_LINED, SHARE_SEPTUM = 0.22, 0.45, 0.12
 ABOVE_AIR = 0.035  # the least by which a lesion is brighter than the air
-THICKEST_LINING_MM = 1.9  # 2 mm and more is a mucosal thickening
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +53,6 @@ def cavity_of(distance: np.ndarray, margin: int = 3) -> Cavity:
     return Cavity((window[0], window[1], window[2]), distance[window])
 
 
-@dataclass(frozen=True)
-class Tissue:
-    """Levels on the crop's scale that a lesion's signal is drawn from.
-
-    around: (n,) sorted samples of tissue outside the walls; medial: the turbinates' side of it.
-    """
-
-    air: float
-    around: np.ndarray
-    medial: np.ndarray
-
-
 @dataclass(frozen=True, eq=False)
 class Painting:
     """What was painted into a window.
@@ -83,16 +74,6 @@ class Painting:
     level: float
 
 
-def smooth_field(
-    shape: tuple[int, ...], scale_mm: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Smooth noise of about unit variance with structures of about `scale_mm`."""
-    cells = [max(3, round(n / scale_mm) + 2) for n in shape]
-    knots = rng.standard_normal(cells).astype(np.float32)
-    zoom = [(c - 1) / max(n - 1, 1) for c, n in zip(cells, shape, strict=True)]
-    return 1.5 * ndimage.affine_transform(knots, np.array(zoom), output_shape=shape, order=1)
-
-
 def draw_kind(rng: np.random.Generator) -> str:
     """A kind of disease."""
     return KINDS[rng.choice(len(KINDS), p=SHARES)]
@@ -110,43 +91,62 @@ def paint(
         rng: source of every choice.
         healthy: whether lining, roots and septa may be painted too.
     """
-    distance = cavity.distance.copy()
-    share = np.zeros(distance.shape, np.float32)
-    signal = np.zeros(distance.shape, np.float32)
-    if healthy and rng.random() < 0.22:
-        bulge, bulge_signal = draw_root(distance, tissue, rng)
-        distance = np.minimum(distance, bulge)
-        share, signal = _over(share, signal, np.clip(0.5 - bulge, 0, 1), bulge_signal)
-        share *= cavity.lumen
-    if healthy and rng.random() < 0.45:
-        share, signal = _over(share, signal, *draw_lining(distance, tissue, rng))
-    if healthy and rng.random() < 0.12:
-        share, signal = _over(share, signal, *draw_septum(distance, tissue, rng))
-    opacity = np.zeros_like(share)
-    level = float("nan")
+    distance, canvas = cavity.distance, Layers.empty(cavity.distance.shape)
+    if healthy:
+        distance, canvas = _with_healthy(distance, canvas, tissue, rng)
+    opacity, level = np.zeros(distance.shape, np.float32), float("nan")
     if kind != "clear":
-        # The outline runs along the outside of a thin dark bone: sometimes that line is kept.
-        kept_mm = float(rng.choice([0.0, rng.uniform(0.2, 1.4)]))
-        room = distance - kept_mm
-        if (room > 0).sum() < 500:
-            room = distance
-        for shape, fraction_range in _plan(kind, rng):
-            part = grow(room, shape, fraction_range, rng)
+        room = _room(distance, rng)
+        for shape, shares in _plan(kind, rng):
+            part = grow(room, shape, shares, rng)
             field, this = draw_signal(part, tissue, shape, rng)
             level = this if np.isnan(level) else level
-            share, signal = _over(share, signal, part, field)
+            canvas = canvas.under(part, field)
             opacity = np.maximum(opacity, part)
     inside = np.clip(distance + 0.5, 0, 1)
-    return Painting(share, signal, np.minimum(opacity, inside), inside, kind, level)
+    opacity = np.minimum(opacity, inside)
+    return Painting(canvas.share, canvas.signal, opacity, inside, kind, level)
 
 
-def _over(
-    share: np.ndarray, signal: np.ndarray, part: np.ndarray, part_signal: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lay one thing over what was painted before; both shares may be partial."""
-    total = part + share * (1 - part)
-    mixed = part * part_signal + share * (1 - part) * signal
-    return total, np.where(total > 1e-3, mixed / np.maximum(total, 1e-3), 0).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Things laid over one another: share of each voxel taken and its signal, (I, J, K) each."""
+
+    share: np.ndarray
+    signal: np.ndarray
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Layers:
+        """Nothing but air."""
+        return cls(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+    def under(self, part: np.ndarray, signal: np.ndarray) -> Layers:
+        """With another thing laid on top; both may take only a part of a voxel."""
+        total = part + self.share * (1 - part)
+        mixed = part * signal + self.share * (1 - part) * self.signal
+        level = np.where(total > 1e-3, mixed / np.maximum(total, 1e-3), 0)
+        return Layers(total, level.astype(np.float32))
+
+
+def _with_healthy(
+    distance: np.ndarray, canvas: Layers, tissue: Tissue, rng: np.random.Generator
+) -> tuple[np.ndarray, Layers]:
+    """Roots (which the cavity ends at), lining and a septum, each in some sinuses."""
+    if rng.random() < SHARE_ROOT:
+        surface, signal = draw_root(distance, tissue, rng)
+        canvas = canvas.under(np.clip(0.5 - surface, 0, 1) * (distance > 0), signal)
+        distance = np.minimum(distance, surface)
+    if rng.random() < SHARE_LINED:
+        canvas = canvas.under(*draw_lining(distance, tissue, rng))
+    if rng.random() < SHARE_SEPTUM:
+        canvas = canvas.under(*draw_septum(distance, tissue, rng))
+    return distance, canvas
+
+
+def _room(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where lesions may grow. The outline holds a thin dark bone: sometimes that line is kept."""
+    room = distance - float(rng.choice([0.0, rng.uniform(0.2, 1.4)]))
+    return room if (room > 0).sum() > 500 else distance
 
 
 def _plan(kind: str, rng: np.random.Generator) -> list[tuple[str, tuple[float, float]]]:
@@ -179,6 +179,8 @@ def grow(
     lumen = room > 0
     room_ml = lumen.sum() / 1000
     low, high = max(LEAST_ML, shares[0] * room_ml), shares[1] * room_ml
+    if shape in ("floor", "dome", "polyp") and rng.random() < SHARE_SMALL:
+        high = min(high, SMALL_ML)
     volume_ml = float(np.exp(rng.uniform(np.log(min(low, high)), np.log(high))))
     if shape == "full":
         return np.clip(room + 0.5, 0, 1).astype(np.float32)
@@ -234,7 +236,7 @@ def draw_signal(
         samples = tissue.medial if source == 2 else tissue.around
         level = np.quantile(samples, rng.uniform(0.1, 0.97))
     level = max(float(level), tissue.air + ABOVE_AIR)
-    fluid = source == 0 or shape in ("level", "dome") and rng.random() < 0.7
+    fluid = source == 0 or (shape in ("level", "dome") and rng.random() < 0.7)
     field = level * (1 + _texture(part.shape, 0.06 if fluid else 0.22, rng))
     if not fluid and rng.random() < 0.5:
         field *= 1 - rng.uniform(0.1, 0.6) * _folds(part.shape, rng)
@@ -244,9 +246,7 @@ def draw_signal(
     return np.maximum(field, tissue.air + 0.02).astype(np.float32), level
 
 
-def _texture(
-    shape: tuple[int, ...], strength: float, rng: np.random.Generator
-) -> np.ndarray:
+def _texture(shape: tuple[int, ...], strength: float, rng: np.random.Generator) -> np.ndarray:
     """Uneven brightness on two scales."""
     coarse = smooth_field(shape, rng.uniform(9, 18), rng)
     fine = smooth_field(shape, rng.uniform(2, 5), rng)
@@ -257,58 +257,3 @@ def _folds(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Thin dark curved sheets, like those between turbinates: 0..1."""
     waves = smooth_field(shape, rng.uniform(5, 11), rng)
     return np.exp(-((waves / rng.uniform(0.15, 0.35)) ** 2))
-
-
-def draw_lining(
-    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Healthy mucosa below 2 mm on the walls: share and signal."""
-    thickness = rng.uniform(0.3, 1.7) * np.exp(0.4 * smooth_field(distance.shape, 9, rng))
-    share = np.clip(np.minimum(thickness, THICKEST_LINING_MM) - distance + 0.5, 0, 1)
-    level = np.quantile(tissue.medial, rng.uniform(0.1, 0.9))
-    return share * (distance > -0.5), np.full(distance.shape, level, np.float32)
-
-
-def draw_septum(
-    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A thin wall of bone and mucosa that rises into the lumen: share and signal."""
-    middle = np.array(distance.shape) / 2
-    normal = rng.normal(0, 1, 3) * [1.0, 1.0, 0.4]
-    normal /= np.linalg.norm(normal)
-    offsets = [np.arange(n, dtype=np.float32) - m for n, m in zip(distance.shape, middle, strict=True)]
-    i, j, k = np.ix_(*offsets)
-    plane = normal[0] * i + normal[1] * j + normal[2] * k - rng.uniform(-8, 8)
-    plane = plane + 1.5 * smooth_field(distance.shape, 12, rng)
-    height = k - rng.uniform(-12, 6) + 2 * smooth_field(distance.shape, 10, rng)
-    share = np.clip(rng.uniform(0.4, 0.9) - np.abs(plane) + 0.5, 0, 1) * np.clip(0.5 - height, 0, 1)
-    level = rng.uniform(0.3, 1.0) * np.quantile(tissue.medial, 0.5)
-    return share * (distance > -0.5), np.full(distance.shape, level, np.float32)
-
-
-def draw_root(
-    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Roots or a molar's crypt that bulge into the floor, in a shell of dark bone.
-
-    Returns:
-        mm to the bulge's surface, negative inside it, and its signal.
-    """
-    lumen = np.argwhere(distance > 0)
-    columns = lumen[rng.integers(len(lumen), size=int(rng.integers(1, 4)))]
-    i, j, k = np.ix_(*(np.arange(n, dtype=np.float32) for n in distance.shape))
-    surface = np.full(distance.shape, 50, np.float32)
-    for column in columns:
-        bottom = np.flatnonzero(distance[column[0], column[1]] > 0)[0]
-        radius = rng.uniform(2.5, 6.5)
-        high = rng.uniform(-0.5, 0.5) * radius
-        away = np.sqrt(
-            (i - column[0]) ** 2 + (j - column[1]) ** 2 + ((k - bottom - high) * rng.uniform(0.6, 1.1)) ** 2
-        )
-        surface = np.minimum(surface, away - radius)
-    core = np.quantile(tissue.around, rng.uniform(0.05, 0.9))
-    bone_mm = rng.uniform(0.6, 1.6)
-    share_core = np.clip(0.5 - (surface + bone_mm), 0, 1)
-    return surface, (tissue.air + share_core * (core - tissue.air)).astype(np.float32)
-
-

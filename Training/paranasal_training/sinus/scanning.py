@@ -11,8 +11,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from .painting import Cavity, Painting, Tissue, cavity_of
-from .references import BLOCK, HIGHEST, LOWEST, STEPS, Reference
+from .healthy import Surround, Tissue
+from .painting import Cavity, Painting, cavity_of
+from .references import BLOCK, HIGHEST, LOWEST, STEPS, Reference, prefilter_voxels
 
 FINEST_MM = 1.0  # occupancy is sampled at least this densely inside a voxel
 TISSUE_AT = 0.45  # tissue is above this share of the way from air to the tissue's typical level
@@ -41,15 +42,15 @@ class Canvas:
         shape = np.array(self.reference.native.shape)
         low = np.clip(np.floor(mapped.min(axis=1)).astype(int), 0, shape - 1)
         high = np.clip(np.ceil(mapped.max(axis=1)).astype(int) + 1, low + 1, shape)
-        whole = [_whole_slices(*axis) for axis in zip(self.reference.slices, low, high, strict=True)]
+        whole = [
+            _whole_slices(*axis) for axis in zip(self.reference.slices, low, high, strict=True)
+        ]
         return whole[0], whole[1], whole[2]
 
     @cached_property
     def fine(self) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
         """Where inside the cavity's window the parts of each voxel lie, for `grid_sample`."""
-        counts = tuple(
-            int(np.clip(round(s / FINEST_MM), 1, 6)) for s in self.reference.spacing_mm
-        )
+        counts = tuple(int(np.clip(round(s / FINEST_MM), 1, 6)) for s in self.reference.spacing_mm)
         axes = [
             (np.arange(w.start, w.stop)[:, None] + (np.arange(c) + 0.5) / c - 0.5).ravel()
             for w, c in zip(self.window, counts, strict=True)
@@ -67,7 +68,10 @@ class Canvas:
     @cached_property
     def air_share(self) -> np.ndarray:
         """How much of each voxel of the window is air (or dark bone), 0..1, by its signal."""
-        values = self.reference.native[self.window] / STEPS
+        return self._air_share(self.window)
+
+    def _air_share(self, window: tuple[slice, slice, slice]) -> np.ndarray:
+        values = self.reference.native[window] / np.float32(STEPS)
         air, tissue = self.reference.air, self.reference.tissue
         noise = 0.12 * (tissue - air)
         return np.clip((tissue - values) / (tissue - air - noise), 0, 1).astype(np.float32)
@@ -83,7 +87,9 @@ class Canvas:
         inside = ((index >= 0) & (index < self.reference.native.shape)).all(axis=1)
         values = self.reference.native[tuple(index[inside].T)]
         medial = mm[inside, 0] > 6
-        low = (self.reference.air + TISSUE_AT * (self.reference.tissue - self.reference.air)) * STEPS
+        low = (
+            self.reference.air + TISSUE_AT * (self.reference.tissue - self.reference.air)
+        ) * STEPS
         return values[values > low], values[medial & (values > low)]
 
     def tissue(self, table: np.ndarray) -> Tissue:
@@ -111,20 +117,40 @@ class Canvas:
             mean = _alike(mean, axis + 1, numbers[window])
         return mean[0], mean[1]
 
-    def painted(self, painting: Painting | None, table: np.ndarray) -> np.ndarray:
+    def painted(
+        self, painting: Painting | None, table: np.ndarray, surround: Surround | None = None
+    ) -> np.ndarray:
         """The scan's own voxels with the painting in them: float32 of `native`'s shape."""
         image = table[self.reference.native - LOWEST]
+        if surround is not None:
+            self._brighten(image, surround)
         if painting is None or not painting.share.any():
             return image
         share, amount = self.occupancy(painting)
         level = amount / np.maximum(share, 1e-4)
         taken = np.minimum(share, self.air_share)
         added = taken * (level - self.reference.air)
-        sigma = 0.4 * np.maximum(1.0 / np.array(self.reference.spacing_mm) - 1.0, 0.0)
+        sigma = prefilter_voxels(self.reference.spacing_mm)
         if sigma.max() > 0.05:
             added = ndimage.gaussian_filter(added, sigma)
         image[self.window] += added
         return image
+
+    def _brighten(self, image: np.ndarray, surround: Surround) -> None:
+        """Put bright tissue outside the wall in place of tissue; air and dark bone stay."""
+        reach = np.ceil(surround.depth_mm / np.array(self.reference.spacing_mm)).astype(int)
+        i, j, k = (
+            slice(max(0, w.start - r), min(n, w.stop + r))
+            for w, r, n in zip(self.window, reach, image.shape, strict=True)
+        )
+        window = (i, j, k)
+        index = np.stack(np.meshgrid(*(np.arange(w.start, w.stop) for w in window), indexing="ij"))
+        back = np.linalg.inv(self.reference.box_to_native)
+        mm = np.tensordot(back[:3, :3], index, axes=1) + back[:3, 3].reshape(3, 1, 1, 1)
+        mm = mm.astype(np.float32)
+        distance = sample(self.reference.distance[None], mm + np.float32((BLOCK - 1) / 2))[0]
+        share = surround.share(distance, mm) * (1 - self._air_share(window))
+        image[window] += share * (surround.level - image[window])
 
 
 def _whole_slices(numbers: np.ndarray, low: int, high: int) -> slice:

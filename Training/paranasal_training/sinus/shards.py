@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import time
+import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_json, write_whole
 
 from .crops import Heads, Sample, draw_sample
 from .looks import SIZE
@@ -38,9 +39,13 @@ def write_store(
         groups: persons to take; empty for all.
         seed: sample i depends on it and on i alone.
         workers: processes.
+
+    Raises:
+        BadConfig: the folder holds a store of other settings.
     """
     folder = Path(folder)
     (folder / "shards").mkdir(parents=True, exist_ok=True)
+    _refuse_another(folder, {"n": n, "seed": seed, "groups": sorted(groups)})
     for name, shape in ARRAYS.items():
         if not (folder / f"{name}.npy").exists():
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (n, *shape)).flush()
@@ -56,6 +61,14 @@ def write_store(
                 _join_tables(folder, n)
     _join_tables(folder, n)
     return folder
+
+
+def _refuse_another(folder: Path, settings: dict[str, object]) -> None:
+    path = folder / "store.json"
+    if not path.exists():
+        write_json(path, settings)
+    elif json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise BadConfig(f"{folder} holds a store of other settings ({path.name}): remove it.")
 
 
 def _shard_table(folder: Path, number: int) -> Path:
@@ -107,12 +120,3 @@ def _join_tables(folder: Path, n: int) -> None:
                 rows += list(csv.DictReader(file))
     if rows:
         _write_rows(folder / "table.csv", rows)
-
-
-def seconds_per_sample(references: Path, n: int = 40) -> float:
-    """How long one sample takes on one core."""
-    heads = _heads(references, ())
-    start = time.perf_counter()
-    for i in range(n):
-        draw_sample(heads, np.random.default_rng([99, i]))
-    return (time.perf_counter() - start) / n

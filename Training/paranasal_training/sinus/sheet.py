@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,6 @@ Panel = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 def stored_panels(folder: Path, rows: Sequence[int]) -> list[Panel]:
     """Title, image, cavity and opacity of samples of a store."""
-    import csv
-
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         table = {int(line["sample"]): line for line in csv.DictReader(file)}
     maps = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("image", "cavity", "opacity")}
@@ -61,11 +60,13 @@ def _draw(axes: list[Axes], panel: Panel) -> None:
     center = np.array([n // 2] * 3)
     shown = opacity if opacity is not None and opacity.sum() > 50 else cavity
     if shown is not None and shown.sum() > 50:
-        center = np.array([int((np.indices(shown.shape)[a] * shown).sum() / shown.sum()) for a in range(3)])
+        center = np.array(
+            [int((np.indices(shown.shape)[a] * shown).sum() / shown.sum()) for a in range(3)]
+        )
     for axis, area in zip((2, 1, 0), axes, strict=True):
         whole = image if axis else image[:n]
         area.imshow(whole.take(center[axis], axis).T, cmap="gray", origin="lower", vmin=0, vmax=1)
         for field, color in ((cavity, "lime"), (opacity, "red")):
-            if field is not None and 0.5 < field.take(center[axis], axis).max():
+            if field is not None and field.take(center[axis], axis).max() > 0.5:
                 area.contour(field.take(center[axis], axis).T, [0.5], colors=color, linewidths=0.7)
     axes[0].set_title(title, fontsize=8, loc="left")
