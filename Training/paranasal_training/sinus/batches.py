@@ -1,0 +1,118 @@
+"""Batches for the sinus network: samples of stores, changed a little each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ParanasalSSLLib.errors import BadConfig, BadStore
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What is drawn for each sample, each time.
+
+    without_other: share of samples whose other side is taken away.
+    noisy: share of samples that get noise.
+    """
+
+    without_other: float = 0.35
+    shift_voxels: int = 4  # along each axis, uniform in +-
+    log_gamma: float = 0.3  # uniform in +-
+    noisy: float = 0.5
+    noise: float = 0.05  # standard deviation, uniform from 0 to this
+
+
+@dataclass(frozen=True, eq=False)
+class SinusBatch:
+    """Float32: image (N, 2, 64, 64, 64) in 0..1; cavity, opacity and valid (N, 64, 64, 64), 0..1."""
+
+    image: Tensor
+    cavity: Tensor
+    opacity: Tensor
+    valid: Tensor
+
+
+class SinusSamples:
+    """The samples of one or more stores, on disk (memory-mapped).
+
+    Attributes:
+        table: a line per sample, those of all stores.
+
+    Raises:
+        BadStore: a folder holds no store.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        if missing := [f for f in folders if not (Path(f) / "table.csv").exists()]:
+            raise BadStore(f"{missing[0]} holds no store of sinus samples (no table.csv).")
+        tables = [pd.read_csv(Path(f) / "table.csv") for f in folders]
+        parts = [table.assign(store=number) for number, table in enumerate(tables)]
+        self.table = pd.concat(parts, ignore_index=True)
+        self._maps = [
+            {
+                name: np.load(Path(f) / f"{name}.npy", mmap_mode="r")
+                for name in ("image", "cavity", "opacity", "valid")
+            }
+            for f in folders
+        ]
+
+    def rows(self, groups: Sequence[str], inside: bool) -> np.ndarray:
+        """(n,) row numbers of persons in (or not in) `groups`. Raises `BadConfig` if there are none."""
+        found = np.flatnonzero(self.table["group"].isin(list(groups)) == inside)
+        if not len(found):
+            raise BadConfig("The stores hold no samples of these persons.")
+        return found
+
+    def batch(self, rows: np.ndarray) -> SinusBatch:
+        """The samples of rows, as they are stored."""
+        keys = self.table.loc[rows, ["store", "sample"]].to_numpy()
+
+        def read(name: str) -> Tensor:
+            stored = np.stack([self._maps[store][name][sample] for store, sample in keys])
+            return torch.from_numpy(stored).float()
+
+        images, cavity, opacity = (read(name) / 255 for name in ("image", "cavity", "opacity"))
+        return SinusBatch(images, cavity, opacity, read("valid"))
+
+
+def endless_rows(rows: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of rows, in a new order each time round."""
+    while True:
+        order = rng.permutation(rows)
+        for start in range(0, max(len(order) - size + 1, 1), size):
+            yield order[start : start + size]
+
+
+def augmented(batch: SinusBatch, config: AugmentConfig, rng: np.random.Generator) -> SinusBatch:
+    """Every sample shifted, its contrast changed, perhaps noisier, perhaps without the other side."""
+    count = len(batch.image)
+    shifts = rng.integers(-config.shift_voxels, config.shift_voxels + 1, (count, 3))
+    image, cavity, opacity, valid = (
+        torch.stack([shifted(x, s) for x, s in zip(maps, shifts, strict=True)])
+        for maps in (batch.image, batch.cavity, batch.opacity, batch.valid)
+    )
+    gamma = np.exp(rng.uniform(-config.log_gamma, config.log_gamma, count)).astype(np.float32)
+    image = image.clamp(min=0).pow(torch.from_numpy(gamma).view(-1, 1, 1, 1, 1))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    for i in np.flatnonzero(rng.random(count) < config.noisy):
+        level = float(rng.uniform(0, config.noise))
+        image[i] += level * torch.randn(image[i].shape, generator=generator) * (image[i] > 0)
+    image[np.flatnonzero(rng.random(count) < config.without_other), 1] = 0
+    return SinusBatch(image.clamp(0, 1), cavity, opacity, valid)
+
+
+def shifted(volume: Tensor, shift: np.ndarray) -> Tensor:
+    """(..., D, D, D) moved by whole voxels, zeros where nothing comes from."""
+    result = torch.zeros_like(volume)
+    edge = volume.shape[-1]
+    to = tuple(slice(max(s, 0), edge + min(s, 0)) for s in shift.tolist())
+    start = tuple(slice(max(-s, 0), edge + min(-s, 0)) for s in shift.tolist())
+    result[(..., *to)] = volume[(..., *start)]
+    return result

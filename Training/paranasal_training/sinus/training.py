@@ -1,0 +1,248 @@
+"""Training of the sinus network: a plain loop for as long as is given, which can be resumed."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.model.sinus_network import SinusNetwork, SinusNetworkConfig
+from ParanasalSSLLib.networks import channels_last
+
+from .batches import AugmentConfig, SinusSamples, augmented, endless_rows
+from .losses import sinus_losses, total
+
+logger = logging.getLogger(__name__)
+
+LAST, WEIGHTS, RECORD, LOG = "last.pt", "sinus.safetensors", "run.json", "log.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusTrainConfig:
+    """A run of the sinus network.
+
+    leave_out: persons (`group` in the tables) that it does not see.
+    minutes: of training; the learning rate follows the share that is over.
+    start: weights to go on from: a `sinus.safetensors`.
+    encoder: weights of a residual-pretrained encoder of single crops (`encoder.*` or bare names).
+    """
+
+    store: tuple[Path, ...]
+    output: Path
+    leave_out: tuple[str, ...] = ()
+    minutes: float = 60.0
+    start: Path | None = None
+    encoder: Path | None = None
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warm_up: float = 0.05  # share of the run
+    ema_decay: float = 0.998
+    save_every_s: float = 180.0
+    threads: int = 1
+    seed: int = 0
+    network: SinusNetworkConfig = field(default_factory=SinusNetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 or self.batch_size < 2 or self.threads < 1:
+            raise BadConfig("minutes is above 0, batch_size 2 or more, threads 1 or more.")
+        if self.start and self.encoder:
+            raise BadConfig("A run starts from whole weights or from an encoder, not from both.")
+
+
+def train_sinus(config: SinusTrainConfig) -> Path:
+    """Train or resume; returns the weights' path. SIGTERM stops it after the batch, saved."""
+    torch.set_num_threads(config.threads)
+    config.output.mkdir(parents=True, exist_ok=True)
+    samples = SinusSamples(config.store)
+    run = SinusRun(config)
+    rows = samples.rows(config.leave_out, inside=False)
+    logger.info("%d samples of %d persons", len(rows), samples.table.loc[rows, "group"].nunique())
+    rng = np.random.default_rng([config.seed, run.step])
+    with stop_request() as stopped:
+        for chosen in endless_rows(rows, config.batch_size, rng):
+            if run.over or stopped():
+                break
+            run.train_on(samples, chosen, rng)
+            if run.save_is_due:
+                run.save()
+    run.save()
+    return config.output / WEIGHTS
+
+
+class SinusRun:
+    """State of a run: network, its moving average, optimiser, time spent."""
+
+    def __init__(self, config: SinusTrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.network = channels_last(SinusNetwork(config.network)).train()
+        _take_weights(self.network, config)
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step, self.seconds, self._saved = 0, 0.0, time.monotonic()
+        self._recent: list[dict[str, float]] = []
+        if (config.output / LAST).exists():
+            self._resume()
+
+    @property
+    def share(self) -> float:
+        """Of the run that is over, 0..1."""
+        return min(self.seconds / (60 * self.config.minutes), 1.0)
+
+    @property
+    def over(self) -> bool:
+        return self.share >= 1
+
+    @property
+    def save_is_due(self) -> bool:
+        return time.monotonic() - self._saved > self.config.save_every_s
+
+    def train_on(self, samples: SinusSamples, rows: np.ndarray, rng: np.random.Generator) -> None:
+        """One step of the optimiser."""
+        began = time.monotonic()
+        batch = augmented(samples.batch(rows), self.config.augment, rng)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate(self.share, self.config.warm_up)
+        images = batch.image.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.network(images)
+        losses = sinus_losses(logits, batch)
+        loss = total(losses)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        self.seconds += time.monotonic() - began
+        self._recent.append({"loss": loss.item(), **{k: v.item() for k, v in losses.items()}})
+
+    def save(self) -> None:
+        """Checkpoint, weights of the moving average (float16), a line in the log."""
+        self._log()
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        folder = self.config.output
+        with write_whole(folder / LAST) as temporary:
+            torch.save(state, temporary)
+        with write_whole(folder / WEIGHTS) as temporary:
+            save_file(half_weights(self.average.module.state_dict()), temporary)
+        write_json(folder / RECORD, _record(self.config, self.step, self.seconds))
+        self._saved = time.monotonic()
+
+    def _resume(self) -> None:
+        state = torch.load(self.config.output / LAST, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        logger.info("resumed at step %d", self.step)
+
+    def _log(self) -> None:
+        if not self._recent:
+            return
+        means = {k: float(np.mean([r[k] for r in self._recent])) for k in self._recent[0]}
+        line = {"step": self.step, "minutes": self.seconds / 60, **means}
+        path = self.config.output / LOG
+        new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(line), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.5g}" for k, v in line.items()})
+        text = " ".join(f"{k} {v:.4g}" for k, v in line.items())
+        logger.info("%3.0f %% %s", 100 * self.share, text)
+        self._recent = []
+
+
+def rate(share: float, warm_up: float) -> float:
+    """Share of the highest learning rate: a linear warm-up, then a cosine to nearly nothing."""
+    if share < warm_up:
+        return (share + 1e-3) / (warm_up + 1e-3)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
+
+
+def half_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Float tensors as float16, contiguous, as bundles hold them."""
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+
+
+def load_sinus_network(
+    path: Path, config: SinusNetworkConfig = SinusNetworkConfig()
+) -> SinusNetwork:
+    """The network of a `sinus.safetensors`, float32, in evaluation mode."""
+    network = SinusNetwork(config)
+    network.load_state_dict(load_file(path))
+    return channels_last(network).eval()
+
+
+def _take_weights(network: SinusNetwork, config: SinusTrainConfig) -> None:
+    if config.start:
+        network.load_state_dict(load_file(config.start))
+    elif config.encoder:
+        found = load_file(config.encoder)
+        cut = {k.split("encoder.", 1)[-1]: v.float() for k, v in found.items()}
+        network.load_encoder({k: v for k, v in cut.items() if k in network.encoder.state_dict()})
+
+
+def _record(config: SinusTrainConfig, step: int, seconds: float) -> dict[str, Any]:
+    settings = {k: _plain(v) for k, v in asdict(config).items()}
+    return {"config": settings, "step": step, "minutes": round(seconds / 60, 2)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+@contextmanager
+def stop_request() -> Iterator[Any]:
+    """Yields a function that says whether SIGTERM has come."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main() -> None:
+    """`python -m paranasal_training.sinus.training --store ... --output ...`."""
+    import jsonargparse
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = jsonargparse.ArgumentParser(description=SinusTrainConfig.__doc__)
+    parser.add_class_arguments(SinusTrainConfig)
+    values = vars(parser.instantiate_classes(parser.parse_args()))
+    print(f"Wrote {train_sinus(SinusTrainConfig(**values))}")
+
+
+if __name__ == "__main__":
+    main()
