@@ -13,6 +13,7 @@ from ParanasalSSLLib.crop import scale_intensities
 from .healthy import draw_surround
 from .looks import (
     SIZE,
+    HeadPose,
     Look,
     Pose,
     crop_mm,
@@ -33,6 +34,7 @@ from .scanning import Canvas, identity_table, sample
 
 PAINTED = 0.75  # share of the samples with disease
 OTHER_PAINTED = 0.3
+PLAIN = 0.25  # of the clear ones: contrast as it is, no look-alikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +83,9 @@ class Heads:
 def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     """One training sample from `rng` alone."""
     canvas = heads.draw(rng)
-    other = heads.other(canvas)
     reference = canvas.reference
     kind = draw_kind(rng) if rng.random() < PAINTED else "clear"
-    plain = kind == "clear" and rng.random() < 0.25  # as the scan is: no look-alikes either
+    plain = kind == "clear" and rng.random() < PLAIN
     table, contrast = (identity_table(), "as is") if plain else draw_table(reference.air, rng)
     painting = paint(canvas.cavity, canvas.tissue(table), kind, rng, healthy=not plain)
     head = draw_head_pose(rng)
@@ -94,27 +95,31 @@ def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     pose = draw_pose(head, False, rng)
     at = pose.crop_to_cavity()
     image, valid = _scan(canvas, painting, table, pose, at, look, rng)
-    other_kind = "clear"
-    if other is None:
-        other_image = np.zeros_like(image)
-    else:
-        beside, other_kind = _other_painting(other, table, rng)
-        pose_beside = draw_pose(head, True, rng)
-        at_beside = pose_beside.crop_to_cavity()
-        other_image, _ = _scan(other, beside, table, pose_beside, at_beside, look, rng)
+    beside, other_kind = _beside(heads.other(canvas), table, head, look, rng)
     cavity, opacity = _truth(canvas, painting, at)
     facts = {
+        **_facts(reference, painting, look), "contrast": contrast, "other_kind": other_kind,
+        "opacity_ml": _ml(opacity * valid), "cavity_ml": _ml(cavity * valid),
+        "shift_mm": round(float(np.linalg.norm(pose.shift_mm)), 1),
+    }  # fmt: skip
+    return Sample(np.stack([image, beside]), cavity, opacity, valid, facts)
+
+
+def _ml(share: np.ndarray) -> float:
+    return round(float(share.sum()) / 1000, 3)
+
+
+def _facts(reference: Reference, painting: Painting, look: Look) -> dict[str, object]:
+    """What the store's table says of the scan, what was painted and how it was scanned."""
+    return {
         "group": reference.group, "scan": reference.scan, "side": str(reference.side),
-        "modality": reference.modality, "contrast": contrast, "kind": kind,
-        "other_kind": other_kind, "opacity_ml": round(float((opacity * valid).sum()) / 1000, 3),
-        "cavity_ml": round(float((cavity * valid).sum()) / 1000, 3),
+        "modality": reference.modality, "kind": painting.kind,
         "signal": round(painting.level, 4), "air": round(reference.air, 4),
         "slice_mm": round(look.rescan.slice_mm or _thickness(reference), 2),
         "plane": "ijk"[look.rescan.axis] if look.rescan.slice_mm else "own",
         "nearest": int(look.rescan.nearest), "noise": round(look.noise, 4),
-        "cut": int(look.cut_axis >= 0), "shift_mm": round(float(np.linalg.norm(pose.shift_mm)), 1),
+        "cut": int(look.cut_axis >= 0),
     }  # fmt: skip
-    return Sample(np.stack([image, other_image]), cavity, opacity, valid, facts)
 
 
 def _thickness(reference: Reference) -> float:
@@ -123,14 +128,18 @@ def _thickness(reference: Reference) -> float:
     return float(max(d * c for d, c in zip(reference.spacing_mm, copies, strict=True)))
 
 
-def _other_painting(
-    other: Canvas, table: np.ndarray, rng: np.random.Generator
-) -> tuple[Painting | None, str]:
-    """What the other side shows."""
-    if not other.reference.clear:
-        return None, "as is"
-    kind = draw_kind(rng) if rng.random() < OTHER_PAINTED else "clear"
-    return paint(other.cavity, other.tissue(table), kind, rng), kind
+def _beside(
+    other: Canvas | None, table: np.ndarray, head: HeadPose, look: Look, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
+    """The other side's image in the same scan, and what was painted into it."""
+    if other is None:
+        return np.zeros((SIZE, SIZE, SIZE), np.float32), "none"
+    painting, kind = None, "as is"
+    if other.reference.clear:
+        kind = draw_kind(rng) if rng.random() < OTHER_PAINTED else "clear"
+        painting = paint(other.cavity, other.tissue(table), kind, rng)
+    pose = draw_pose(head, True, rng)
+    return _scan(other, painting, table, pose, pose.crop_to_cavity(), look, rng)[0], kind
 
 
 def _scan(
