@@ -53,6 +53,26 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class SinusNetworkConfig:
+    """The network that outlines a sinus and what fills it; its encoder is the paper's, narrower."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    """Channels of the encoder's four stages, 1 or more each."""
+    decoder: tuple[int, ...] = (64, 32, 24, 16)
+    """Channels of the decoder at 4, 8, 16 and 32 voxels, 1 or more each."""
+
+    def __post_init__(self) -> None:
+        check_positive("decoder widths", self.decoder)
+        if len(self.decoder) != 4:
+            raise ValueError(f"the decoder has four widths, not {len(self.decoder)}")
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """Two crops at 1 mm go in: the sinus, and the other side."""
+        return EncoderConfig(widths=self.widths, channels=2)
+
+
+@dataclass(frozen=True)
 class CAEConfig:
     """The convolutional autoencoder (Bhattacharya 2024, Fig. 1c)."""
 

@@ -8,35 +8,15 @@ the last convolution gives the eight voxels of each block.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ParanasalSSLLib.encoders import (
-    COMPACT_WIDTHS,
-    Convolution3,
-    EncoderConfig,
-    ResNetEncoder,
-    check_positive,
-)
+from ParanasalSSLLib.model.config import SinusNetworkConfig
+from ParanasalSSLLib.model.encoders import Convolution3, ResNetEncoder
 
 CAVITY, FILL = 0, 1  # channels of the network's output
 BLOCK_VOXELS = 8  # of 2^3
-
-
-@dataclass(frozen=True)
-class SinusNetworkConfig:
-    """The encoder of the two crops, and the decoder's channels from 4^3 to 32^3 voxels."""
-
-    encoder: EncoderConfig = EncoderConfig(widths=COMPACT_WIDTHS, channels=2)
-    decoder: tuple[int, int, int, int] = (64, 32, 24, 16)
-
-    def __post_init__(self) -> None:
-        check_positive("decoder channels", self.decoder)
-        encoder = self.encoder
-        if encoder.channels != 2 or encoder.voxels != 64 or not encoder.pool or encoder.experts:
-            raise ValueError("the sinus network takes a plain encoder of two channels at 64 voxels")
 
 
 class SinusNetwork(nn.Module):

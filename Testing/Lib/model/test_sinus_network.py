@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ParanasalSSLLib.encoders import COMPACT_WIDTHS, EncoderConfig, ResNetEncoder
+from ParanasalSSLLib.model.config import EncoderConfig, SinusNetworkConfig
+from ParanasalSSLLib.model.encoders import ResNetEncoder
 from ParanasalSSLLib.model.sinus_network import (
     SinusNetwork,
-    SinusNetworkConfig,
     from_blocks,
     probabilities,
     to_blocks,
@@ -33,7 +33,7 @@ def test_blocks_come_back_in_place() -> None:
 
 
 def test_an_encoder_of_single_crops_sees_the_same_in_it() -> None:
-    trained = ResNetEncoder(EncoderConfig(widths=COMPACT_WIDTHS)).eval()
+    trained = ResNetEncoder(EncoderConfig(widths=SinusNetworkConfig().widths)).eval()
     network = SinusNetwork().eval()
     network.load_encoder(trained.state_dict())
     crops = torch.rand(1, 2, 64, 64, 64)
@@ -42,6 +42,6 @@ def test_an_encoder_of_single_crops_sees_the_same_in_it() -> None:
             torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
-def test_other_encoders_are_refused() -> None:
-    with pytest.raises(ValueError, match="two channels"):
-        SinusNetworkConfig(encoder=EncoderConfig(widths=COMPACT_WIDTHS))
+def test_a_decoder_of_other_depth_is_refused() -> None:
+    with pytest.raises(ValueError, match="four widths"):
+        SinusNetworkConfig(decoder=(8, 8))

@@ -35,12 +35,13 @@ from paranasal_training.sinus.references import (
 from paranasal_training.sinus.scanning import Canvas, identity_table, sample
 from paranasal_training.sinus.sheet import draw_sheet, stored_panels
 
-from ParanasalSSLLib.boxes import SinusBox
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.localize import localize
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume, read_volume
 
 RADIUS_MM = 14.0
 CENTER = {Side.LEFT: np.array([-26.0, 10.0, 4.0]), Side.RIGHT: np.array([26.0, 10.0, 4.0])}
@@ -300,7 +301,7 @@ def test_flair_and_t1_of_one_head_have_cavities_of_one_size(shared_data: Path) -
     found = {}
     for scan in scans:
         volume = read_volume(shared_data / scan)
-        boxes = localize(volume).boxes
+        boxes = find_boxes(volume).boxes
         for row in (row for row in read_table() if row.scan == scan):
             made = make_reference(volume, boxes[row.side], row)
             found[scan, row.side] = (made.distance > -WALL_MM[row.modality]).sum()

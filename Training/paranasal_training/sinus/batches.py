@@ -11,22 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from paranasal_training.sinus.config import SinusAugmentConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """What is drawn for each sample, each time.
-
-    without_other: share of samples whose other side is taken away.
-    noisy: share of samples that get noise.
-    """
-
-    without_other: float = 0.35
-    shift_voxels: int = 4  # along each axis, uniform in +-
-    log_gamma: float = 0.3  # uniform in +-
-    noisy: float = 0.5
-    noise: float = 0.05  # standard deviation, uniform from 0 to this
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +76,9 @@ def endless_rows(rows: np.ndarray, size: int, rng: np.random.Generator) -> Itera
             yield order[start : start + size]
 
 
-def augmented(batch: SinusBatch, config: AugmentConfig, rng: np.random.Generator) -> SinusBatch:
+def augmented(
+    batch: SinusBatch, config: SinusAugmentConfig, rng: np.random.Generator
+) -> SinusBatch:
     """Every sample shifted, its contrast changed, perhaps noisier, perhaps without the other side."""
     count = len(batch.image)
     shifts = rng.integers(-config.shift_voxels, config.shift_voxels + 1, (count, 3))
@@ -112,7 +100,7 @@ def shifted(volume: Tensor, shift: np.ndarray) -> Tensor:
     """(..., D, D, D) moved by whole voxels, zeros where nothing comes from."""
     result = torch.zeros_like(volume)
     edge = volume.shape[-1]
-    to = tuple(slice(max(s, 0), edge + min(s, 0)) for s in shift.tolist())
-    start = tuple(slice(max(-s, 0), edge + min(-s, 0)) for s in shift.tolist())
-    result[(..., *to)] = volume[(..., *start)]
+    x, y, z = (slice(max(s, 0), edge + min(s, 0)) for s in shift.tolist())
+    i, j, k = (slice(max(-s, 0), edge + min(-s, 0)) for s in shift.tolist())
+    result[..., x, y, z] = volume[..., i, j, k]
     return result

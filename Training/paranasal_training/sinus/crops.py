@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from ParanasalSSLLib.crop import scale_intensities
-
-from .healthy import draw_surround
-from .looks import (
+from paranasal_training.sinus.healthy import draw_surround
+from paranasal_training.sinus.looks import (
     SIZE,
     HeadPose,
     Look,
@@ -28,9 +26,10 @@ from .looks import (
     truncated,
     with_noise,
 )
-from .painting import Painting, draw_kind, paint
-from .references import BLOCK, Reference
-from .scanning import Canvas, identity_table, sample
+from paranasal_training.sinus.painting import Painting, draw_kind, paint
+from paranasal_training.sinus.references import BLOCK, Reference
+from paranasal_training.sinus.scanning import Canvas, identity_table, sample
+from ParanasalSSLLib.crop import scale_intensities
 
 PAINTED = 0.75  # share of the samples with disease
 OTHER_PAINTED = 0.3

@@ -9,16 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from paranasal_training.evaluation.metrics import dice
+from paranasal_training.sinus.batches import SinusSamples
+from paranasal_training.sinus.config import LookAtSinusesConfig
+from paranasal_training.sinus.training import load_sinus_network
+from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
-from ParanasalSSLLib.localize import localize
+from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 from ParanasalSSLLib.model.sinus_network import SinusNetwork, probabilities
+from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import read_volume
 
-from .batches import SinusSamples
+COLUMNS = 12  # sides in a row of the picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +39,30 @@ class SeenSide:
     measures: SinusMeasures
 
 
+def look_at_sinuses(config: LookAtSinusesConfig) -> Path:
+    """Write `sinuses.csv`, one line a side, and `sinuses.png`; returns the table's path."""
+    seen = look_at_scans(load_sinus_network(config.weights), config.scans)
+    rows = [
+        {"scan": one.scan, "side": one.side.value, "quality": one.verdict}
+        | measures_row(one.measures)
+        for one in seen
+    ]
+    config.output.mkdir(parents=True, exist_ok=True)
+    with write_whole(config.output / "sinuses.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    if seen:
+        with write_whole(config.output / "sinuses.png") as temporary:
+            draw_sides(seen).savefig(temporary, dpi=110)
+    return config.output / "sinuses.csv"
+
+
 def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[SeenSide]:
     """Both sides of each scan that can be read and whose sinuses are found."""
     seen: list[SeenSide] = []
     for path in scans:
         try:
             volume = read_volume(path)
-            found = localize(volume)
+            found = find_boxes(volume)
         except ParanasalError as error:
             print(f"{path.name}: {error}", flush=True)
             continue
@@ -49,6 +73,34 @@ def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[SeenSide
             for side in crops
         ]
     return seen
+
+
+def draw_sides(seen: Sequence[SeenSide]) -> Figure:
+    """Each side in an axial (above) and a coronal plane: cavity green, opacity red."""
+    rows = -(-len(seen) // COLUMNS)
+    figure = Figure(figsize=(1.3 * COLUMNS, 2.9 * rows), layout="tight")
+    axes = figure.subplots(2 * rows, COLUMNS, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for number, one in enumerate(seen):
+        row, column = divmod(number, COLUMNS)
+        _draw_side(one, axes[2 * row, column], axes[2 * row + 1, column])
+    return figure
+
+
+def _draw_side(one: SeenSide, axial: Axes, coronal: Axes) -> None:
+    cavity, opacity = one.measures.cavity, one.measures.opacity
+    middle = np.argwhere(cavity).mean(axis=0) if cavity.any() else np.array(cavity.shape) / 2
+    for axis, direction in ((axial, 2), (coronal, 1)):
+        at = int(middle[direction])
+        axis.imshow(one.crop.data.take(at, direction).T, cmap="gray", origin="lower", vmax=0.8)
+        for mask, color in ((cavity, "lime"), (opacity, "red")):
+            plane = mask.take(at, direction)
+            if plane.any():
+                axis.contour(plane.T, [0.5], colors=color, linewidths=0.6)
+    words = f"{one.scan[:14]} {one.side.value}"
+    figures = f"{one.measures.opacity_ml:.1f} of {one.measures.cavity_ml:.0f} ml"
+    axial.set_title(f"{words}\n{figures}", fontsize=5)
 
 
 def ask(network: SinusNetwork, crops: dict[Side, SinusCrop]) -> dict[Side, SinusMeasures]:
@@ -101,9 +153,3 @@ def score_samples(
             }
         )
     return pd.DataFrame(rows)
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    """Overlap of two masks, 0..1; 1 where both are empty."""
-    sizes = int(one.sum() + other.sum())
-    return 2 * float((one & other).sum()) / sizes if sizes else 1.0

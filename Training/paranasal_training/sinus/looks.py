@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ..cohort.fields import rotation_matrix
-from .references import HIGHEST, LOWEST, STEPS
-from .scanning import identity_table, sample
+from paranasal_training.cohort.fields import rotation_matrix
+from paranasal_training.sinus.references import HIGHEST, LOWEST, STEPS
+from paranasal_training.sinus.scanning import identity_table, sample
 
 SIZE = 64
 HALF = (SIZE - 1) / 2

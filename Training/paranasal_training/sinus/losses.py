@@ -6,9 +6,8 @@ from monai.losses import MaskedDiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
+from paranasal_training.sinus.batches import SinusBatch
 from ParanasalSSLLib.model.sinus_network import CAVITY, FILL, probabilities
-
-from .batches import SinusBatch
 
 SMOOTH_VOXELS = (
     200.0  # a Dice loss of a clear sinus grows with what is marked in it, by this measure

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..cohort.lesions import Kind as Shape
-from ..cohort.lesions import grow_lesion
-from .healthy import Tissue, draw_lining, draw_root, draw_septum, smooth_field
+from paranasal_training.cohort.lesions import Kind as Shape
+from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.sinus.healthy import (
+    Tissue,
+    draw_lining,
+    draw_root,
+    draw_septum,
+    smooth_field,
+)
 
 KINDS = ("clear", "band", "floor", "dome", "polyp", "several", "level", "subtotal", "full")
 SHARES = (0.0, 0.15, 0.13, 0.18, 0.12, 0.14, 0.1, 0.09, 0.09)

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ParanasalSSLLib.boxes import SinusBox
-from ParanasalSSLLib.crop import CropConfig, crop_affine, cut_crop
+from paranasal_training.sinus.outline import PLAUSIBLE_ML, Limits, air_and_tissue, outline_cavity
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.registration import find_boxes
+from ParanasalSSLLib.crop import CropConfig, crop_grid, cut_crop
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.localize import localize
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLLib.volume import Volume, read_volume
-
-from .outline import PLAUSIBLE_ML, Limits, air_and_tissue, outline_cavity
 
 TABLE = Path(__file__).with_name("references.csv")
 BLOCK = 96  # voxels of 1 mm, in which cavities are outlined and lesions are shaped
@@ -124,7 +124,7 @@ def build_references(data: Path, folder: Path, table: Path = TABLE) -> list[Path
         paths = [folder / f"{Path(scan).name.split('.')[0]}_{row.side}.npz" for row in of_scan]
         if not all(path.exists() for path in paths):
             volume = read_volume(data / scan)
-            boxes = localize(volume).boxes
+            boxes = find_boxes(volume).boxes
             for row, path in zip(of_scan, paths, strict=True):
                 save_reference(make_reference(volume, boxes[row.side], row), path)
         written += paths
@@ -141,7 +141,7 @@ def make_reference(volume: Volume, box: SinusBox, row: Row) -> Reference:
     if clear:
         at = crop.affine[:3, :3] @ ndimage.center_of_mass(cavity) + crop.affine[:3, 3]
         middle = SinusBox(box.side, at, box.rotation)
-        shift = np.linalg.inv(crop.affine) @ crop_affine(middle, config)
+        shift = np.linalg.inv(crop.affine) @ crop_grid(middle, config).affine
         distance = _signed_distance(cavity, crop.inside, shift[:3, 3])
     else:
         middle, distance = box, np.full((BLOCK,) * 3, -50, np.float32)
@@ -168,7 +168,7 @@ def _kept(volume: Volume, box: SinusBox, row: Row, clear: bool, distance: np.nda
 
 
 def _mirror(side: Side) -> np.ndarray:
-    """(4, 4) from a left sinus's frame to the side's box frame, as `crop_affine` mirrors."""
+    """(4, 4) from a left sinus's frame to the side's box frame, as `crop_grid` mirrors."""
     return np.diag([-1.0 if side == Side.RIGHT else 1.0, 1.0, 1.0, 1.0])
 
 

@@ -11,9 +11,16 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from .healthy import Surround, Tissue
-from .painting import Cavity, Painting, cavity_of
-from .references import BLOCK, HIGHEST, LOWEST, STEPS, Reference, prefilter_voxels
+from paranasal_training.sinus.healthy import Surround, Tissue
+from paranasal_training.sinus.painting import Cavity, Painting, cavity_of
+from paranasal_training.sinus.references import (
+    BLOCK,
+    HIGHEST,
+    LOWEST,
+    STEPS,
+    Reference,
+    prefilter_voxels,
+)
 
 FINEST_MM = 1.0  # occupancy is sampled at least this densely inside a voxel
 TISSUE_AT = 0.45  # tissue is above this share of the way from air to the tissue's typical level

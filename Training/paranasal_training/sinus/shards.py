@@ -6,46 +6,30 @@ import csv
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from paranasal_training.sinus.config import PaintSinusesConfig
+from paranasal_training.sinus.crops import Heads, Sample, draw_sample
+from paranasal_training.sinus.looks import SIZE
+from paranasal_training.sinus.references import build_references, load_references
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
-
-from .crops import Heads, Sample, draw_sample
-from .looks import SIZE
-from .references import build_references, load_references
 
 SHARD = 256
 _CUBE = (SIZE, SIZE, SIZE)
 ARRAYS = {"image": (2, *_CUBE), "cavity": _CUBE, "opacity": _CUBE, "valid": _CUBE}
 
 
-@dataclass(frozen=True)
-class SinusStoreConfig:
-    """Samples of real heads with painted disease.
-
-    data: folder that the scans of `references.csv` are relative to.
-    groups: persons to take; empty for all.
-    """
-
-    data: Path
-    samples: int = 6144
-    groups: tuple[str, ...] = ()
-    seed: int = 0
-    workers: int = 1
-
-
-def paint_sinuses(config: SinusStoreConfig, output: Path) -> Path:
+def paint_sinuses(config: PaintSinusesConfig, output: Path) -> Path:
     """Outline the references, then write or finish the store."""
     references = Path(output) / "references"
     build_references(config.data, references)
     return write_store(
-        output, references, config.samples, config.groups, config.seed, config.workers
+        output, references, config.samples, config.groups, config.seed, config.processes
     )
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +19,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ParanasalSSLLib.errors import BadConfig
+from paranasal_training.sinus.batches import SinusSamples, augmented, endless_rows
+from paranasal_training.sinus.config import TrainSinusConfig
+from paranasal_training.sinus.losses import sinus_losses, total
 from ParanasalSSLLib.files import write_json, write_whole
-from ParanasalSSLLib.model.sinus_network import SinusNetwork, SinusNetworkConfig
-from ParanasalSSLLib.networks import channels_last
-
-from .batches import AugmentConfig, SinusSamples, augmented, endless_rows
-from .losses import sinus_losses, total
+from ParanasalSSLLib.model.config import SinusNetworkConfig
+from ParanasalSSLLib.model.networks import channels_last
+from ParanasalSSLLib.model.sinus_network import SinusNetwork
 
 logger = logging.getLogger(__name__)
 
 LAST, WEIGHTS, RECORD, LOG = "last.pt", "sinus.safetensors", "run.json", "log.csv"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SinusTrainConfig:
-    """A run of the sinus network.
-
-    leave_out: persons (`group` in the tables) that it does not see.
-    minutes: of training; the learning rate follows the share that is over.
-    start: weights to go on from: a `sinus.safetensors`.
-    encoder: weights of a residual-pretrained encoder of single crops (`encoder.*` or bare names).
-    """
-
-    store: tuple[Path, ...]
-    output: Path
-    leave_out: tuple[str, ...] = ()
-    minutes: float = 60.0
-    start: Path | None = None
-    encoder: Path | None = None
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    warm_up: float = 0.05  # share of the run
-    ema_decay: float = 0.998
-    save_every_s: float = 180.0
-    threads: int = 1
-    seed: int = 0
-    network: SinusNetworkConfig = field(default_factory=SinusNetworkConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        if self.minutes <= 0 or self.batch_size < 2 or self.threads < 1:
-            raise BadConfig("minutes is above 0, batch_size 2 or more, threads 1 or more.")
-        if self.start and self.encoder:
-            raise BadConfig("A run starts from whole weights or from an encoder, not from both.")
-
-
-def train_sinus(config: SinusTrainConfig) -> Path:
+def train_sinus(config: TrainSinusConfig) -> Path:
     """Train or resume; returns the weights' path. SIGTERM stops it after the batch, saved."""
     torch.set_num_threads(config.threads)
     config.output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +55,7 @@ def train_sinus(config: SinusTrainConfig) -> Path:
 class SinusRun:
     """State of a run: network, its moving average, optimiser, time spent."""
 
-    def __init__(self, config: SinusTrainConfig) -> None:
+    def __init__(self, config: TrainSinusConfig) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.network = channels_last(SinusNetwork(config.network)).train()
@@ -193,16 +159,14 @@ def half_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
 
-def load_sinus_network(
-    path: Path, config: SinusNetworkConfig = SinusNetworkConfig()
-) -> SinusNetwork:
+def load_sinus_network(path: Path, config: SinusNetworkConfig | None = None) -> SinusNetwork:
     """The network of a `sinus.safetensors`, float32, in evaluation mode."""
-    network = SinusNetwork(config)
+    network = SinusNetwork(config or SinusNetworkConfig())
     network.load_state_dict(load_file(path))
     return channels_last(network).eval()
 
 
-def _take_weights(network: SinusNetwork, config: SinusTrainConfig) -> None:
+def _take_weights(network: SinusNetwork, config: TrainSinusConfig) -> None:
     if config.start:
         network.load_state_dict(load_file(config.start))
     elif config.encoder:
@@ -211,7 +175,7 @@ def _take_weights(network: SinusNetwork, config: SinusTrainConfig) -> None:
         network.load_encoder({k: v for k, v in cut.items() if k in network.encoder.state_dict()})
 
 
-def _record(config: SinusTrainConfig, step: int, seconds: float) -> dict[str, Any]:
+def _record(config: TrainSinusConfig, step: int, seconds: float) -> dict[str, Any]:
     settings = {k: _plain(v) for k, v in asdict(config).items()}
     return {"config": settings, "step": step, "minutes": round(seconds / 60, 2)}
 
@@ -231,18 +195,3 @@ def stop_request() -> Iterator[Any]:
         yield lambda: bool(asked)
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def main() -> None:
-    """`python -m paranasal_training.sinus.training --store ... --output ...`."""
-    import jsonargparse
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = jsonargparse.ArgumentParser(description=SinusTrainConfig.__doc__)
-    parser.add_class_arguments(SinusTrainConfig)
-    values = vars(parser.instantiate_classes(parser.parse_args()))
-    print(f"Wrote {train_sinus(SinusTrainConfig(**values))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,97 @@
+"""Settings of the sinus network's samples and training. Free of heavy imports: the help reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.model.config import SinusNetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintSinusesConfig:
+    """`paranasal paint-sinuses`: clear sinuses of real heads with disease painted in."""
+
+    data: Path
+    """Folder that the scans of `references.csv` are relative to."""
+    samples: int = 6144
+    """Samples of the store, 1 or more."""
+    groups: tuple[str, ...] = ()
+    """Persons to take, by the column `group` of `references.csv` (empty: all)."""
+    seed: int = 0
+    """Seed of all samples, a whole number of 0 or more."""
+    processes: int = 1
+    """Processes that draw samples at the same time, 1 or more."""
+
+
+@dataclass(frozen=True)
+class SinusAugmentConfig:
+    """What is drawn for each sample, each time that training sees it."""
+
+    without_other: float = 0.35
+    """Fraction of samples whose other side is taken away, 0 to 1."""
+    shift_voxels: int = 4
+    """Farthest shift along each axis, voxels, 0 or more."""
+    log_gamma: float = 0.3
+    """Largest logarithm of the exponent of brightness, either way, 0 or more."""
+    noisy: float = 0.5
+    """Fraction of samples that get noise, 0 to 1."""
+    noise: float = 0.05
+    """Largest standard deviation of the noise, of the crop's scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSinusConfig:
+    """`paranasal train-sinus`: the network that outlines the cavity and what fills it."""
+
+    store: tuple[Path, ...]
+    """Stores of `paint-sinuses`, one or more."""
+    output: Path
+    """Folder of the run; a stopped call is resumed there."""
+    leave_out: tuple[str, ...] = ()
+    """Persons (column `group` of the stores) that are not learnt from."""
+    minutes: float = 60.0
+    """Length of the training, minutes, above 0; the learning rate falls to nearly 0 at its end."""
+    start: Path | None = None
+    """Weights to start from, a `sinus.safetensors` (unset: random ones)."""
+    encoder: Path | None = None
+    """Weights of a pretrained encoder to start from (unset: random ones)."""
+    batch_size: int = 8
+    """Samples in a batch, 2 or more."""
+    learning_rate: float = 2e-3
+    """Highest learning rate, above 0."""
+    weight_decay: float = 1e-2
+    """Weight decay of AdamW, 0 or more."""
+    warm_up: float = 0.05
+    """Fraction of the run in which the learning rate rises, 0 to 1."""
+    ema_decay: float = 0.998
+    """Weight of the past in the moving average of the weights, which is what is kept, 0 to 1."""
+    save_every_s: float = 180.0
+    """Seconds between two checkpoints."""
+    threads: int = 1
+    """Threads of the CPU, 1 or more."""
+    seed: int = 0
+    """Seed of weights, order and augmentation, a whole number of 0 or more."""
+    network: SinusNetworkConfig = field(default_factory=SinusNetworkConfig)
+    """Architecture."""
+    augment: SinusAugmentConfig = field(default_factory=SinusAugmentConfig)
+    """What is drawn for each sample, each time."""
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 or self.batch_size < 2 or self.threads < 1:
+            raise BadConfig("minutes is above 0, batch_size 2 or more, threads 1 or more.")
+        if self.start and self.encoder:
+            raise BadConfig("A run starts from whole weights or from an encoder, not from both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAtSinusesConfig:
+    """`paranasal look-at-sinuses`: what the sinus network says of real scans."""
+
+    scans: tuple[Path, ...]
+    """Scans, one or more."""
+    weights: Path
+    """`sinus.safetensors` of a run of `train-sinus`."""
+    output: Path
+    """Folder for `sinuses.csv` and `sinuses.png`."""
