@@ -26,7 +26,7 @@ def test_volumes_depth_and_fraction_of_a_half_filled_cube() -> None:
     assert measures.opacity_ml == pytest.approx(4.0)
     assert measures.filled_fraction == pytest.approx(0.5)
     assert measures.depth_mm == pytest.approx(10.0)
-    assert measures.evidence > 0.99
+    assert measures.evidence > 0.95
 
 
 def test_opacity_outside_the_cavity_counts_for_nothing() -> None:
