@@ -17,7 +17,7 @@ from slicer import (
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
 from ParanasalSSLPanel.belongings import (
     belonging,
     leaveBelonging,
@@ -187,10 +187,12 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     node = obtainBelonging(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
     sides = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
-    decisions = {True: _("anomaly"), False: _("clear")}
+    decisions = {True: _(DECISION_WORDS["anomaly"]), False: _(DECISION_WORDS["clear"])}
     node.RemoveAllColumns()
     _addColumn(node, _("Side"), [sides[side] for side, _sinus in scored])
-    _addColumn(node, _("Probability"), [shown(sinus.probability) for _side, sinus in scored])
+    _addColumn(
+        node, _("Probability"), [probability_words(sinus.probability) for _side, sinus in scored]
+    )
     _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
     _addColumn(node, _("Opacity (ml)"), [round(sinus.opacityMl, 2) for _side, sinus in scored])
@@ -199,11 +201,6 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     _addColumn(node, _("Box quality"), [verdictWords(findings.quality.verdict)] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)  # a table view would let a user type over the numbers
-
-
-def shown(probability: float) -> float:
-    """As tables show it: nothing is ever certain, so 0.9997 is no 1."""
-    return min(max(round(probability, 3), 0.001), 0.999)
 
 
 def inWords(probability: float) -> str:

@@ -14,7 +14,6 @@ from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.openResult import openResult
 from ParanasalSSLPanel.packages import ensureHighdicom
-from ParanasalSSLPanel.results import shown
 from ParanasalSSLPanel.trust import verdictWords
 from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn, stateWords
 
@@ -75,7 +74,7 @@ class WorklistSection:
         self._table.setSortingEnabled(False)  # else rows move while they are being filled
         self._table.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            chances = ("" if each is None else shown(each) for each in (row.left, row.right))
+            chances = ("" if each is None else _shown(each) for each in (row.left, row.right))
             quality, state = verdictWords(row.quality), stateWords(row.entry.state)
             cells = [row.entry.name, *chances, quality, state]
             for column, content in enumerate(cells):
@@ -195,6 +194,11 @@ class WorklistSection:
 def _titleOf(path: Path, folder: Path) -> str:
     """Where a scan lies in the folder that was added: series of different patients are called alike."""
     return folder.name if path == folder else str(path.relative_to(folder))
+
+
+def _shown(probability: float) -> float:
+    """As a number, by which the table sorts; nothing is certain, so never 0 or 1."""
+    return min(max(round(probability, 2), 0.01), 0.99)
 
 
 def _item(content: str | float, row: Row) -> Any:

@@ -78,7 +78,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert residual.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeIron"
     assert residual.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.25)
     assert geometry.tableRows(results.tableOf(scanNode)) == before["table"]
-    column = results.tableOf(scanNode).GetTable().GetColumnByName("Probability")
+    column = results.tableOf(scanNode).GetTable().GetColumnByName("Opacity (ml)")
     assert column.GetDataTypeAsString() == "double"
     for side, box in boxesOf(scanNode).items():
         origin, matrix = before["boxes"][side]
@@ -640,7 +640,7 @@ def test_the_sample_head_is_scored_with_the_shipped_model(
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0
     assert "simulated data" in panel.ui.noticesLabel.text
     found = {cells[0]: cells[3] for cells in geometry.tableRows(results.tableOf(scan))}
-    assert found == {"left": "anomaly", "right": "clear"}
+    assert found == {"left": "Anomaly suspected", "right": "No anomaly suspected"}
 
 
 def test_the_modules_own_test_needs_nothing_that_slicer_lacks(

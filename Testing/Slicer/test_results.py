@@ -159,7 +159,7 @@ def test_the_table_holds_the_numbers(slicer: Any, scored: Any, geometry: Any) ->
     assert (left[0], right[0]) == ("left", "right")
     assert (float(left[1]), float(right[1])) == (0.8, 0.1)
     assert (left[2], right[2]) == ("likely", "unlikely")
-    assert (left[3], right[3]) == ("anomaly", "clear")
+    assert (left[3], right[3]) == ("Anomaly suspected", "No anomaly suspected")
     assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].opacityMl, abs=0.006)
     assert (left[6], right[6]) == ("ok", "ok")
 
