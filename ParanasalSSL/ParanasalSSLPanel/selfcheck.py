@@ -114,6 +114,8 @@ class StandIn:
 
 
 def _ball(volume: Volume, box: SinusBox) -> np.ndarray:
-    """Bool (I, J, K): voxels near the box's centre."""
-    ras = volume.to_world(np.moveaxis(np.indices(volume.shape), 0, -1))
-    return np.linalg.norm(ras - box.center_ras_mm, axis=-1) < MARKED_MM
+    """Bool (I, J, K): voxels near the box's centre. By hand: the grid's own maps need nibabel."""
+    index = np.indices(volume.shape).reshape(3, -1)
+    ras = volume.affine[:3, :3] @ index + volume.affine[:3, 3:]
+    distance = np.linalg.norm(ras - box.center_ras_mm[:, None], axis=0)
+    return (distance < MARKED_MM).reshape(volume.shape)
