@@ -19,8 +19,8 @@ def graded(slicer: Any, logic: Any, standIn: Any, scan: Any) -> Any:
     findings = standIn.findings
     logic.residual = None
 
-    def with_slope(volume: Any, boxes: Any) -> Any:
-        found = findings(volume, boxes)
+    def with_slope(volume: Any, boxes: Any, quality: Any) -> Any:
+        found = findings(volume, boxes, quality)
         i = np.argwhere(found.masks[Side.LEFT]) @ (1.0, 0.31, 0.13)
         slope = 0.2 + 0.4 * ((i - i.min()) / (i.max() - i.min())) ** 1.3
         found.residual[found.masks[Side.LEFT]] = slope
