@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,10 +192,18 @@ def show_result(result: Path | Mapping[str, Any] | None) -> None:
 
 
 def figure_lines(figures: Mapping[str, Any], indent: str = "") -> Iterable[str]:
-    """Figures as lines; parts that have the same figures (validation, test) stand side by side."""
+    """Figures as lines; parts that have the same figures (validation, test) stand side by side.
+
+    Settings (`config`) are left out: they stand in the files that the command has written.
+    """
     told: set[str] = set()
     for name, value in figures.items():
-        if not isinstance(value, Mapping):
+        if name == "config":
+            continue
+        if _is_table(value):
+            yield f"{indent}{name}"
+            yield from (f"{indent}  {line}" for line in _rows(value))
+        elif not isinstance(value, Mapping):
             yield f"{indent}{name:<24} {_short(value)}"
             continue
         alike = {n: part for n, part in figures.items() if _are_alike(part, value)}
@@ -214,6 +222,19 @@ def _are_alike(one: Any, other: Mapping[str, Any]) -> bool:
         and set(one) == set(other)
         and not any(isinstance(value, Mapping) for value in (*one.values(), *other.values()))
     )
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _rows(table: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """A list of records with the same names as a table, the names above."""
+    names = list(table[0])
+    cells = [names, *([_short(row.get(name, "-")) for name in names] for row in table)]
+    widths = [max(len(line[n]) for line in cells) for n in range(len(names))]
+    for line in cells:
+        yield "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
 
 
 def _side_by_side(parts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

@@ -22,3 +22,14 @@ def test_figures_are_a_small_table() -> None:
         ["by_kind"],
         ["cyst", "[1,", "2]"],
     ]
+
+
+def test_records_are_a_table_and_settings_are_left_out() -> None:
+    found = [{"kind": "cyst", "lesions": 3, "found": 0.5}, {"kind": "polyp", "lesions": 12}]
+    lines = [line.split() for line in figure_lines({"by_kind": found, "config": {"seed": 0}})]
+    assert lines == [
+        ["by_kind"],
+        ["kind", "lesions", "found"],
+        ["cyst", "3", "0.5"],
+        ["polyp", "12", "-"],
+    ]
