@@ -203,7 +203,8 @@ def figure_lines(figures: Mapping[str, Any], indent: str = "") -> Iterable[str]:
         if _is_table(value):
             yield f"{indent}{name}"
             yield from (f"{indent}  {line}" for line in _rows(value))
-        elif not isinstance(value, Mapping):
+            continue
+        if not isinstance(value, Mapping):
             yield f"{indent}{name:<24} {_short(value)}"
             continue
         alike = {n: part for n, part in figures.items() if _are_alike(part, value)}
