@@ -22,10 +22,6 @@ class UnsupportedScan(ParanasalError):
 class SeveralSeries(UnsupportedScan):
     """A DICOM folder or archive holds more than one series."""
 
-    def __init__(self, message: str, series: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.series = series
-
 
 class NotAHead(ParanasalError):
     """The registration with the head template is not to be trusted."""

@@ -278,7 +278,8 @@ class BundleLoader:
             self._error = error
 
 
-def _load_bundle(model: Path | None, device: str) -> Bundle:
+def load_model(model: Path | None, device: str) -> Bundle:
+    """The bundle in the folder `model`, or the shipped one, on a device of `--device`."""
     from ParanasalSSLLib.devices import resolve_device
     from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 
@@ -310,7 +311,7 @@ class _Needs:
             _check_model(config)
         except ParanasalError as error:
             raise _CallFailedError(error) from error
-        return cls(BundleLoader(lambda: _load_bundle(config.model, config.device)), placement)
+        return cls(BundleLoader(lambda: load_model(config.model, config.device)), placement)
 
 
 def _check_model(config: PredictConfig) -> None:

@@ -201,12 +201,11 @@ def _choose_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader
     stacks = [s for s in stacks if not s[0].localizer] or stacks
     stacks = [s for s in stacks if are_parallel(s)] or stacks
     if len(stacks) > 1:
-        found = tuple(f"{s[0].description} ({len(s)} slices)" for s in stacks)
+        found = [f"{s[0].description} ({len(s)} slices)" for s in stacks]
         raise SeveralSeries(
             f"{folder} holds {len(stacks)} series: {'; '.join(found)}. "
             "Put the wanted one (FLAIR, T2 or T1 with thin slices) into a folder of its own and "
-            "give that.",
-            found,
+            "give that."
         )
     return stacks[0]
 

@@ -45,7 +45,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli_predict, "_load_bundle", lambda model, device: toolbox.bundle)
+    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
@@ -252,7 +252,7 @@ def test_broken_bundle_ends_the_call_with_one_message(
     def broken(model: Any, device: Any) -> None:
         raise BadBundle("model.safetensors is damaged. Get the bundle again.")
 
-    monkeypatch.setattr(cli_predict, "_load_bundle", broken)
+    monkeypatch.setattr(cli_predict, "load_model", broken)
     assert run(scan, scan) == 1
     assert capsys.readouterr().err.count("model.safetensors is damaged") == 1
     assert run(scan, scan, "--json-progress") == 1
@@ -275,7 +275,7 @@ def test_what_is_wrong_with_the_call_is_told_before_any_work(
     def loaded(*_: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(cli_predict, "_load_bundle", loaded)
+    monkeypatch.setattr(cli_predict, "load_model", loaded)
     value = "mps" if option == "--device" and sys.platform != "darwin" else "none.json"
     assert run(scan, option, value, "--json-progress") == 1
     (event,) = json_lines(capsys.readouterr().out)

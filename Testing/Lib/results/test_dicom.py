@@ -630,7 +630,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli, "_load_bundle", lambda model, device: toolbox.bundle)
+    monkeypatch.setattr(cli, "load_model", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:

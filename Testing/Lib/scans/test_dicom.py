@@ -121,14 +121,9 @@ def test_several_series(tmp_path: Path, as_zip: bool, files: Any) -> None:
     )
     files.series(tags={"SeriesNumber": 7}).write(folder, "two")
     path = files.zipped(folder, tmp_path / "study.zip") if as_zip else folder
-    with pytest.raises(SeveralSeries) as caught:
-        read_volume(path)
-    assert set(caught.value.series) == {
-        "series 3, T1 sagittal (12 slices)",
-        "series 7, T2 axial (12 slices)",
-    }
     message = files.refusal(path, SeveralSeries)
-    assert "T1 sagittal" in message and "T2 axial" in message
+    assert "series 3, T1 sagittal (12 slices)" in message
+    assert "series 7, T2 axial (12 slices)" in message
 
 
 @pytest.mark.parametrize(("modality", "word"), [("CT", "is a CT"), ("PT", "modality PT")])
