@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement, judge_given
-from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality
+from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality, judge_source, worst_of
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import NotAHead, SinusOutsideImage
@@ -91,7 +91,7 @@ class ScanResult:
     """All that is known of one scan.
 
     sinuses: one entry per box
-    notices: sentences about how it was computed that users must read
+    notices: sentences about the scan, and how it was computed, that users must read
     """
 
     volume: Volume
@@ -131,11 +131,15 @@ def find_sinuses(
 def place_boxes(volume: Volume, given: Placement | None = None) -> Placement:
     """Boxes from the registration, or those given, and their quality, failed or not.
 
+    A scan whose source leaves its sides in doubt is at best "review".
+
     Boxes that are given are compared with the scan's own registration, which finds those of another
     patient. It takes a few seconds, as without them.
     """
     registered = find_boxes(volume)
-    return registered if given is None else judge_given(volume, given, registered)
+    placed = registered if given is None else judge_given(volume, given, registered)
+    quality = worst_of([placed.quality, judge_source(volume.provenance)])
+    return replace(placed, quality=quality)
 
 
 def score_sinuses(
@@ -152,6 +156,7 @@ def score_sinuses(
     scores, notices = _analyse(bundle, crops)
     results = [SinusResult(*one) for one in zip(boxes, crops, scores, strict=True)]
     sinuses = {result.side: result for result in results}
+    notices = (*found.volume.provenance.notices, *notices)
     return ScanResult(found.volume, found.placement, sinuses, notices)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.sinuses import Side
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.scans.volume import Provenance
 
 Verdict = Literal["ok", "review", "failed"]
 VERDICTS: tuple[Verdict, ...] = ("failed", "review", "ok")  # the worst first
@@ -150,6 +153,10 @@ class Quality:
         )
 
 
+SIDES_IN_DOUBT = (
+    "Which side is left is not certain from the file of this scan (see the notices): compare it with "
+    "the original."
+)
 NOT_JUDGED = Quality("review", ("How well the boxes were placed is not known.",))
 
 
@@ -164,6 +171,12 @@ def worst_of(qualities: Sequence[Quality]) -> Quality:
     evidence = next((q.evidence for q in ordered if q.evidence is not None), None)
     inside = {side: part for q in qualities for side, part in q.inside_fraction.items()}
     return Quality(ordered[0].verdict, tuple(reasons), evidence, inside)
+
+
+def judge_source(source: Provenance) -> Quality:
+    """ "review" for a scan whose file leaves in doubt which side is left; its notices say why."""
+    reasons = (SIDES_IN_DOUBT,) if source.sides_in_doubt else ()
+    return Quality("review" if reasons else "ok", reasons)
 
 
 # -------------------------------------------------------------------------------- registration

@@ -108,7 +108,8 @@ class TerminalView:
         self._done.append(done)
         self._bar.finish()
         table = [f"  {line}" for line in result_table(done.report)]
-        reasons = [f"  ! {reason}" for reason in done.report["quality"]["reasons"]]
+        of_scan = _notices(done.report)[1]
+        reasons = [f"  ! {one}" for one in (*done.report["quality"]["reasons"], *of_scan)]
         how = "replaced" if done.replaced else "written to"
         say(
             f"\n{done.id}  {done.input}",
@@ -167,8 +168,15 @@ def _how_to_open(done: ScanDone) -> Iterable[str]:
     yield f"In 3D Slicer: load {done.input} (Add data, or the DICOM module), then drag"
     yield f"  {files.segmentation.name},\n  {files.boxes.name} and\n  {files.residual_map.name}"
     yield f"from {files.folder} into its window."
-    for sentence in (*done.report["model"]["notices"], done.report["notice"]):
+    for sentence in (*_notices(done.report)[0], done.report["notice"]):
         yield f"Note: {sentence}"
+
+
+def _notices(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Notices of the model, the same for every scan, and those of this scan and its run."""
+    model = report["model"]
+    of_model = int(model["simulated"])  # it comes first
+    return model["notices"][:of_model], model["notices"][of_model:]
 
 
 def _failure_lines(out: Path, failed: list[ScanFailed]) -> Iterable[str]:

@@ -58,7 +58,7 @@ def fingerprint(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """The model that scored; notices: what a reader must know of it and of how it was run."""
+    """The model that scored; notices: what a reader must know of it, the scan, and how it was run."""
 
     name: str
     version: str

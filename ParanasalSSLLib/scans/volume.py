@@ -23,11 +23,15 @@ class Provenance:
         format: "NIfTI", "NRRD", "MetaImage", "DICOM" or "memory".
         modality: DICOM modality, where known.
         interpolated_slices: single slices that the series lacked, filled from both neighbours.
+        notices: sentences about the source that users must read; no names of files, persons, places.
+        sides_in_doubt: one of them says why left and right are not certain: a person has to look.
     """
 
     format: str
     modality: str | None = None
     interpolated_slices: int = 0
+    notices: tuple[str, ...] = ()
+    sides_in_doubt: bool = False
 
 
 @dataclass(frozen=True, eq=False, init=False)

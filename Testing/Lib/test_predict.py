@@ -14,6 +14,7 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.errors import Cancelled, NotAHead, SinusOutsideImage, UnreadableScan
 from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan
 from ParanasalSSLLib.progress import Progress, Stage
+from ParanasalSSLLib.scans.volume import Provenance, Volume
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -127,6 +128,20 @@ def test_scan_to_review_is_scored_and_flagged(
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     result = predict_scan(toolbox.head(), toolbox.bundle)
     assert set(result.sinuses) == set(Side) and result.placement.quality.verdict == "review"
+
+
+@pytest.mark.parametrize(("in_doubt", "verdict"), [(False, "ok"), (True, "review")])
+@pytest.mark.parametrize("given", [False, True])
+def test_what_was_noticed_on_reading_reaches_the_result(
+    toolbox: Any, boxes: Any, in_doubt: bool, verdict: str, given: bool
+) -> None:
+    head = toolbox.head()
+    source = Provenance("NRRD", notices=("One slice was made up.",), sides_in_doubt=in_doubt)
+    volume = Volume(head.data, head.affine, source)
+    result = predict_scan(volume, toolbox.bundle, boxes if given else None)
+    quality = result.placement.quality
+    assert result.notices == source.notices and quality.verdict == verdict
+    assert any("Which side is left" in reason for reason in quality.reasons) == in_doubt
 
 
 def test_missing_file_is_unreadable(toolbox: Any) -> None:

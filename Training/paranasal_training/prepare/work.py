@@ -187,7 +187,7 @@ def _crop_scan(job: ScanJob) -> tuple[Outcome, ScanCrops]:
     outcome = Outcome(
         job.number,
         quality.verdict,
-        quality.reasons,
+        (*quality.reasons, *volume.provenance.notices),
         format=volume.provenance.format,
         modality=volume.provenance.modality or "",
         quality=quality.to_json(),
