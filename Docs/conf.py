@@ -33,5 +33,7 @@ autoapi_root = "api"
 autoapi_keep_files = False
 autoapi_add_toctree_entry = False
 
+napoleon_use_ivar = True  # an attribute is described by its class, not a second time
+
 html_theme = "furo"
 html_title = "ParanasalSSL"
