@@ -486,40 +486,13 @@ def test_numbers_as_spreadsheets_write_them_are_labels(site: Path) -> None:
     assert second.labels == {}
 
 
-@pytest.mark.parametrize(
-    ("files", "suffix", "said"),
-    [
-        ([], None, "no FLAIR, T1w, T2w or PDw scan.*suffixes found: none"),
-        (["bold"], None, r"suffixes found: bold \(1 files\)"),
-        (["T1w", "T2w"], None, "no FLAIR, but T1w.*T2w.*choose one with suffix"),
-        (["FLAIR"], "T1w", r"no T1w scan.*suffixes found: FLAIR \(1 files\)"),
-    ],
-)
-def test_bids_folder_without_the_scans_says_what_there_is(
-    tmp_path: Path, files: list[str], suffix: str | None, said: str
-) -> None:
-    (tmp_path / "sub-1/anat").mkdir(parents=True)
-    for name in files:
-        (tmp_path / f"sub-1/anat/sub-1_run-1_{name}.nii").touch()
-    with pytest.raises(BadConfig, match=said):
-        prepare(PrepareConfig(tmp_path, suffix), tmp_path / "crops")
-
-
-def test_participants_that_fit_no_folder_are_refused(tmp_path: Path) -> None:
-    save_head(tmp_path / "sub-1/anat/sub-1_FLAIR.nii.gz")
-    table = tmp_path / "participants.tsv"
-    table.write_text("participant_id\tleft_class\tright_class\n1\t0\t0\n")
-    with pytest.raises(BadConfig, match=r"no participant_id is the name of a folder"):
-        prepare(PrepareConfig(tmp_path), tmp_path / "crops")
-    table.write_text("participant_id\nsub-1\nsub-1\n")
-    with pytest.raises(BadConfig, match=r"line 3 of participants.tsv: sub-1 was on line 2"):
-        prepare(PrepareConfig(tmp_path), tmp_path / "crops")
-
-
 def test_other_contradictions_are_refused(site: Path) -> None:
     folder = site.parent
     with pytest.raises(BadStore, match="is there already"):
         prepare(PrepareConfig(site), folder / "scans")
+    (folder / "x.quality").touch()
+    with pytest.raises(UnsafeOutput, match="no folder"):
+        prepare(PrepareConfig(site), folder / "x")
     with pytest.raises(BadConfig, match="would lie in the store"):
         prepare(PrepareConfig(site, key=folder / "crops/key.csv"), folder / "crops")
     with pytest.raises(BadConfig, match="is there already, for other scans"):

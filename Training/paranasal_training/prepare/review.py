@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tqdm import tqdm
 
-from paranasal_training.prepare.scans import SinusLabel
+from paranasal_training.prepare.tables import SinusLabel
 from paranasal_training.prepare.work import PICTURE_MM, PICTURE_PIXELS, Outcome
 from ParanasalSSLLib.boxes.box import EDGE_MM
 from ParanasalSSLLib.sinuses import SINUSES, Side

@@ -47,6 +47,7 @@ from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import (
     alone,
     keep_users_files,
+    refuse_no_folder,
     sha256,
     write_json,
     write_whole,
@@ -66,7 +67,7 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
             patients.
         BadBoxes: a damaged file of boxes.
         BadStore: the output is there already, no space is left, or no scan gave a crop.
-        UnsafeOutput: another process is preparing this output.
+        UnsafeOutput: another process is preparing this output; CROPS.quality is no folder.
     """
     output = Path(output).absolute()
     with alone(output, wait=False, purpose="prepare."):
@@ -76,7 +77,9 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
 def _prepare(config: PrepareConfig, output: Path) -> Path:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise BadStore(f"{output} is there already. Choose another folder, or remove it.")
-    scans = read_scans(config.scans, config.suffix)
+    quality = output.with_name(f"{output.name}.quality")
+    refuse_no_folder(quality)
+    scans = read_scans(config.scans, config.suffix, _tell)
     boxes = read_hand_boxes(config.boxes, scans)
     ids = patient_ids(scans, config.keep_ids)
     if config.key is not None:
@@ -94,12 +97,16 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
         )
         for scan, outcome in zip(scans, outcomes, strict=True)
     ]
-    quality = output.with_name(f"{output.name}.quality")
     _write_quality(jobs, seen, quality)
     _write_store(config, scans, jobs, seen, output)
     shutil.rmtree(work, ignore_errors=True)
     _print_verdicts(scans, seen, quality)
     return output
+
+
+def _tell(words: str) -> None:
+    """On the terminal, by the source's own names, which are written nowhere."""
+    print(f"Note: {words}", file=sys.stderr)
 
 
 def patient_ids(scans: list[Scan], keep: bool) -> dict[str, str]:
@@ -146,6 +153,8 @@ def _left_out(scan: Scan, outcome: Outcome) -> Iterator[str]:
     there = {side for side, _ in outcome.crops}
     if not there:
         return
+    if scan.remark:
+        yield scan.remark
     for side in Side:
         if side.value not in there:
             yield f"There is no box of the {side.value} sinus."

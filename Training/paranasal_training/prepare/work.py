@@ -24,7 +24,7 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import THRESHOLDS
 from ParanasalSSLLib.boxes.registration import RegistrationConfig
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
-from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.errors import ParanasalError, UnreadableScan
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
 from ParanasalSSLLib.results.planes import ORIENTATIONS, Plane
@@ -140,7 +140,9 @@ def plan_job(
 
 
 def _stamps(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a file, or of all files of a DICOM folder."""
+    """Name, size and time of change of a file, or of all in a DICOM folder; none of a dead link."""
+    if not path.exists():
+        return []
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     stats = [(str(file.relative_to(path)), file.stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -178,6 +180,10 @@ def do_scan(job: ScanJob) -> Outcome:
 
 
 def _crop_scan(job: ScanJob) -> tuple[Outcome, ScanCrops]:
+    if not job.path.exists():
+        raise UnreadableScan(
+            f"{job.path} is a link that leads nowhere (git-annex or DataLad: get the file first)."
+        )
     volume = read_volume(job.path)
     placement = place_boxes(volume, job.boxes)
     boxes, quality = placement.boxes, placement.quality
