@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 
 from ParanasalSSLLib.errors import UnsafeOutput
 
+MARK_LETTERS = 8  # of temporary names
+
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
@@ -29,7 +31,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:MARK_LETTERS]}.{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -61,6 +63,12 @@ def sha256(path: Path) -> str:
 # ------------------------------------------------------------------------------- whole folders
 
 
+def refuse_no_folder(path: Path) -> None:
+    """Raise `UnsafeOutput` where something is at `path`, but no folder."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise UnsafeOutput(f"{path} is no folder. Choose another name, or move it away.")
+
+
 def refuse_filled(path: Path) -> None:
     """Raise `UnsafeOutput` unless `path` is free, or an empty folder."""
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
@@ -75,7 +83,8 @@ def write_whole_folder(
 
     When the block raises (Ctrl-C too), the new folder is removed and an older one stays. What a
     process that was killed has left behind is put right at the next call. Of several processes that
-    make the same folder, one works and the others wait for it.
+    make the same folder, one works and the others wait for it. A link to a folder stays; the folder
+    that it leads to is replaced.
 
     Args:
         take_over: called with an older folder and the new one before they change places; it may
@@ -83,14 +92,16 @@ def write_whole_folder(
             folder is replaced.
 
     Raises:
-        UnsafeOutput: a filled folder is there.
+        UnsafeOutput: a filled folder is there, or something else.
     """
+    path = path.resolve()
     with alone(path) as is_alone:
         if is_alone:
             _tidy_up(path)
+        refuse_no_folder(path)
         if take_over is None:
             refuse_filled(path)
-        mark = uuid.uuid4().hex[:8]
+        mark = uuid.uuid4().hex[:MARK_LETTERS]
         new = path.with_name(f".{path.name}.{mark}.new")
         new.mkdir()
         try:
@@ -114,17 +125,21 @@ def _exchange(new: Path, path: Path, take_over: Callable[[Path, Path], None] | N
         if old.exists() and not path.exists():
             os.replace(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        os.replace(old, new)  # half removed, it must not be taken for an older result
 
 
 def _tidy_up(path: Path) -> None:
     """Put back an older result that was moved aside, and remove a new one that was not finished."""
-    for old in path.parent.glob(f".{escape(path.name)}.*.old"):
+    ours = (
+        f".{escape(path.name)}.{'[0-9a-f]' * MARK_LETTERS}"  # no others': "x.y" begins as "x" does
+    )
+    for old in path.parent.glob(f"{ours}.old"):
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(old, path)
-    for new in path.parent.glob(f".{escape(path.name)}.*.new"):
+    for new in path.parent.glob(f"{ours}.new"):
         shutil.rmtree(new, ignore_errors=True)
 
 

@@ -20,7 +20,7 @@ from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanFailed, StageBe
 from ParanasalSSLLib.cli.jobs import Job, check_ids, plan_jobs, settle
 from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
 from ParanasalSSLLib.devices import DeviceName
-from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError
+from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError, UnsafeOutput
 from ParanasalSSLLib.progress import Progress, ProgressSink
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.older import refuse_unsafe_output
@@ -106,7 +106,6 @@ def run_predict(config: PredictConfig, call: Call) -> int:
 
 def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -> int:
     try:
-        _refuse_output(jobs, config)
         needs = _Needs.of(config, jobs)
         outcomes = [_run_job(job, config, needs, view, debug) for job in jobs]
     except _CallFailedError as error:
@@ -120,14 +119,6 @@ def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -
     status = 1 if failed else 0
     view.show(Summary(len(jobs) - failed, failed, str(config.output), status))
     return status
-
-
-def _refuse_output(jobs: list[Job], config: PredictConfig) -> None:
-    """Results that would take the place of what is not theirs are refused before any work begins."""
-    try:
-        refuse_unsafe_output(config.output, [job.scan_id for job in jobs], config.scans)
-    except ParanasalError as error:
-        raise _CallFailedError(error) from error
 
 
 def _run_job(
@@ -192,18 +183,29 @@ def _finish(
 
     # Before scoring: a series that no DICOM file can refer to is refused early.
     series = _source_series(job.source, found) if config.dicom_out else None
-    out, name, progress = config.output, job.scan_id, _progress(job, view)
-    replaced = (out / name).exists()
-    bundle = needs.loader.bundle()
+    progress, bundle = _progress(job, view), needs.loader.bundle()
     result = score_sinuses(found, bundle, progress)
-    record = write_scan(result, bundle.card, out, name, progress, config.note, series)
-    return ScanDone(
-        **job.about(),
-        folder=str(out / name),
-        replaced=replaced,
-        seconds=round(time.perf_counter() - started, 2),
-        report=record.to_json(),
-    )
+
+    def write(job: Job) -> ScanDone:
+        folder = config.output / job.scan_id
+        replaced = folder.exists()
+        record = write_scan(
+            result, bundle.card, config.output, job.scan_id, progress, config.note, series
+        )
+        seconds, report = round(time.perf_counter() - started, 2), record.to_json()
+        return ScanDone(
+            **job.about(), folder=str(folder), replaced=replaced, seconds=seconds, report=report
+        )
+
+    while True:
+        try:
+            return write(job)
+        except UnsafeOutput:  # another process took the id meanwhile
+            needs.written.discard(job.scan_id)
+            settled = _settled(job, config, needs, found)
+            if settled == job:
+                raise
+            job = settled
 
 
 def _end_with_input() -> None:
@@ -300,8 +302,6 @@ class _Needs:
     @classmethod
     def of(cls, config: PredictConfig, jobs: Sequence[Job]) -> _Needs:
         """Begin to load the model. Raises `_CallFailedError` for what is wrong, cheap checks first."""
-        from ParanasalSSLLib.results.older import refuse_unsafe_output
-
         try:
             ids = [job.scan_id for job in jobs]
             refuse_unsafe_output(config.output, ids, config.scans)

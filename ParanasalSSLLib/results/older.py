@@ -38,13 +38,13 @@ def refuse_unsafe_output(out: str | Path, ids: Sequence[str], sources: Iterable[
     if not str(out).strip():
         raise UnsafeOutput("The output folder has no name (is a variable empty?). Name a folder.")
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UnsafeOutput(f"{out} is a file. Name a folder for the results.")
+    if os.path.lexists(out) and not out.is_dir():
+        what = "a link that leads nowhere" if out.is_symlink() else "a file"
+        raise UnsafeOutput(f"{out} is {what}. Name a folder for the results.")
     refuse_foreign_dataset(out)
-    paths = list(sources)
-    for scan_id in ids:
-        files = ScanFiles.in_output(out, scan_id)
-        _refuse_inputs(files.folder, paths)
+    results = [ScanFiles.in_output(out, scan_id) for scan_id in ids]
+    _refuse_inputs(out, results, list(sources))
+    for files in results:
         if os.path.lexists(files.folder):
             _read_own_report(files)
 
@@ -91,26 +91,53 @@ def keep_what_users_made(files: ScanFiles, new: Path) -> None:
     keep_users_files(files.folder, new, written | {files.report_json.name: None})
 
 
-def _refuse_inputs(folder: Path, sources: list[Path]) -> None:
+def _refuse_inputs(out: Path, results: Iterable[ScanFiles], sources: list[Path]) -> None:
+    holders: dict[tuple[int, int], Path] = {}  # every input and every folder above it
     for source in sources:
-        for path in {source.absolute(), source.resolve()}:
-            if any(_same(folder, parent) for parent in (path, *path.parents)):
-                raise UnsafeOutput(
-                    f"The results would take the place of {folder}, where the scan {source} lies. "
-                    "Choose another output folder."
-                )
-            if any(_same(path, parent) for parent in folder.absolute().parents):
-                raise UnsafeOutput(
-                    f"The results would lie in {source}, among the files of the scan. Choose "
-                    "another output folder."
-                )
+        holders |= dict.fromkeys(_identities(source), source)
+    for files in results:
+        known = _identity(files.folder)
+        if known in holders:
+            raise UnsafeOutput(
+                f"The results would take the place of {files.folder}, where the scan "
+                f"{holders[known]} lies. Choose another output folder."
+            )
+    above = _identities(out)
+    for source in sources:
+        if _identity(source) in above:
+            raise UnsafeOutput(
+                f"The results would lie in {source}, among the files of the scan. Choose "
+                "another output folder."
+            )
+        _refuse_raw_data(out, source)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _refuse_raw_data(out: Path, source: Path) -> None:
+    """Raise `UnsafeOutput` where a scan is out/sub-X/anat/...: results would be taken for raw."""
     try:
-        return one.samefile(other)
-    except OSError:  # one is not there
-        return False
+        inside = source.resolve().relative_to(out.resolve()).parts
+    except ValueError:
+        return
+    if inside and inside[0].startswith("sub-") and "anat" in inside:
+        raise UnsafeOutput(
+            f"{out} is the data set of the scan {source}; results do not go among raw data. "
+            f"Choose another folder, for example {out / 'derivatives' / 'paranasal'}."
+        )
+
+
+def _identities(path: Path) -> set[tuple[int, int]]:
+    """What the system knows a file and all folders above it by, as named and with links followed."""
+    named = Path(os.path.abspath(path))
+    places = {named, *named.parents, *(real := path.resolve()).parents, real}
+    return {known for place in places if (known := _identity(place)) is not None}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:  # it is not there
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _read_own_report(files: ScanFiles) -> dict[str, Any]:

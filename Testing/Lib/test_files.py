@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,14 +124,61 @@ def test_what_users_put_in_or_changed_comes_along(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_put_right(tmp_path: Path) -> None:
-    (tmp_path / ".[x].11.old").mkdir()
-    (tmp_path / ".[x].11.old" / "old.txt").write_text("old")
-    (tmp_path / ".[x].11.new").mkdir()
+    (tmp_path / ".[x].0badcafe.old").mkdir()
+    (tmp_path / ".[x].0badcafe.old" / "old.txt").write_text("old")
+    (tmp_path / ".[x].0badcafe.new").mkdir()
     (tmp_path / ".[x].lock").touch()
     with pytest.raises(KeyboardInterrupt), write_whole_folder(tmp_path / "[x]", replace):
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["[x]"]
     assert (tmp_path / "[x]" / "old.txt").read_text() == "old"
+
+
+def test_what_is_only_called_alike_is_left_alone(tmp_path: Path) -> None:
+    """`x.y` is another folder than `x`, and its unfinished work another process's."""
+    names = [".x.y.0badcafe.new", ".x.y.0badcafe.old", ".x.mine.old", ".x.new"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    with write_whole_folder(tmp_path / "x", replace):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "x"])
+
+
+def test_a_half_removed_older_folder_never_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it removes the older result; then the user deletes the new one."""
+    target = tmp_path / "x"
+    for name in ("a", "b"):
+        with monkeypatch.context() as patch, write_whole_folder(target, replace) as folder:
+            (folder / name).touch()
+            patch.setattr(shutil, "rmtree", lambda *a, **k: None)
+    shutil.rmtree(target)
+    with write_whole_folder(target, replace) as folder:
+        (folder / "c").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert [path.name for path in target.iterdir()] == ["c"]
+
+
+def test_a_link_to_a_folder_stays_and_leads_to_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "big")
+    with write_whole_folder(tmp_path / "link") as folder:
+        (folder / "a").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "big" / "a").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["big"]
+
+
+def test_a_file_is_no_folder_to_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    with (
+        pytest.raises(UnsafeOutput, match="no folder"),
+        write_whole_folder(tmp_path / "x", replace),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 SLOW_WRITER = """

@@ -392,6 +392,29 @@ def test_a_second_patient_replaces_no_result(
     assert len(list(out.glob("sub-*"))) == 2
 
 
+def test_an_id_that_another_process_took_meanwhile_is_passed_over(
+    run: Run,
+    scan: Path,
+    another: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    score = predict.score_sinuses
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(predict, "score_sinuses", score)
+        assert run(another, "--quiet") == 0
+        return score(*arguments)
+
+    monkeypatch.setattr(predict, "score_sinuses", overtaken)
+    assert run(scan, "--json-progress") == 0
+    done = next(e for e in json_lines(capsys.readouterr().out) if e["event"] == "scan_done")
+    assert done["folder"] == str(tmp_path / "out" / "sub-0002")
+    assert (tmp_path / "out" / "sub-0002" / "sub-0002_report.json").exists()
+    assert (tmp_path / "out" / "sub-0001" / "sub-0001_report.json").exists()
+
+
 def test_an_id_of_another_scans_result_is_refused(
     run: Run, scan: Path, another: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

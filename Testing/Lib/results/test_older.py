@@ -103,12 +103,60 @@ def test_inputs_in_above_and_at_the_result_are_refused(tmp_path: Path) -> None:
     refuse_unsafe_output(tmp_path / "out", ["sub-0002"], sources)
 
 
+def test_an_output_inside_an_input_is_refused_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = tmp_path / "series"
+    (series / "results").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(series / "results")
+    monkeypatch.chdir(series)
+    for out in (
+        Path("results"),
+        Path("new"),
+        series / "new/deep",
+        tmp_path / "link",
+        Path("../series"),
+    ):
+        for source in (Path(), series, Path("../series")):
+            with pytest.raises(UnsafeOutput, match="among the files"):
+                refuse_unsafe_output(out, ["sub-0001"], [source])
+    refuse_unsafe_output(Path("../out"), ["sub-0001"], [Path()])
+
+
+@pytest.mark.parametrize("out", [".", "..", "../..", "../../../bids", "link"])
+def test_results_do_not_go_among_raw_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    scan = tmp_path / "bids/sub-01/anat/sub-01_T1w.nii.gz"
+    scan.parent.mkdir(parents=True)
+    scan.touch()
+    places = {".": "bids", "..": "bids/sub-01", "../..": "bids/sub-01/anat", "link": "."}
+    (tmp_path / "link").symlink_to("bids")
+    monkeypatch.chdir(tmp_path / places.get(out, "bids/sub-01/anat"))
+    with pytest.raises(UnsafeOutput, match="among raw data"):
+        refuse_unsafe_output(Path(out), ["sub-0001"], [scan])
+    refuse_unsafe_output(tmp_path / "bids/derivatives/paranasal", ["sub-0001"], [scan])
+
+
+def test_a_scan_that_a_user_put_into_an_older_result_can_be_scored(
+    written: Callable[..., ScanFiles], tmp_path: Path
+) -> None:
+    scan = written().folder / "scan.nii"
+    scan.touch()
+    refuse_unsafe_output(tmp_path / "out", ["sub-0002"], [scan])
+    with pytest.raises(UnsafeOutput, match="take the place"):
+        refuse_unsafe_output(tmp_path / "out", ["sub-0001"], [scan])
+
+
 def test_a_file_and_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "sub-0001").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "sub-0002").touch()
     with pytest.raises(UnsafeOutput, match="is a file"):
         refuse_unsafe_output(tmp_path / "file", ["sub-0001"], [])
+    (tmp_path / "dead").symlink_to("nowhere")
+    with pytest.raises(UnsafeOutput, match="link that leads nowhere"):
+        refuse_unsafe_output(tmp_path / "dead", ["sub-0001"], [])
     for scan_id, words in (("sub-0001", "is a link"), ("sub-0002", "is a file")):
         with pytest.raises(UnsafeOutput, match=words):
             refuse_unsafe_output(tmp_path, [scan_id], [])
