@@ -124,7 +124,7 @@ def _id_from_name(source: Path) -> str | None:
     None for a name without a letter or digit of ASCII.
     """
     name = source.resolve().name
-    stem = name if source.is_dir() else re.sub(SUFFIXES, "", name, flags=re.IGNORECASE)
+    stem = name if os.path.isdir(source) else re.sub(SUFFIXES, "", name, flags=re.IGNORECASE)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", stem.removeprefix("sub-")).strip("-_")[:LONGEST_LABEL]
     if not label:
         return None

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import signal
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
-from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.checks import LIMITS, unreadable
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES
 
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)  # of the formats that are one file
+KEPT_SUFFIXES = (*IMAGE_SUFFIXES, ".zip")
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
@@ -26,25 +34,63 @@ def unpacked(path: Path) -> Iterator[Path]:
         path: the zip archive.
 
     Yields:
-        The folder: files are numbered and keep only the suffix of an image format, since names
-        inside an archive are not trusted.
+        The folder: files are numbered and keep only the suffix of an image format or of a zip, since
+        names inside an archive are not trusted.
 
     Raises:
-        UnreadableScan: a damaged archive, or one with a password.
+        UnreadableScan: a damaged archive, or one with a password; no room to unpack it.
         UnsupportedScan: too many files, or too large ones.
     """
+    with _temporary_folder(path) as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _unpack(archive, folder, path)
+        except (
+            *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+            *(RuntimeError, NotImplementedError),  # a password, a compression that Python lacks
+        ) as error:
+            if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
+                raise _no_room(path) from error
+            raise unreadable(path, error) from error
+        yield folder
+
+
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, also when the process is told to end (SIGTERM, SIGHUP)."""
     try:
-        with (
-            zipfile.ZipFile(path) as archive,
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        ):
-            _unpack(archive, Path(folder), path)
-            yield Path(folder)
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
-        *(RuntimeError, NotImplementedError),  # a password, a compression that Python lacks
-    ) as error:
-        raise unreadable(path, error) from error
+        made = tempfile.TemporaryDirectory(prefix="paranasal-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(path) from error
+    with made as name, _removed_at_the_end(name):
+        yield Path(name)
+
+
+@contextmanager
+def _removed_at_the_end(folder: str) -> Iterator[None]:
+    """Remove the folder before a signal ends the process, where nobody else has asked for it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = [one for one in ENDING_SIGNALS if in_main and signal.getsignal(one) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _no_room(path: Path) -> UnreadableScan:
+    return UnreadableScan(
+        f"{path} cannot be unpacked: the folder for temporary files is full or cannot be written. "
+        "Make room there, or give another folder in the environment variable TMPDIR."
+    )
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
@@ -59,7 +105,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
         name = Path(member.filename).name.lower()
         if name.startswith("."):  # macOS keeps a shadow of each file
             continue
-        suffix = next((s for s in IMAGE_SUFFIXES if name.endswith(s)), "")
+        suffix = next((s for s in KEPT_SUFFIXES if name.endswith(s)), "")
         with (
             archive.open(member) as source,
             (folder / f"{number:06d}{suffix}").open("wb") as target,

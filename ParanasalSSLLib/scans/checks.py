@@ -5,7 +5,8 @@ Every format's reader ends in `checked_volume`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,23 @@ class ScanLimits:
     most_voxels: int = 400_000_000
     largest_shear: float = 2e-3  # cosine between axes that should be at right angles
     ct_air_fraction: float = 0.05  # voxels between -1100 and -900: air in Hounsfield units
-    fewest_values: int = 24  # fewer distinct values: a mask or a label map
+    ct_soft_fraction: float = 0.6  # of the voxels above -500, between -200 and 200: soft tissue
+    fewest_values: int = 6  # fewer distinct values: a mask or tissue classes
     most_labels: int = 512  # more distinct values are no label map
-    label_agreement: float = 0.75  # neighbours of the same whole number: a label map
+    label_agreement: tuple[float, float] = (
+        0.75,
+        0.9,
+    )  # neighbours of one whole number: a label map
+    label_steps: float = 0.5  # how much others differ, against voxels by chance, between these two
     most_files: int = 20_000  # in a folder or an archive
     most_unpacked_bytes: int = 4_000_000_000  # of an archive
 
 
 LIMITS = ScanLimits()
+VALUES_OF_A_CT = (
+    "Its lowest values are those of air in a CT, but its other values are not those of soft tissue "
+    "in a CT, so it was taken for an MRI."
+)
 
 
 def checked_volume(
@@ -56,6 +66,8 @@ def checked_volume(
     grid = checked_grid(data.shape, affine, path)
     refuse_modality(provenance.modality, path)
     refuse_values(data, provenance.modality, path)
+    if provenance.modality is None and _has_hounsfield_air(data):
+        provenance = replace(provenance, notices=(*provenance.notices, VALUES_OF_A_CT))
     return Volume(data, grid.affine, provenance)
 
 
@@ -111,6 +123,20 @@ def checked_grid(shape: tuple[int, ...], affine: np.ndarray, path: Path) -> Grid
     return grid
 
 
+def contradict_on_sides(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two orientations of one voxel grid disagree on left and right.
+
+    They do where one is mirrored against the other, or where their axes from left to right are more
+    than 60 degrees apart: an image that was aligned with a template is turned by less.
+
+    Args:
+        one: (3, 3) unit columns along the voxel axes, RAS.
+        other: the same.
+    """
+    mirrored = np.linalg.det(one) * np.linalg.det(other) < 0
+    return bool(mirrored or one[0] @ other[0] < 0.5)
+
+
 def _right_angled(affine: np.ndarray, path: Path) -> np.ndarray:
     """The affine with axes exactly at right angles; refuses singular, implausible, sheared ones."""
     affine = np.array(affine, dtype=np.float64)
@@ -154,7 +180,8 @@ def refuse_values(data: np.ndarray, modality: str | None, path: Path) -> None:
 
     Args:
         data: float32 (I, J, K).
-        modality: DICOM modality; where unknown (None), Hounsfield units give a CT away.
+        modality: DICOM modality; where unknown (None), air and soft tissue in Hounsfield units give
+            a CT away.
         path: named in errors only.
     """
     low, high = float(data.min()), float(data.max())  # NaN anywhere makes both NaN
@@ -173,7 +200,7 @@ def refuse_values(data: np.ndarray, modality: str | None, path: Path) -> None:
             f"{path} holds only a few distinct values, as a mask or label map does. "
             "Give the MR image itself."
         )
-    if modality is None and _has_hounsfield_air(data):
+    if modality is None and _has_hounsfield_air(data) and _has_hounsfield_tissue(data):
         refuse_modality("CT", path)
 
 
@@ -185,26 +212,53 @@ def _rows(data: np.ndarray) -> np.ndarray:
 
 def _is_label_map(data: np.ndarray) -> bool:
     rows = _rows(data)
-    values, counts = np.unique(rows, return_counts=True)
-    if values.size < LIMITS.fewest_values:  # the sample may have missed some: look at all
-        seen: set[float] = set()
-        for plane in range(data.shape[2]):
-            seen.update(np.unique(data[:, :, plane]).tolist())
-            if len(seen) >= LIMITS.fewest_values:
-                return False
+    values, ranks, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    if values.size < LIMITS.fewest_values and _has_few_values(data):
         return True
     if values.size > LIMITS.most_labels or (values != np.round(values)).any():
         return False
-    # Many labels: the anatomical parcellations. Neighbours in a label are alike, in MR rarely so.
-    tissue = rows != values[counts.argmax()]
+    # Many labels: the anatomical parcellations. Neighbours in a label are alike, in MR rarely so; in
+    # MR of few grey values, or enlarged, many are, but where they differ, they differ by little.
+    ranks = ranks.reshape(rows.shape)
+    tissue = ranks != counts.argmax()
     pairs = tissue[:-1] & tissue[1:]
-    return bool(pairs.any() and (rows[:-1] == rows[1:])[pairs].mean() > LIMITS.label_agreement)
+    steps = abs(np.diff(ranks, axis=0))[pairs]
+    agreement = (steps == 0).mean() if steps.size else 0.0
+    low, high = LIMITS.label_agreement
+    if agreement <= low or agreement > high:
+        return bool(agreement > high)
+    return _mean_step(steps) > LIMITS.label_steps * _mean_step(_steps_by_chance(ranks[tissue]))
+
+
+def _has_few_values(data: np.ndarray) -> bool:
+    """Whether all voxels, of which a sample may have missed some, have fewer values than an image."""
+    seen: set[float] = set()
+    for plane in range(data.shape[2]):
+        seen.update(np.unique(data[:, :, plane]).tolist())
+        if len(seen) >= LIMITS.fewest_values:
+            return False
+    return True
+
+
+def _steps_by_chance(ranks: np.ndarray) -> np.ndarray:
+    return abs(np.diff(np.random.default_rng(0).permutation(ranks)))
+
+
+def _mean_step(steps: np.ndarray) -> float:
+    """Mean of those that are not 0; 0 where there is none."""
+    return float(steps.sum() / max(1, np.count_nonzero(steps)))
 
 
 def _has_hounsfield_air(data: np.ndarray) -> bool:
     rows = _rows(data)
     air = ((rows > -1100) & (rows < -900)).mean()
     return bool(rows.min() <= -900 and air > LIMITS.ct_air_fraction)
+
+
+def _has_hounsfield_tissue(data: np.ndarray) -> bool:
+    rows = _rows(data)
+    tissue = rows[rows > -500]
+    return bool(tissue.size and (abs(tissue) < 200).mean() > LIMITS.ct_soft_fraction)
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableScan:
@@ -216,6 +270,11 @@ def unreadable(path: Path, error: Exception) -> UnreadableScan:
     """
     if isinstance(error, PermissionError):
         return UnreadableScan(f"{path} may not be opened. Ask for the permission to read it.")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UnreadableScan(
+            f"{path} has a longer name ({len(path.name)} letters) or path than this system can open. "
+            "Copy it to a place with a short name."
+        )
     reason = str(error).strip().splitlines()
     return UnreadableScan(
         f"{path} is truncated or damaged and cannot be read "

@@ -6,6 +6,7 @@ filled from both neighbours and counted in the provenance.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -96,8 +97,23 @@ def read_dicom_folder(folder: Path) -> Volume:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and its subfolders."""
-    return (path for path in folder.rglob("*") if path.is_file())
+    """All files in a folder and its subfolders, linked ones too, each folder once.
+
+    A link that leads back to where the folder itself lies is not followed.
+    """
+    seen = {_identity(parent) for parent in folder.resolve().parents}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        if _identity(here) in seen:
+            folders.clear()
+            continue
+        seen.add(_identity(here))
+        folders.sort()
+        yield from (path for name in sorted(names) if (path := Path(here, name)).is_file())
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def read_headers(files: Iterable[Path], named: Path) -> list[SliceHeader]:

@@ -15,6 +15,7 @@ from ParanasalSSLLib.scans.checks import (
     refuse_shape,
     without_trailing_axes,
 )
+from ParanasalSSLLib.scans.itk_header import header_fields, notices_of, refuse_silence
 from ParanasalSSLLib.scans.volume import Provenance, Volume
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def read_itk(path: Path) -> Volume:
 
     Raises:
         UnreadableScan: truncated or damaged, or its data file is not beside it.
-        UnsupportedScan: not one plausible three-dimensional MR image, or without orientation.
+        UnsupportedScan: not one plausible three-dimensional MR image, or one whose header leaves
+            orientation or voxel size to a guess.
     """
     import SimpleITK as sitk
 
@@ -68,12 +70,10 @@ def read_itk(path: Path) -> Volume:
                 f"{path} has {reader.GetNumberOfComponents()} values a voxel (colour, vector or "
                 "complex image). Give the grey MR series."
             )
-        if kind == "NRRD" and not reader.HasMetaDataKey("NRRD_space"):
-            raise UnsupportedScan(
-                f"{path} does not say how it is oriented (no field `space`), so left and right "
-                "cannot be told. Convert it again from DICOM."
-            )
-        checked_grid(shape, _affine(reader), path)
+        fields = header_fields(path, kind)
+        refuse_silence(fields, kind, path)
+        grid = checked_grid(shape, _affine(reader), path)
+        notices = notices_of(fields, grid.affine[:3, :3] / grid.spacing_mm)
         image = reader.Execute()
     except RuntimeError as error:
         # ITK's own words name the wrong reason (MetaImage) or fill a page (NRRD).
@@ -84,7 +84,8 @@ def read_itk(path: Path) -> Volume:
     if image.GetDimension() > 3:
         image = image[:, :, :, 0]
     volume = from_sitk(image)
-    return checked_volume(volume.data, volume.affine, Provenance(kind), path)
+    source = Provenance(kind, notices=notices, sides_in_doubt=bool(notices))
+    return checked_volume(volume.data, volume.affine, source, path)
 
 
 def _affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:

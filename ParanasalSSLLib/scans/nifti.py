@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.checks import (
     checked_grid,
     checked_volume,
+    contradict_on_sides,
     refuse_shape,
     unreadable,
     without_trailing_axes,
@@ -22,6 +26,13 @@ if TYPE_CHECKING:
     import nibabel as nib
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+GZIP = b"\x1f\x8b"  # how such a file begins
+NIFTI_2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))  # likewise
+MM_OF_UNIT = {1: 1000.0, 3: 0.001}  # codes of metre and micrometre; all else is taken for mm
+TWO_ORIENTATIONS = (
+    "The header gives two orientations that disagree on left and right (sform and qform); the sform "
+    "was used, as other programs do."
+)
 
 
 def read_nifti(path: Path) -> Volume:
@@ -32,28 +43,27 @@ def read_nifti(path: Path) -> Volume:
 
     Raises:
         UnreadableScan: truncated, damaged or no NIfTI.
-        UnsupportedScan: not one plausible three-dimensional MR image, or without orientation.
+        UnsupportedScan: not one plausible three-dimensional MR image, or without one orientation.
     """
-    import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
     try:
-        image = nib.load(path, mmap=False)  # the array must outlive the file
-        if not isinstance(image, nib.Nifti1Image):
-            raise UnreadableScan(f"{path} is no image in one NIfTI-1 or NIfTI-2 file.")
-        shape = without_trailing_axes(image.shape)
-        refuse_shape(shape, path)
-        _refuse_voxel_type(image.get_data_dtype(), path)
-        affine = _affine(image, shape, path)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+        with _opened(path) as image:
+            shape = without_trailing_axes(image.shape)
+            refuse_shape(shape, path)
+            _refuse_voxel_type(image.get_data_dtype(), path)
+            affine, notices = _orientation(image.header, shape, path)
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+                data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
     except (
         *(EOFError, OSError, ValueError, OverflowError, zlib.error),
-        *(ImageFileError, HeaderDataError),
+        *(ImageFileError, HeaderDataError, WrapStructError),
     ) as error:
         raise unreadable(path, error) from error
-    return checked_volume(data, affine, Provenance("NIfTI"), path)
+    source = Provenance("NIfTI", notices=notices, sides_in_doubt=bool(notices))
+    return checked_volume(data, affine, source, path)
 
 
 def _refuse_voxel_type(kind: np.dtype, path: Path) -> None:
@@ -63,36 +73,93 @@ def _refuse_voxel_type(kind: np.dtype, path: Path) -> None:
         raise UnsupportedScan(f"{path} holds complex numbers. Save the magnitude and give that.")
 
 
-def _affine(image: nib.Nifti1Image, shape: tuple[int, ...], path: Path) -> np.ndarray:
+@contextmanager
+def _opened(path: Path) -> Iterator[nib.Nifti1Image]:
+    """The image in a file, compressed or not, whatever its name says."""
+    import nibabel as nib
+
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == GZIP
+        if is_compressed == path.name.lower().endswith(".gz"):
+            image = nib.load(path, mmap=False)  # the array must outlive the file
+            if not isinstance(image, nib.Nifti1Image):
+                raise UnreadableScan(f"{path} is no image in one NIfTI-1 or NIfTI-2 file.")
+            yield image
+            return
+        file.seek(0)
+        with gzip.open(file) if is_compressed else nullcontext(file) as content:
+            kind = nib.Nifti2Image if content.read(4) in NIFTI_2 else nib.Nifti1Image
+            content.seek(0)
+            yield kind.from_stream(content)
+
+
+def _orientation(
+    header: nib.Nifti1Header, shape: tuple[int, ...], path: Path
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """The affine that ITK, and so Slicer, chooses as well: overlays must lie on the scan there.
 
     The sform if it is in scanner coordinates (code 1) or alone; otherwise the qform. The other one
-    stands in where the first is unusable (zero, sheared).
+    stands in where the first is unusable (zero, sheared). Two that disagree on left and right are
+    refused, except where all programs take the sform.
+
+    Returns:
+        The affine, and sentences that users must read about it.
     """
+    forms = _forms(header, path)
+    usable, refusals = [], []
+    for name, form in forms.items():
+        try:
+            usable.append((name, checked_grid(shape, form, path).affine))
+        except UnsupportedScan as error:
+            refusals.append(error)
+    if not usable:
+        raise refusals[0]
+    chosen, affine = usable[0]
+    if not _disagree_on_sides(forms):
+        return affine, ()
+    if chosen == "sform" and header["sform_code"] == 1:
+        return affine, (TWO_ORIENTATIONS,)
+    raise UnsupportedScan(
+        f"{path} gives two orientations (sform and qform) that disagree on left and right, and "
+        "programs differ in which of them they take. Convert it again from DICOM."
+    )
+
+
+def _forms(header: nib.Nifti1Header, path: Path) -> dict[str, np.ndarray]:
+    """sform and qform as far as the header gives them, index -> RAS mm, the one to be taken first."""
     from nibabel.spatialimages import HeaderDataError
 
-    qform_code, sform_code = int(image.header["qform_code"]), int(image.header["sform_code"])
-    if qform_code == 0 and sform_code == 0:
+    codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
+    names = [name for name, code in codes.items() if code != 0]
+    if not names:
         raise UnsupportedScan(
             f"{path} does not say how it is oriented (qform and sform codes are 0), so left and "
             "right cannot be told. Convert it again from DICOM."
         )
+    if codes["sform"] != 1:
+        names.reverse()
+    mm = MM_OF_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
+    forms, errors = {}, []
+    for name in names:
+        try:
+            forms[name] = np.diag([mm, mm, mm, 1.0]) @ getattr(header, f"get_{name}")()
+        except (HeaderDataError, ValueError) as error:
+            errors.append(error)
+    if not forms:
+        raise UnsupportedScan(
+            f"{path} has an impossible orientation or voxel size in its header ({errors[0]}). "
+            "Convert it again from DICOM."
+        )
+    return forms
 
-    forms = [(sform_code, image.header.get_sform), (qform_code, image.header.get_qform)]
-    if sform_code != 1 and qform_code != 0:
-        forms.reverse()
-    refusals = []
-    for code, form in forms:
-        if code != 0:
-            try:
-                return checked_grid(shape, form(), path).affine
-            except UnsupportedScan as error:
-                refusals.append(error)
-            except (HeaderDataError, ValueError) as error:
-                refusals.append(
-                    UnsupportedScan(
-                        f"{path} has an impossible orientation or voxel size in its header "
-                        f"({error}). Convert it again from DICOM."
-                    )
-                )
-    raise refusals[0]
+
+def _disagree_on_sides(forms: Mapping[str, np.ndarray]) -> bool:
+    """Whether there are two, both of some meaning, that disagree on left and right."""
+    directions = []
+    for form in forms.values():
+        spacing = np.linalg.norm(form[:3, :3], axis=0)
+        if not np.isfinite(form).all() or not spacing.all():
+            return False
+        directions.append(form[:3, :3] / spacing)
+    flat = any(abs(np.linalg.det(one)) < 0.1 for one in directions)
+    return len(directions) == 2 and not flat and contradict_on_sides(*directions)

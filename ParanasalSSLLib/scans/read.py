@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
@@ -28,11 +29,14 @@ def read_volume(path: str | Path) -> Volume:
         SeveralSeries: a DICOM folder with more than one series.
     """
     path = Path(path)
-    if not path.exists():
-        raise UnreadableScan(f"{path} does not exist. Check the path.")
-    if path.is_dir():
-        return read_dicom_folder(path)
-    return _read_file(path)
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # the last: a zero byte
+        gone = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise UnreadableScan(f"{path} {gone}. Check the path.") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return read_dicom_folder(path) if is_folder else _read_file(path)
 
 
 def _read_file(path: Path) -> Volume:
@@ -69,7 +73,14 @@ def _read_zip(path: Path) -> Volume:
 
 def _read_unpacked(folder: Path, archive: Path) -> Volume:
     images = sorted(p for p in folder.iterdir() if p.suffix)
+    inner = [path for path in images if path.suffix == ".zip"]
+    images = [path for path in images if path.suffix != ".zip"]
     if not images:
+        if inner and not read_headers(files_below(folder), archive):
+            raise UnsupportedScan(
+                f"{archive} holds {len(inner)} other zip archive(s) and no scan beside. Unpack it and "
+                "give what is in it."
+            )
         return _read_as(archive, folder)
     if len(images) > 1 or read_headers(files_below(folder), archive):
         raise UnsupportedScan(

@@ -23,6 +23,7 @@ from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results import write as outputs
+from ParanasalSSLLib.scans.nifti import TWO_ORIENTATIONS
 from ParanasalSSLLib.sinuses import Side
 
 Run = Callable[..., int]
@@ -128,6 +129,34 @@ def test_scan_to_review_says_why(
     assert run(scan) == 0
     printed = capsys.readouterr().out
     assert "review" in printed and "unusual size" in printed
+
+
+def test_notice_of_a_scan_is_printed_with_it_and_written(
+    run: Run, toolbox: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume, path = toolbox.head(), tmp_path / "head.nii"
+    image = nib.Nifti1Image(volume.data, volume.affine)
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ volume.affine, code=1)
+    nib.save(image, path)
+    assert run(path) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(TWO_ORIENTATIONS) == 1 and "Which side is left is not certain" in printed
+    written = tmp_path / "out" / "sub-0001" / "sub-0001_report"
+    report = json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))
+    assert report["quality"]["verdict"] == "review"
+    assert TWO_ORIENTATIONS in report["model"]["notices"]
+    assert TWO_ORIENTATIONS in written.with_suffix(".html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".nii.gz"])
+@pytest.mark.parametrize("option", [[], ["--keep-names"], ["--dicom-out"]])
+def test_name_that_no_file_can_have_stops_no_other_scan(
+    run: Run, scan: Path, name: str, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(scan.with_name(name), scan, *option) == 1
+    captured = capsys.readouterr()
+    assert "1 of 2 scans scored" in captured.out and "unexpected" not in captured.err
 
 
 # --------------------------------------------------------------------- whole results or none

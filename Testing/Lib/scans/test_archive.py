@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scans import archive
 from ParanasalSSLLib.scans.read import read_volume
 
 
@@ -57,3 +63,69 @@ def test_damaged_zip(tmp_path: Path, files: Any) -> None:
     whole = archive.read_bytes()
     archive.write_bytes(whole[: len(whole) // 2])
     assert "truncated or damaged" in files.refusal(archive, UnreadableScan)
+
+
+def test_zip_in_a_zip_is_told(tmp_path: Path, files: Any) -> None:
+    inner = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "inner.zip")
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        archive.write(inner, "export/INNER.ZIP")
+    assert "other zip archive" in files.refusal(tmp_path / "scan.zip", UnsupportedScan)
+
+
+def test_zip_in_a_zip_beside_a_series_is_no_scan(tmp_path: Path, files: Any) -> None:
+    folder = files.series().write(tmp_path / "series")
+    with zipfile.ZipFile(folder / "viewer.zip", "w") as archive:
+        archive.writestr("viewer.exe", b"MZ")
+    archive = files.zipped(folder, tmp_path / "scan.zip")
+    assert read_volume(archive).provenance.format == "DICOM"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_full_temporary_disk_is_called_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Any
+) -> None:
+    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
+    monkeypatch.setattr(archive, "_unpack", lambda *_: Path("/dev/full").write_bytes(bytes(9999)))
+    assert "is full" in files.refusal(scan, UnreadableScan)
+    monkeypatch.setattr(archive.tempfile, "tempdir", str(tmp_path / "gone"))
+    assert "is full or cannot be written" in files.refusal(scan, UnreadableScan)
+
+
+READ_AND_WAIT = """
+import sys, time
+from ParanasalSSLLib.scans.archive import unpacked
+with unpacked(__import__("pathlib").Path(sys.argv[1])) as folder:
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_no_patient_data_stay_behind_when_the_process_is_told_to_end(
+    tmp_path: Path, number: str, files: Any
+) -> None:
+    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", READ_AND_WAIT, str(scan)],
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    assert folder.is_relative_to(temporary) and any(folder.iterdir())
+    process.send_signal(getattr(signal, number))
+    assert process.wait(20) != 0
+    process.stdout.close()
+    assert not list(temporary.iterdir())
+
+
+def test_signals_are_left_as_they_were(tmp_path: Path, files: Any) -> None:
+    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
+    before = signal.getsignal(signal.SIGTERM)
+    read_volume(scan)
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -12,6 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.scans.checks import VALUES_OF_A_CT
+from ParanasalSSLLib.scans.read import read_volume
 
 
 def test_several_dimensions(tmp_path: Path, files: Any) -> None:
@@ -76,9 +78,41 @@ def test_implausible_voxel_size(tmp_path: Path, files: Any) -> None:
 
 
 def test_ct_by_its_hounsfield_air(tmp_path: Path, files: Any) -> None:
-    data = files.noise() - 100
-    data[:8] = -1000 + np.random.default_rng(0).normal(0, 10, data[:8].shape)
+    random = np.random.default_rng(0)
+    data = random.normal(40, 60, files.shape).astype(np.float32)  # soft tissue
+    data[16:20] = random.uniform(300, 1500, data[16:20].shape)  # bone
+    data[:8] = -1000 + random.normal(0, 10, data[:8].shape)
     assert "CT" in files.refusal(files.save(tmp_path / "scan.nii.gz", data), UnsupportedScan)
+    data[:3] = -3024  # outside of what was seen
+    assert "CT" in files.refusal(files.save(tmp_path / "padded.nii.gz", data), UnsupportedScan)
+
+
+@pytest.mark.parametrize("offset", [-1024.0, -1000.0, -900.0, -1050.5])
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1.0, 4.0])
+def test_mri_with_an_offset_is_no_ct(
+    tmp_path: Path, offset: float, scale: float, sample_head: Path, files: Any
+) -> None:
+    head = read_volume(sample_head)
+    data = head.data * np.float32(scale * 1000 / np.percentile(head.data, 99))
+    path = files.save(tmp_path / "scan.nii", data + np.float32(offset), head.affine)
+    notices = read_volume(path).provenance.notices
+    assert notices in ((), (VALUES_OF_A_CT,))
+    if offset == -1000.0:
+        assert notices == (VALUES_OF_A_CT,)
+
+
+@pytest.mark.parametrize("top", [8.0, 16.0, 30.0, 100.0, 255.0, 700.0])
+@pytest.mark.parametrize("upsampled", [1, 2])
+def test_image_of_few_grey_values_is_no_label_map(
+    tmp_path: Path, top: float, upsampled: int, sample_head: Path, files: Any
+) -> None:
+    """Whole numbers of 8 bits: dark, bright, cut off at the top; voxels doubled."""
+    head = read_volume(sample_head)
+    grey = np.round(head.data * (top / np.percentile(head.data, 99.5))).clip(0, 255)
+    data, affine = grey.astype(np.uint8).repeat(upsampled, 0), head.affine.copy()
+    affine[:3, 0] /= upsampled
+    volume = read_volume(files.save(tmp_path / "scan.nii.gz", data, affine))
+    np.testing.assert_array_equal(volume.data, data)
 
 
 def test_masks_and_empty_images(tmp_path: Path, files: Any) -> None:

@@ -190,3 +190,17 @@ def test_real_series_from_scanners(shared_data: Path) -> None:
         assert volume.shape[2] == slices
         assert volume.provenance.interpolated_slices == missing
         assert (np.array(volume.shape) * volume.spacing_mm > 95).all()
+
+
+def test_folders_that_are_linked_are_searched_once(tmp_path: Path, files: Any) -> None:
+    series = files.series()
+    elsewhere = series.write(tmp_path / "elsewhere" / "series").parent
+    files.series().write(tmp_path / "study" / "other")
+    folder = tmp_path / "study" / "patient"
+    folder.mkdir()
+    (folder / "link").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "again").symlink_to(elsewhere / "series", target_is_directory=True)
+    (folder / "self").symlink_to(folder, target_is_directory=True)
+    (folder / "up").symlink_to(folder.parent, target_is_directory=True)
+    (folder / "nowhere").symlink_to(tmp_path / "gone")
+    np.testing.assert_array_equal(read_volume(folder).data, series.data)

@@ -81,3 +81,29 @@ def test_message_names_a_relative_path_as_given(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnreadableScan, match=r"^scans/gone\.nii does not exist"):
         read_volume("scans/gone.nii")
+
+
+def test_name_that_is_too_long_for_the_system(tmp_path: Path, files: Any) -> None:
+    assert "longer name (307 letters)" in files.refusal(
+        tmp_path / f"{'n' * 300}.nii.gz", UnreadableScan
+    )
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".zip", ""])
+def test_path_of_300_letters_is_read(tmp_path: Path, suffix: str, files: Any) -> None:
+    folder = tmp_path / ("a" * 150) / ("b" * 150)
+    folder.mkdir(parents=True)
+    path = folder / f"scan{suffix}"
+    if suffix in (".zip", ""):
+        series = files.series().write(tmp_path / "series" if suffix else path)
+        if suffix:
+            files.zipped(series, path)
+    else:
+        files.save(path, files.noise())
+    assert len(str(path)) > 300
+    assert min(read_volume(path).shape) == 12
+
+
+def test_link_to_nothing(tmp_path: Path, files: Any) -> None:
+    (tmp_path / "scan.nii").symlink_to(tmp_path / "gone.nii")
+    assert "is a link to nothing" in files.refusal(tmp_path / "scan.nii", UnreadableScan)
