@@ -17,7 +17,7 @@ class PaintSinusesConfig:
     """Folder that the scans of `references.csv` are relative to."""
     samples: int = 6144
     """Samples of the store, 1 or more."""
-    groups: tuple[str, ...] = ()
+    groups: list[str] = field(default_factory=list)
     """Persons to take, by the column `group` of `references.csv` (empty: all)."""
     seed: int = 0
     """Seed of all samples, a whole number of 0 or more."""
@@ -45,11 +45,11 @@ class SinusAugmentConfig:
 class TrainSinusConfig:
     """`paranasal train-sinus`: the network that outlines the cavity and what fills it."""
 
-    store: tuple[Path, ...]
+    store: list[Path]
     """Stores of `paint-sinuses`, one or more."""
     output: Path
     """Folder of the run; a stopped call is resumed there."""
-    leave_out: tuple[str, ...] = ()
+    leave_out: list[str] = field(default_factory=list)
     """Persons (column `group` of the stores) that are not learnt from."""
     minutes: float = 60.0
     """Length of the training, minutes, above 0; the learning rate falls to nearly 0 at its end."""
@@ -89,7 +89,7 @@ class TrainSinusConfig:
 class LookAtSinusesConfig:
     """`paranasal look-at-sinuses`: what the sinus network says of real scans."""
 
-    scans: tuple[Path, ...]
+    scans: list[Path]
     """Scans, one or more."""
     weights: Path
     """`sinus.safetensors` of a run of `train-sinus`."""
