@@ -5,16 +5,16 @@ What the folder holds is said in `bundle_folder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ParanasalSSLLib.crop import CropConfig, SinusCrop
+from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
+from ParanasalSSLLib.files import sha256, write_json, write_whole
 from ParanasalSSLLib.model.bundle_folder import (
     CARD,
     FORMAT_VERSION,
@@ -22,54 +22,16 @@ from ParanasalSSLLib.model.bundle_folder import (
     MODEL_CARD,
     WEIGHTS,
     check_weights,
-    read_content,
 )
-from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.config import ResidualConfig
-from ParanasalSSLLib.model.masks import MaskConfig, mask_evidence, opacity_mask
+from ParanasalSSLLib.model.card import BundleCard, read_card
+from ParanasalSSLLib.model.masks import mask_evidence, opacity_mask
+from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ParanasalSSLLib.model.encoders import EncoderConfig
-    from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
-
-
-@dataclass(frozen=True, eq=False)
-class BundleCard:
-    """Everything about a model but its weights.
-
-    Attributes:
-        name: short, for reports.
-        version: of the model.
-        cae, classifier: architectures.
-        crop, residual, mask: what is done before and after the networks.
-        calibration: of the classifier's logits.
-        decision_threshold: calibrated probability from which a sinus is called anomalous.
-        simulated: whether the training data was simulated.
-        intended_use, licence: for people.
-        training: how it was made: cohort, seeds, settings, metrics. No paths.
-        weights_sha256: of `model.safetensors`; filled in when the bundle is saved.
-    """
-
-    name: str
-    version: str
-    cae: CAEConfig
-    classifier: EncoderConfig
-    crop: CropConfig
-    residual: ResidualConfig
-    mask: MaskConfig
-    calibration: Calibration
-    decision_threshold: float
-    simulated: bool
-    intended_use: str
-    licence: str
-    training: Mapping[str, Any] = field(default_factory=dict)
-    weights_sha256: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.decision_threshold < 1:
-            raise ValueError("decision_threshold lies between 0 and 1")
+    from ParanasalSSLLib.model.networks import CAE, Classifier
+    from ParanasalSSLLib.model.sinus_network import SinusNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +43,9 @@ class SinusScore:
         anomalous: probability >= the decision threshold.
         residual: float32, 0..1.
         reconstruction: float32, the healthy sinus that the autoencoder makes of the crop.
-        opacity: bool, where the residual is above what healthy sinuses show.
+        opacity: bool, what fills the sinus: where the sinus network says so, or else where the
+            residual is above what healthy sinuses show.
+        measures: of the sinus network; None for a bundle without one.
     """
 
     probability: float
@@ -89,6 +53,7 @@ class SinusScore:
     residual: np.ndarray
     reconstruction: np.ndarray
     opacity: np.ndarray
+    measures: SinusMeasures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +65,7 @@ class Bundle:
         cae, classifier: in evaluation mode, on `device`.
         residual_thresholds: float32 (64, 64, 64); infinite where no sinus lies.
         device: torch's name of it.
+        sinus: the sinus network, in evaluation mode, on `device`; None for a bundle without one.
     """
 
     card: BundleCard
@@ -107,16 +73,18 @@ class Bundle:
     classifier: Classifier
     residual_thresholds: np.ndarray
     device: str = "cpu"
+    sinus: SinusNetwork | None = None
 
     def on(self, device: str) -> Bundle:
         """The same model on another device; takes no memory of the one that it leaves."""
         if device == self.device:
             return self
         cae, classifier = (_copied(network, device) for network in (self.cae, self.classifier))
-        return Bundle(self.card, cae, classifier, self.residual_thresholds, device)
+        sinus = None if self.sinus is None else _copied(self.sinus, device)
+        return Bundle(self.card, cae, classifier, self.residual_thresholds, device, sinus)
 
     def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
-        """Score crops (both sinuses of a scan, say) in one pass.
+        """Score crops in one pass; of two crops of different sides, each sees the other.
 
         Raises:
             RuntimeError: the device's memory is too small ("out of memory" in its text).
@@ -135,13 +103,40 @@ class Bundle:
             logits = logits_of(self.classifier, stacked, native)
             margins = (logits[:, 1] - logits[:, 0]).tolist()
             maps = [at_voxels(image, CROP_VOXELS).numpy()[:, 0] for image in (native, rebuilt)]
-        return [self._score(*one) for one in zip(crops, *maps, margins, strict=True)]
+            measures = self._measures(crops, stacked)
+        return [self._score(*one) for one in zip(crops, *maps, margins, measures, strict=True)]
+
+    def _measures(self, crops: list[SinusCrop], stacked: Tensor) -> list[SinusMeasures | None]:
+        """What the sinus network measures in each crop; stacked: (N, 1, 64, 64, 64)."""
+        import torch
+
+        from ParanasalSSLLib.model.sinus_network import probabilities
+
+        if self.sinus is None:
+            return [None] * len(crops)
+        both = len(crops) == 2 and crops[0].side != crops[1].side
+        other = stacked.flip(0) if both else torch.zeros_like(stacked)
+        maps = probabilities(self.sinus(torch.cat([stacked, other], dim=1)))
+        cavities, opacities = (values.float().cpu().numpy() for values in maps)
+        return [
+            measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
+            for crop, cavity, opacity in zip(crops, cavities, opacities, strict=True)
+        ]
 
     def _score(
-        self, crop: SinusCrop, residual: np.ndarray, rebuilt: np.ndarray, margin: float
+        self,
+        crop: SinusCrop,
+        residual: np.ndarray,
+        rebuilt: np.ndarray,
+        margin: float,
+        measures: SinusMeasures | None,
     ) -> SinusScore:
         card = self.card
         residual = residual * crop.inside
+        if card.sinus is not None and measures is not None:
+            probability = card.sinus.calibration.probability(measures.margin)
+            anomalous = probability >= card.decision_threshold
+            return SinusScore(probability, anomalous, residual, rebuilt, measures.opacity, measures)
         probability = card.calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
         evidence = mask_evidence(residual, rebuilt)
@@ -190,7 +185,10 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = Non
 
 
 def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    for prefix, network in (("cae", bundle.cae), ("classifier", bundle.classifier)):
+    networks = {"cae": bundle.cae, "classifier": bundle.classifier, "sinus": bundle.sinus}
+    for prefix, network in networks.items():
+        if network is None:
+            continue
         for name, tensor in network.state_dict().items():
             # A counter that only training needs.
             if not name.endswith("num_batches_tracked"):
@@ -216,45 +214,26 @@ def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     from ParanasalSSLLib.model.networks import CAE, Classifier
 
     cae, classifier = CAE(card.cae), Classifier(card.classifier)
+    sinus = None
+    if card.sinus is not None:
+        from ParanasalSSLLib.model.sinus_network import SinusNetwork
+
+        sinus = SinusNetwork(card.sinus.network)
     thresholds = tensors.pop("residual_thresholds", None)
     if thresholds is None or tuple(thresholds.shape) != (card.crop.size_voxels,) * 3:
         raise BadBundle(f"{folder / WEIGHTS} has no residual thresholds. {GET_ANOTHER}")
-    for prefix, network in (("cae.", cae), ("classifier.", classifier)):
+    for prefix, network in (("cae.", cae), ("classifier.", classifier), ("sinus.", sinus)):
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        _fill(network, own, folder)
+        if network is not None:
+            _fill(network, own, folder)
     return Bundle(
         card,
         _ready(cae, device),
         _ready(classifier, device),
         thresholds.float().numpy(),
         device,
+        None if sinus is None else _ready(sinus, device),
     )
-
-
-def read_card(folder: str | Path) -> BundleCard:
-    """The card of a bundle, without its weights. Raises `BadBundle`."""
-    content = read_content(Path(folder))
-    try:
-        return _card_from(content)
-    except (TypeError, ValueError, KeyError) as error:
-        path = Path(folder) / CARD
-        raise BadBundle(f"{path} is damaged ({error}). {GET_ANOTHER}") from error
-
-
-def _card_from(content: dict[str, Any]) -> BundleCard:
-    from ParanasalSSLLib.model.encoders import EncoderConfig
-    from ParanasalSSLLib.model.networks import CAEConfig
-
-    parts = {
-        "cae": CAEConfig,
-        "classifier": EncoderConfig,
-        "crop": CropConfig,
-        "residual": ResidualConfig,
-        "mask": MaskConfig,
-        "calibration": Calibration,
-    }
-    typed = {name: kind(**tupled(content[name])) for name, kind in parts.items()}
-    return BundleCard(**content | typed)
 
 
 def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A model as a folder, as far as it can be looked at without its networks (and without torch).
 
-- `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds`.
+- `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds` and, from
+  format version 2 on, where the bundle has a sinus network, `sinus.*`.
   Safetensors cannot execute anything when it is loaded.
 - `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
 - `README.md`: the model card, for people.
@@ -16,7 +17,8 @@ from typing import Any
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
 GET_ANOTHER = "Get the bundle again, or choose another one."
 
@@ -76,9 +78,10 @@ def read_content(folder: Path) -> dict[str, Any]:
         version = content.pop("format_version")
     except (ValueError, KeyError, AttributeError) as error:
         raise BadBundle(f"{path} is damaged. {GET_ANOTHER}") from error
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise BadBundle(
-            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Update the "
+            f"{path} has format version {version}; this program reads "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. Update the "
             "program, or get a bundle of this version."
         )
     return content

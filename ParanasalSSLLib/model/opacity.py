@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.spatial.distance import pdist
 SMOOTHING_MM = 2.0  # of the evidence: what is smaller than this is noise
 CAVITY_LEVEL = OPACITY_LEVEL = 0.5
 LEAST_FINDING_ML = 0.1
+SMALLEST_EVIDENCE = 1e-4  # its logit is finite
 MOST_POINTS = 400  # of a finding's surface, to measure its diameter
 
 
@@ -50,6 +52,12 @@ class SinusMeasures:
     soft_ml: float
     depth_mm: float
     findings: tuple[Finding, ...]
+
+    @property
+    def margin(self) -> float:
+        """Logit of the evidence: above 0 where it is above a half."""
+        evidence = min(max(self.evidence, SMALLEST_EVIDENCE), 1 - SMALLEST_EVIDENCE)
+        return math.log(evidence / (1 - evidence))
 
     @property
     def filled_fraction(self) -> float:
@@ -102,11 +110,12 @@ def _largest_part(mask: np.ndarray) -> np.ndarray:
 def _findings(
     filled: np.ndarray, depth: np.ndarray, spacing_mm: float
 ) -> list[tuple[np.ndarray, Finding]]:
-    labels, count = ndimage.label(filled, np.ones((3, 3, 3)))
-    parts = [labels == number for number in range(1, count + 1)]
+    labels, _ = ndimage.label(filled, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
     least = LEAST_FINDING_ML * 1000.0 / spacing_mm**3
-    kept = sorted((p for p in parts if p.sum() >= least), key=lambda p: -int(p.sum()))
-    return [(part, _describe(part, depth, spacing_mm)) for part in kept]
+    kept = [number for number in np.argsort(-sizes, kind="stable") if sizes[number] >= least]
+    parts = [labels == number + 1 for number in kept]
+    return [(part, _describe(part, depth, spacing_mm)) for part in parts]
 
 
 def _describe(part: np.ndarray, depth: np.ndarray, spacing_mm: float) -> Finding:

@@ -35,6 +35,7 @@ def write_html_report(result: ScanResult, record: ScanRecord, path: Path) -> Non
     text = environment.get_template("report_template.html").render(
         record=record,
         files=ScanFiles(Path(), record.scan),
+        outlined=all(sinus.cavity_ml is not None for sinus in record.sinuses.values()),
         spacing=" × ".join(f"{mm:.2f}" for mm in record.image.spacing_mm),
         verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,

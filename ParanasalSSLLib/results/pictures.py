@@ -32,7 +32,7 @@ _SIDE_PIXELS = 230
 _HEAD_PIXELS = 230
 _RESIDUAL_TOP = 0.5  # residual shown in the brightest colour, the same in all reports
 _RESIDUAL_CLEAR = 0.03  # residual below which the colour is fully transparent
-_OUTLINE = "#19f0ff"
+_OUTLINE, _CAVITY_OUTLINE = "#19f0ff", "#5be36b"
 
 
 def side_picture(result: ScanResult, side: Side) -> bytes:
@@ -156,9 +156,8 @@ def _readable() -> list[Any]:
 
 
 def _show_residual(axis: Axes, plane: Plane, sinus: SinusResult) -> Any:
-    """Residual in colour, more solid the greater it is, and the outline of the opacity."""
+    """Residual in colour, more solid the greater it is, and the outlines of cavity and opacity."""
     residual = plane.sample(sinus.residual, sinus.crop, _SIDE_PIXELS)
-    opacity = plane.sample(sinus.opacity.astype(np.float32), sinus.crop, _SIDE_PIXELS)
     solid = np.clip((residual - _RESIDUAL_CLEAR) / (_RESIDUAL_TOP / 2 - _RESIDUAL_CLEAR), 0, 1)
     painted = axis.imshow(
         residual,
@@ -170,11 +169,19 @@ def _show_residual(axis: Axes, plane: Plane, sinus: SinusResult) -> Any:
         extent=_extent(plane),
         interpolation="nearest",
     )
-    if opacity.max() > 0.5:
-        axis.contour(
-            opacity, levels=[0.5], colors=[_OUTLINE], linewidths=1.1, extent=_extent(plane)
-        )
+    if sinus.score.measures is not None:
+        _show_outline(axis, plane, sinus, sinus.score.measures.cavity, _CAVITY_OUTLINE)
+    _show_outline(axis, plane, sinus, sinus.opacity, _OUTLINE)
     return painted
+
+
+def _show_outline(
+    axis: Axes, plane: Plane, sinus: SinusResult, mask: np.ndarray, color: str
+) -> None:
+    """The outline of a bool mask (64, 64, 64) of the crop's grid, where the plane meets it."""
+    values = plane.sample(mask.astype(np.float32), sinus.crop, _SIDE_PIXELS)
+    if values.max() > 0.5:
+        axis.contour(values, levels=[0.5], colors=[color], linewidths=1.1, extent=_extent(plane))
 
 
 def _show_box(

@@ -21,7 +21,8 @@ from ParanasalSSLLib.sinuses import SINUSES, Side
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
-    from ParanasalSSLLib.model.bundle import BundleCard
+    from ParanasalSSLLib.model.card import BundleCard
+    from ParanasalSSLLib.model.opacity import SinusMeasures
     from ParanasalSSLLib.predict import ScanResult, SinusResult
     from ParanasalSSLLib.scans.volume import Volume
 
@@ -122,6 +123,9 @@ class SinusRecord:
 
     probability: calibrated, of an anomaly, 0..1. decision: "anomaly" where it reaches `threshold`,
     else "clear". opacity_ml: volume of what fills the sinus; opacity_fraction: of the box, 0..1.
+    cavity_ml: volume inside the bony walls, air or not; filled_fraction: part of it that is opaque,
+    0..1; depth_mm: greatest depth of the opacity from the wall; findings: number of its parts. None
+    where the model outlines no cavity.
     """
 
     name: str
@@ -131,6 +135,10 @@ class SinusRecord:
     opacity_ml: float
     opacity_fraction: float
     box: BoxRecord
+    cavity_ml: float | None = None
+    filled_fraction: float | None = None
+    depth_mm: float | None = None
+    findings: int | None = None
 
     @classmethod
     def of(cls, sinus: SinusResult, card: BundleCard) -> SinusRecord:
@@ -142,12 +150,24 @@ class SinusRecord:
             opacity_ml=round(float(sinus.opacity_ml), 3),
             opacity_fraction=round(float(sinus.opacity_fraction), 5),
             box=BoxRecord.of(sinus.box),
+            **_measured(sinus.score.measures),
         )
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> SinusRecord:
         known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
         return cls(**known | {"box": BoxRecord.from_json(content["box"])})
+
+
+def _measured(measures: SinusMeasures | None) -> dict[str, Any]:
+    if measures is None:
+        return {}
+    return {
+        "cavity_ml": round(measures.cavity_ml, 2),
+        "filled_fraction": round(measures.filled_fraction, 4),
+        "depth_mm": round(measures.depth_mm, 1),
+        "findings": len(measures.findings),
+    }
 
 
 _NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}

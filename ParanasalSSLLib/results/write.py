@@ -22,7 +22,7 @@ from ParanasalSSLLib.results.older import (
 from ParanasalSSLLib.results.record import SOFTWARE, ScanRecord, software_version, write_report
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.model.bundle import BundleCard
+    from ParanasalSSLLib.model.card import BundleCard
     from ParanasalSSLLib.scans.source_series import SourceSeries
 
 

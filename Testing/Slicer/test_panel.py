@@ -309,8 +309,9 @@ def test_a_head_without_a_face_is_refused_in_words(
 def untrainedBundle(tmp_path: Path) -> Path:
     """A small bundle with the weights that it was born with."""
     from ParanasalSSLLib.crop import CropConfig
-    from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
+    from ParanasalSSLLib.model.bundle import Bundle, save_bundle
     from ParanasalSSLLib.model.calibration import Calibration
+    from ParanasalSSLLib.model.card import BundleCard
     from ParanasalSSLLib.model.encoders import EncoderConfig
     from ParanasalSSLLib.model.masks import MaskConfig
     from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier

@@ -21,8 +21,9 @@ from paranasal_training.release.monai_export import export_monai
 
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
-from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier

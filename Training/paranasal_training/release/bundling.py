@@ -30,8 +30,9 @@ from paranasal_training.stages.residuals import residual_pairs
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.model.anomaly import SinusNetwork
-from ParanasalSSLLib.model.bundle import Bundle, BundleCard, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
 

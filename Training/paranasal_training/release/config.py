@@ -62,3 +62,27 @@ class ModelCardConfig:
     """Markdown file that goes below the check (unset: none)."""
     commands: Path | None = None
     """Script that made the bundle, quoted in the card (unset: none)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddSinusConfig:
+    """`paranasal add-sinus`: a bundle whose decision and outlines come from a sinus network."""
+
+    bundle: Path
+    """Folder of the bundle to start from; it is not changed."""
+    weights: Path
+    """`sinus.safetensors` of a run of `train-sinus`."""
+    store: list[Path]
+    """Stores of `paint-sinuses`, one or more."""
+    left_out: list[str]
+    """Persons that the run did not learn from: they give calibration, threshold and figures."""
+    output: Path
+    """Folder of the new bundle."""
+    version: str = "4"
+    """Version of the new bundle."""
+    samples: int = 1000
+    """Samples of those persons, at most."""
+    specificity: float = 0.95
+    """Fraction of their clear sinuses that are called clear, 0 to 1."""
+    seed: int = 0
+    """Seed of the choice of samples."""

@@ -10,8 +10,8 @@ from typing import Any
 from paranasal_training.release.config import ModelCardConfig
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.model.bundle import BundleCard, read_card
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
+from ParanasalSSLLib.model.card import BundleCard, read_card
 
 
 def write_model_card(config: ModelCardConfig) -> Path:

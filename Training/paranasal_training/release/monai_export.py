@@ -28,9 +28,10 @@ from paranasal_training.release.monai_runtime import (
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole_folder
 from ParanasalSSLLib.model.anomaly import SinusNetwork
-from ParanasalSSLLib.model.bundle import Bundle, BundleCard, load_bundle
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.networks import CAE, Classifier
 
 DISTRIBUTION = "paranasal-ssl"

@@ -130,11 +130,12 @@ def measures_row(measures: SinusMeasures) -> dict[str, float]:
 
 
 def score_samples(
-    network: SinusNetwork, samples: SinusSamples, groups: Sequence[str], most: int
+    network: SinusNetwork, samples: SinusSamples, groups: Sequence[str], most: int, seed: int = 0
 ) -> pd.DataFrame:
-    """Painted samples of these persons: truth, figures, and Dice of cavity and opacity."""
+    """Samples of these persons, at most so many: truth, figures, Dice of cavity and opacity."""
     rows = []
-    for row in samples.rows(groups, inside=True)[:most]:
+    chosen = np.random.default_rng(seed).permutation(samples.rows(groups, inside=True))[:most]
+    for row in chosen:
         batch = samples.batch(np.array([row]))
         with torch.inference_mode():
             cavity, opacity = (m.numpy()[0] for m in probabilities(network(batch.image)))

@@ -1,0 +1,105 @@
+"""A bundle with a sinus network: its calibration and threshold come from persons that it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from paranasal_training.release.config import AddSinusConfig
+from paranasal_training.sinus.batches import SinusSamples
+from paranasal_training.sinus.evaluation import score_samples
+from paranasal_training.sinus.training import load_sinus_network
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
+from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
+from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import SinusReading
+
+LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
+SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
+DARKEST = (0.06, 0.135)  # signal of dark fluid on the crop's scale
+
+
+def add_sinus(config: AddSinusConfig) -> Path:
+    """Write `config.bundle` with a sinus network, calibrated on the persons left out; its folder.
+
+    Raises:
+        BadBundle, BadStore: damaged input.
+        BadConfig: the left-out samples lack clear or diseased sinuses.
+    """
+    bundle = load_bundle(config.bundle)
+    network = load_sinus_network(config.weights)
+    samples = SinusSamples(config.store)
+    scored = score_samples(network, samples, config.left_out, config.samples, config.seed)
+    calibration, threshold = fit(scored, config.specificity)
+    facts = figures(scored, calibration, threshold) | {"left_out": list(config.left_out)}
+    card = replace(
+        bundle.card,
+        version=config.version,
+        decision_threshold=threshold,
+        sinus=SinusReading(network.config, calibration),
+        training=dict(bundle.card.training) | {"sinus": facts},
+    )
+    made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=network)
+    text = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
+    return save_bundle(made, config.output, text)
+
+
+def margins(scored: pd.DataFrame) -> np.ndarray:
+    """Logits of the evidence, (n,)."""
+    evidence = scored["seen_evidence"].clip(1e-4, 1 - 1e-4).to_numpy()
+    return np.log(evidence / (1 - evidence))
+
+
+def fit(scored: pd.DataFrame, specificity: float) -> tuple[Calibration, float]:
+    """Platt's calibration of the evidence, and the threshold with that specificity.
+
+    Samples with less than `LESION_ML` of disease count for neither class.
+    """
+    clear = (scored["opacity_ml"] == 0).to_numpy()
+    ill = (scored["opacity_ml"] >= LESION_ML).to_numpy()
+    if not clear.any() or not ill.any():
+        raise BadConfig("The left-out samples need clear sinuses and diseased ones.")
+    judged = clear | ill
+    model = LogisticRegression(class_weight="balanced")
+    model.fit(margins(scored)[judged, None], ill[judged])
+    calibration = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    highest = float(np.quantile(margins(scored)[clear], specificity))
+    return calibration, round(calibration.probability(highest), 4)
+
+
+def figures(scored: pd.DataFrame, calibration: Calibration, threshold: float) -> dict[str, Any]:
+    """What the bundle's card says of painted disease in persons that the network never saw."""
+    probability = np.array([calibration.probability(m) for m in margins(scored)])
+    called = probability >= threshold
+    clear = (scored["opacity_ml"] == 0).to_numpy()
+    ml = scored["opacity_ml"].to_numpy()
+    large = ml >= 2
+    dark = (ml >= 5) & scored["signal"].between(*DARKEST).to_numpy()
+    by_size = [
+        {
+            "from_ml": low,
+            "sinuses": int(of_size.sum()),
+            "found": _mean(called[of_size]),
+        }
+        for low, high in SIZES_ML
+        for of_size in [(ml >= low) & (ml < high)]
+    ]
+    return {
+        "calibration": asdict(calibration),
+        "samples": len(scored),
+        "clear_called_clear": _mean(~called[clear]),
+        "found_by_ml": by_size,
+        "dark_fluid_found": _mean(called[dark]),
+        "dice_opacity_from_2_ml": _mean(scored["dice_opacity"].to_numpy()[large]),
+        "dice_cavity": _mean(scored["dice_cavity"].to_numpy()),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return round(float(values.mean()), 3) if values.size else None
