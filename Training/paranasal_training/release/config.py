@@ -80,6 +80,8 @@ class AddSinusConfig:
     """Folder of the new bundle."""
     version: str = "4"
     """Version of the new bundle."""
+    notes: Path | None = None
+    """Markdown for the model card: what was seen on real scans (unset: none)."""
     samples: int = 1000
     """Samples of those persons, at most."""
     specificity: float = 0.95

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from paranasal_training.release.config import AddSinusConfig
+from paranasal_training.release.model_card import sinus_section
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_network
@@ -46,7 +47,10 @@ def add_sinus(config: AddSinusConfig) -> Path:
         training=dict(bundle.card.training) | {"sinus": facts},
     )
     made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=network)
-    text = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
+    older = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
+    notes = [] if config.notes is None else [config.notes.read_text(encoding="utf-8").strip()]
+    about_older = "What follows is the card of the bundle that gave classifier and residual."
+    text = "\n\n".join([sinus_section(card), *notes, about_older, older])
     return save_bundle(made, config.output, text)
 
 
