@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.geometry import Grid
-from ParanasalSSLLib.scans.volume import Volume
+from ParanasalSSLLib.scans.volume import Volume, window_width
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -109,7 +109,7 @@ def scale_intensities(
     if values.size == 0:
         return np.zeros(data.shape, np.float32), (0.0, 1.0)
     low, high = np.percentile(values, [config.low_percentile, config.high_percentile])
-    width = max(float(high - low), 1e-6)
+    width = window_width(low, high)
     scaled = np.clip((data - low) / width, 0.0, 1.0).astype(np.float32)
     if inside is not None:
         scaled[~inside] = 0.0

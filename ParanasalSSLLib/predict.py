@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.gaps import judge_gaps
 from ParanasalSSLLib.boxes.placement import Placement, judge_given
 from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality, judge_source, worst_of
 from ParanasalSSLLib.boxes.registration import find_boxes
@@ -117,8 +118,8 @@ def find_sinuses(
 ) -> FoundSinuses:
     """Read a scan and find its boxes, or judge those of `placement`; refuse what is not to be trusted.
 
-    Raises `UnreadableScan` or `UnsupportedScan` (reading), `NotAHead` or `SinusOutsideImage`
-    (quality "failed"; a scan of quality "review" passes).
+    Raises `UnreadableScan` or `UnsupportedScan` (reading, gaps in a sinus), `NotAHead` or
+    `SinusOutsideImage` (quality "failed"; a scan of quality "review" passes).
     """
     progress(Progress.at(Stage.READ))
     volume = scan if isinstance(scan, Volume) else read_volume(scan)
@@ -131,15 +132,19 @@ def find_sinuses(
 def place_boxes(volume: Volume, given: Placement | None = None) -> Placement:
     """Boxes from the registration, or those given, and their quality, failed or not.
 
-    A scan whose source leaves its sides in doubt is at best "review".
+    A scan whose source leaves its sides in doubt, or lacks slices near a box, is at best "review".
 
     Boxes that are given are compared with the scan's own registration, which finds those of another
     patient. It takes a few seconds, as without them.
+
+    Raises `UnsupportedScan` where slices within a sinus are missing that nothing can stand for.
     """
     registered = find_boxes(volume)
     placed = registered if given is None else judge_given(volume, given, registered)
-    quality = worst_of([placed.quality, judge_source(volume.provenance)])
-    return replace(placed, quality=quality)
+    qualities = [placed.quality, judge_source(volume.provenance)]
+    if placed.quality.verdict != "failed":
+        qualities.append(judge_gaps(volume, placed.boxes))
+    return replace(placed, quality=worst_of(qualities))
 
 
 def score_sinuses(

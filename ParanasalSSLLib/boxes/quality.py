@@ -157,6 +157,10 @@ SIDES_IN_DOUBT = (
     "Which side is left is not certain from the file of this scan (see the notices): compare it with "
     "the original."
 )
+SLICES_LOST = (
+    "Slices of the series are lost and it cannot be said which (see the notices): compare the scan "
+    "with the original."
+)
 NOT_JUDGED = Quality("review", ("How well the boxes were placed is not known.",))
 
 
@@ -174,8 +178,12 @@ def worst_of(qualities: Sequence[Quality]) -> Quality:
 
 
 def judge_source(source: Provenance) -> Quality:
-    """ "review" for a scan whose file leaves in doubt which side is left; its notices say why."""
-    reasons = (SIDES_IN_DOUBT,) if source.sides_in_doubt else ()
+    """ "review" for a scan that leaves in doubt which side is left, or whether it is whole.
+
+    Its notices say why.
+    """
+    doubts = {SIDES_IN_DOUBT: source.sides_in_doubt, SLICES_LOST: source.lost_slices > 0}
+    reasons = tuple(reason for reason, applies in doubts.items() if applies)
     return Quality("review" if reasons else "ok", reasons)
 
 

@@ -18,7 +18,7 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, inside_fraction, judge_evidence
 from ParanasalSSLLib.geometry import apply_affine, transform_lps_to_ras
 from ParanasalSSLLib.scans.itk import to_sitk
-from ParanasalSSLLib.scans.volume import Volume
+from ParanasalSSLLib.scans.volume import Volume, window_width
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _windowed(volume: Volume) -> Volume:
     """
     step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
     low, high = np.percentile(volume.data[step], [1, 98])
-    scaled = np.clip((volume.data - low) / max(float(high - low), 1e-6), 0, 1) ** np.float32(0.6)
+    scaled = np.clip((volume.data - low) / window_width(low, high), 0, 1) ** np.float32(0.6)
     return Volume(255 * scaled, volume.affine, volume.provenance)
 
 

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from ParanasalSSLLib.model.config import ResidualConfig
+from ParanasalSSLLib.scans.volume import window_width
 
 
 def residual_map(
@@ -28,7 +29,7 @@ def residual_map(
     residual = np.abs(crop - np.clip(reconstruction, 0.0, 1.0)).astype(np.float32)
     if config.scaling == "percentile":
         low, high = np.percentile(residual, [1, 99])
-        residual = np.clip((residual - low) / max(float(high - low), 1e-6), 0, 1)
+        residual = np.clip((residual - low) / window_width(low, high), 0, 1)
     if config.median_kernel_voxels:
         residual = _median(residual, config.median_kernel_voxels)
     if config.otsu:

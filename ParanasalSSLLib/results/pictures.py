@@ -17,6 +17,7 @@ from ParanasalSSLLib.results.planes import (
     Plane,
     point_of_interest,
 )
+from ParanasalSSLLib.scans.volume import window_width
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def head_picture(result: ScanResult) -> bytes:
     boxes = {side: sinus.box for side, sinus in result.sinuses.items()}
     planes = list(_head_planes(boxes))
     volume = result.volume
-    greys = [plane.sample(volume.data, volume, _HEAD_PIXELS) for plane in planes]
+    dark = float(volume.data.min())
+    greys = [plane.sample(volume.data, volume, _HEAD_PIXELS, outside=dark) for plane in planes]
     window = tuple(np.percentile(np.stack(greys), (2, 99.5)))
     figure, axes = _dark_figure(rows=1, columns=len(planes))
     for axis, (title, plane), grey in zip(axes[0], _titled(planes, boxes), greys, strict=True):
@@ -125,11 +127,13 @@ def _extent(plane: Plane) -> tuple[float, float, float, float]:
 
 
 def _show_grey(axis: Axes, plane: Plane, grey: np.ndarray, window: tuple[float, ...]) -> None:
+    low, high = window
     axis.imshow(
-        grey,
+        (grey - low)
+        / window_width(low, high),  # in the scan's own unit it may be beyond Matplotlib
         cmap="gray",
-        vmin=window[0],
-        vmax=max(window[1], window[0] + 1e-6),
+        vmin=0.0,
+        vmax=1.0,
         origin="lower",
         extent=_extent(plane),
         interpolation="bilinear",

@@ -82,19 +82,30 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """The scan. sha256: its `fingerprint`; None in reports of format version 1."""
+    """The scan.
+
+    sha256: its `fingerprint`; None in reports of format version 1. interpolated_slices: see
+    `Provenance`.
+    """
 
     format: str
     modality: str | None
     shape: tuple[int, ...]
     spacing_mm: Vector
     sha256: str | None = None
+    interpolated_slices: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, volume: Volume) -> ImageRecord:
         source = volume.provenance
-        spacing = _rounded(volume.spacing_mm)
-        return cls(source.format, source.modality, volume.shape, spacing, fingerprint(volume))
+        return cls(
+            source.format,
+            source.modality,
+            volume.shape,
+            _rounded(volume.spacing_mm),
+            fingerprint(volume),
+            source.interpolated_slices,
+        )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)  # of the formats that are one
 KEPT_SUFFIXES = (*IMAGE_SUFFIXES, ".zip")
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_DICOM_SUFFIXES = ("", ".dcm", ".dicom", ".ima")
+
+
+def has_dicom_name(path: str | Path) -> bool:
+    """Whether a file is called as DICOM slices are: their usual suffixes, a number, or none."""
+    name = Path(path).name
+    suffix = Path(name).suffix.lower()
+    return not name.startswith(".") and (suffix in _DICOM_SUFFIXES or suffix[1:].isdigit())
 
 
 @contextmanager
@@ -93,8 +101,13 @@ def _no_room(path: Path) -> UnreadableScan:
     )
 
 
+def _may_count(member: zipfile.ZipInfo) -> bool:
+    """An empty file matters only where it may have been a slice: it is told to be lost."""
+    return member.file_size > 0 or has_dicom_name(member.filename)
+
+
 def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
-    members = [m for m in archive.infolist() if not m.is_dir() and m.file_size > 0]
+    members = [m for m in archive.infolist() if not m.is_dir() and _may_count(m)]
     total = sum(m.file_size for m in members)  # `open` yields no more than this, whatever comes
     if total > LIMITS.most_unpacked_bytes or len(members) > LIMITS.most_files:
         raise UnsupportedScan(

@@ -1,71 +1,30 @@
 """DICOM series in folders: the slices of the one MR series, sorted and read as a `Volume`.
 
-Slices are grouped by SeriesInstanceUID and stacked by `dicom_stack`. Single missing slices are
-filled from both neighbours and counted in the provenance.
+Slices are grouped by SeriesInstanceUID, and by number and description where that does not tell
+series apart. Single missing slices are filled from both neighbours; the provenance says which.
 """
 
 from __future__ import annotations
 
-import os
+import filecmp
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ParanasalSSLLib.errors import SeveralSeries, UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.archive import IMAGE_SUFFIXES
-from ParanasalSSLLib.scans.checks import (
-    LIMITS,
-    checked_grid,
-    checked_volume,
-    refuse_modality,
-    unreadable,
-)
+from ParanasalSSLLib.scans.checks import LIMITS, checked_grid, checked_volume, refuse_modality
+from ParanasalSSLLib.scans.dicom_files import count_lost, file_in, files_below, read_headers
+from ParanasalSSLLib.scans.dicom_pixels import read_pixels
 from ParanasalSSLLib.scans.dicom_stack import (
     SliceHeader,
-    SlicePlane,
     SliceStack,
     are_parallel,
     stack_slices,
 )
 from ParanasalSSLLib.scans.volume import Provenance, Volume
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-    from pydicom.tag import BaseTag
-
-_TAGS = [
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "PhotometricInterpretation",
-]
-_PIXEL_TAGS = [
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PixelData",
-]
-_PIXEL_DATA = 0x7FE0_0010
 
 
 def read_dicom_folder(folder: Path) -> Volume:
@@ -92,51 +51,35 @@ def read_dicom_folder(folder: Path) -> Volume:
     stack = stack_of_series(headers, folder)
     # Before loading: what cannot be a head costs no time.
     grid = checked_grid(stack.shape, stack.affine, folder)
-    kind = Provenance("DICOM", stack.headers[0].modality, interpolated_slices=stack.missing)
-    return checked_volume(_voxels(stack, folder), grid.affine, kind, folder)
+    source = _provenance(stack, count_lost(stack.headers))
+    return checked_volume(_voxels(stack, folder), grid.affine, source, folder)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and its subfolders, linked ones too, each folder once.
+def _provenance(stack: SliceStack, lost: int) -> Provenance:
+    """lost: files of the series that hold nothing."""
+    notices, slices = [], stack.shape[2]
+    if stack.missing:
+        places = ", ".join(str(place + 1) for place in stack.missing)
+        notices.append(
+            f"{len(stack.missing)} of the series' {slices} slices {_is(len(stack.missing))} missing "
+            f"and made up from the neighbours (in the order of their places: {places})."
+        )
+    if lost:
+        notices.append(
+            f"{lost} {'file' if lost == 1 else 'files'} among the slices {_is(lost)} empty, damaged, "
+            "or a link to nothing: what they showed is missing."
+        )
+    return Provenance(
+        "DICOM",
+        stack.headers[0].modality,
+        interpolated_slices=stack.missing,
+        lost_slices=max(0, lost - len(stack.missing)),
+        notices=tuple(notices),
+    )
 
-    A link that leads back to where the folder itself lies is not followed.
-    """
-    seen = {_identity(parent) for parent in folder.resolve().parents}
-    for here, folders, names in os.walk(folder, followlinks=True):
-        if _identity(here) in seen:
-            folders.clear()
-            continue
-        seen.add(_identity(here))
-        folders.sort()
-        yield from (path for name in sorted(names) if (path := Path(here, name)).is_file())
 
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def read_headers(files: Iterable[Path], named: Path) -> list[SliceHeader]:
-    """Headers of all DICOM images among the files, each instance once, sorted by path.
-
-    Args:
-        files: any files; those of other formats are ignored.
-        named: what the errors name, since the files may be unpacked ones.
-
-    Raises:
-        UnreadableScan: a DICOM file that is damaged.
-        UnsupportedScan: too many files.
-    """
-    headers: dict[str, SliceHeader] = {}
-    for count, path in enumerate(files, 1):
-        if count > LIMITS.most_files:
-            raise UnsupportedScan(
-                f"{named} holds more than {LIMITS.most_files} files. Give the folder of one series."
-            )
-        header = _read_header(path, named)
-        if header is not None:
-            headers.setdefault(header.instance, header)
-    return sorted(headers.values(), key=lambda header: header.path)
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
@@ -153,63 +96,21 @@ def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
         SeveralSeries: more than one series that could be the scan.
         UnsupportedScan: none, a CT, colour, multi-frame, missing or unevenly spaced slices.
     """
-    series = _choose_series(headers, folder)
+    series = _choose_series(_without_copies(headers), folder)
     refuse_modality(series[0].modality, folder)
     if not all(header.grey for header in series):
         raise UnsupportedScan(f"{folder} holds colour pictures. Give the grey MR series.")
+    if len({header.inverted for header in series}) > 1:
+        raise UnsupportedScan(
+            f"{folder} mixes slices whose greatest value is white with others whose greatest value "
+            "is black (MONOCHROME1). Export the series again in one form."
+        )
     return stack_slices(series, folder)
-
-
-def _read_header(path: Path, named: Path) -> SliceHeader | None:
-    """The header of one file, or None when it is no DICOM image."""
-    import pydicom
-
-    try:
-        with path.open("rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                return None
-            file.seek(0)
-            data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-            is_image = "Rows" in data and "SeriesInstanceUID" in data
-            return _slice_header(data, path) if is_image else None
-    except Exception as error:  # damaged files make pydicom raise almost anything
-        raise unreadable(named, error) from error
-
-
-def _slice_header(data: Dataset, path: Path) -> SliceHeader:
-    words = str(data.get("SeriesDescription") or "no description")
-    return SliceHeader(
-        path=path,
-        instance=str(data.get("SOPInstanceUID") or path),
-        series=str(data.SeriesInstanceUID),
-        description=f"series {data.get('SeriesNumber') or 'without number'}, {words}",
-        modality=str(data.get("Modality") or "") or None,
-        localizer="LOCALIZER" in (data.get("ImageType") or ()),
-        grey=str(data.get("PhotometricInterpretation", "MONOCHROME2")).startswith("MONOCHROME"),
-        shape=(int(data.Rows), int(data.Columns)),
-        frames=int(data.get("NumberOfFrames") or 1),
-        plane=_plane(data),
-    )
-
-
-def _plane(data: Dataset) -> SlicePlane | None:
-    orientation, position = data.get("ImageOrientationPatient"), data.get("ImagePositionPatient")
-    spacing = data.get("PixelSpacing")
-    if not (orientation and position and spacing):
-        return None
-    return SlicePlane(
-        np.array(orientation, float),
-        np.array(position, float),
-        (float(spacing[0]), float(spacing[1])),
-    )
 
 
 def _choose_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader]:
     """The slices of the one series that can be a head scan."""
-    by_uid = defaultdict(list)
-    for header in headers:
-        by_uid[header.series].append(header)
-    stacks = [s for s in by_uid.values() if len(s) >= LIMITS.smallest_axis_voxels]
+    stacks = _told_apart(headers)
     if not stacks:
         raise _no_series(headers, folder)
     # Each rule chooses only where it leaves something to choose.
@@ -226,6 +127,64 @@ def _choose_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader
     return stacks[0]
 
 
+def _without_copies(headers: list[SliceHeader]) -> list[SliceHeader]:
+    """Each image once. What only shares its UID with another image, by a scanner's fault, stays."""
+    kept: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
+    for header in headers:
+        place = header.plane and tuple(header.plane.position.tolist())
+        alike = kept[header.series, header.instance, place]
+        if not any(_is_copy(header, other) for other in alike):
+            alike.append(header)
+    found = [header for alike in kept.values() for header in alike]
+    return sorted(found, key=lambda header: header.path)
+
+
+def _is_copy(one: SliceHeader, other: SliceHeader) -> bool:
+    if filecmp.cmp(one.path, other.path, shallow=False):
+        return True
+    try:
+        return np.array_equal(read_pixels(one.path).ravel(), read_pixels(other.path).ravel())
+    except Exception:  # damaged files make pydicom raise almost anything; told when it is read
+        return False
+
+
+def _told_apart(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """The series that are long enough to show a head, without overview pictures among their slices.
+
+    Some archives give one UID to several series, or one to every slice: number and description
+    tell those apart.
+    """
+    groups = _grouped(headers, lambda header: header.series)
+    alone = [group[0] for group in groups if len(group) == 1]
+    groups = [part for group in groups for part in _parts(group)]
+    groups += _grouped(alone, lambda header: header.description)
+    return [_without_localizers(group) for group in groups if _is_long(group)]
+
+
+def _grouped(
+    headers: Iterable[SliceHeader], key: Callable[[SliceHeader], str]
+) -> list[list[SliceHeader]]:
+    groups = defaultdict(list)
+    for header in headers:
+        groups[key(header)].append(header)
+    return list(groups.values())
+
+
+def _parts(group: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """The series of a UID: usually one, the group itself."""
+    long = [p for p in _grouped(group, lambda header: header.description) if _is_long(p)]
+    return long if len(long) > 1 else [group]
+
+
+def _without_localizers(group: list[SliceHeader]) -> list[SliceHeader]:
+    kept = [header for header in group if not header.localizer]
+    return kept if _is_long(kept) else group
+
+
+def _is_long(series: list[SliceHeader]) -> bool:
+    return len(series) >= LIMITS.smallest_axis_voxels
+
+
 def _no_series(headers: list[SliceHeader], folder: Path) -> UnsupportedScan:
     if any(header.frames > 1 for header in headers):
         return UnsupportedScan(
@@ -239,43 +198,23 @@ def _no_series(headers: list[SliceHeader], folder: Path) -> UnsupportedScan:
 
 
 def _voxels(stack: SliceStack, folder: Path) -> np.ndarray:
-    """float32 (columns, rows, slices), rescaled as DICOM says, missing slices filled in."""
+    """float32 (columns, rows, slices), rescaled as DICOM says, missing slices filled in.
+
+    Bright is always greater: what is stored the other way round (MONOCHROME1) is turned about the
+    middle of the whole series' values.
+    """
     slices = np.empty(stack.shape[::-1], np.float32)
     for place, header in zip(stack.places, stack.headers, strict=True):
         try:
-            slices[place] = _pixels(header.path).reshape(header.shape)
+            slices[place] = read_pixels(header.path).reshape(header.shape)
         except Exception as error:  # damaged files make pydicom raise almost anything
             raise UnreadableScan(
-                f"{folder} holds a DICOM image that is truncated, damaged or compressed in a way "
-                "that is not read here. Copy or export the series again, uncompressed."
+                f"{file_in(folder, header.path)} is a DICOM image that is truncated, damaged or "
+                "compressed in a way that is not read here. Copy or export the series again, "
+                "uncompressed."
             ) from error
-    for place in np.setdiff1d(np.arange(len(slices)), stack.places):
+    for place in stack.missing:
         slices[place] = (slices[place - 1] + slices[place + 1]) / 2
+    if stack.headers[0].inverted:
+        slices = slices.min() + slices.max() - slices
     return slices.transpose(2, 1, 0)
-
-
-def _pixels(path: Path) -> np.ndarray:
-    """float32 (rows, columns) of one file, rescaled.
-
-    Plain pixels are taken by pydicom, which can stop behind them (GDCM took 5 s over 2.5 MB of
-    zeros at the end of one file). Compressed ones are left to GDCM.
-    """
-    from pydicom.filereader import read_partial
-    from pydicom.tag import Tag
-
-    def is_behind_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return tag.group == 0 or tag > _PIXEL_DATA  # group 0: zeros
-
-    tags: list[BaseTag | int] = [Tag(name) for name in _PIXEL_TAGS]
-    with path.open("rb") as file:
-        data = read_partial(file, is_behind_pixels, specific_tags=tags)
-    if data.file_meta.TransferSyntaxUID.is_compressed:
-        import SimpleITK as sitk
-
-        image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
-        return sitk.GetArrayFromImage(image)
-    pixels = data.pixel_array.astype(np.float32)
-    slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
-    pixels *= 1.0 if slope is None else float(slope)
-    pixels += 0.0 if intercept is None else float(intercept)
-    return pixels

@@ -15,6 +15,7 @@ from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.geometry import Grid, lps_to_ras
 
 POSITION_TOLERANCE = 0.1  # of the slice distance
+SPACING_TOLERANCE = 1e-4  # of the pixels' spacing; a picture of 512 differs by 0.05 pixels
 PARALLEL_TOLERANCE = 1e-3  # between the direction cosines of slices
 MOST_MISSING_FRACTION = 0.05  # of the slices, none next to another missing one
 
@@ -46,6 +47,7 @@ class SliceHeader:
         modality: DICOM modality, None where the file names none.
         localizer: an overview picture for planning.
         grey: one grey value a pixel.
+        inverted: its greatest value is black (MONOCHROME1).
         shape: rows, columns.
         frames: images in the file.
         plane: where the slice lies, None where the file does not say it.
@@ -58,6 +60,7 @@ class SliceHeader:
     modality: str | None
     localizer: bool
     grey: bool
+    inverted: bool
     shape: tuple[int, int]
     frames: int
     plane: SlicePlane | None
@@ -77,9 +80,9 @@ class SliceStack(Grid):
     places: np.ndarray
 
     @property
-    def missing(self) -> int:
-        """Slices that lie between others and have no file."""
-        return self.shape[2] - len(self.headers)
+    def missing(self) -> tuple[int, ...]:
+        """Places of the slices that lie between others and have no file."""
+        return tuple(np.setdiff1d(np.arange(self.shape[2]), self.places).tolist())
 
 
 def stack_slices(headers: list[SliceHeader], folder: Path) -> SliceStack:
@@ -121,8 +124,9 @@ def _comparable_planes(headers: list[SliceHeader], folder: Path) -> list[SlicePl
         raise UnsupportedScan(
             f"{folder} has slices that do not say where they lie. Export the series again."
         )
-    sizes = {(h.shape, h.plane.spacing) for h in headers if h.plane}
-    if not are_parallel(headers) or len(sizes) > 1:
+    spacings = np.array([plane.spacing for plane in planes])
+    alike = np.ptp(spacings, axis=0).max() <= SPACING_TOLERANCE * spacings.max()
+    if not are_parallel(headers) or not alike or len({header.shape for header in headers}) > 1:
         raise UnsupportedScan(
             f"{folder} mixes slices of different orientation or size. Give one series alone."
         )

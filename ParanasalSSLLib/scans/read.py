@@ -8,7 +8,8 @@ from pathlib import Path
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.archive import unpacked
 from ParanasalSSLLib.scans.checks import unreadable
-from ParanasalSSLLib.scans.dicom import files_below, read_dicom_folder, read_headers
+from ParanasalSSLLib.scans.dicom import read_dicom_folder
+from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom, read_headers
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
 from ParanasalSSLLib.scans.volume import Volume
@@ -42,7 +43,7 @@ def read_volume(path: str | Path) -> Volume:
 def _read_file(path: Path) -> Volume:
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            start = file.read(START_BYTES)
     except OSError as error:
         raise unreadable(path, error) from error
     name = path.name.lower()
@@ -54,7 +55,7 @@ def _read_file(path: Path) -> Volume:
         return read_nifti(path)
     if path.suffix.lower() in ITK_SUFFIXES:
         return read_itk(path)
-    if start[128:] == b"DICM":
+    if is_dicom(start):
         raise UnsupportedScan(
             f"{path} is a single DICOM file. Give the folder with all slices of its series instead "
             "(a multi-frame file: convert it to NIfTI first, for example with dcm2niix)."

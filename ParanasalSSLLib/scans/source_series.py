@@ -21,14 +21,16 @@ from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.scans.archive import unpacked
 from ParanasalSSLLib.scans.checks import checked_grid
-from ParanasalSSLLib.scans.dicom import files_below, read_headers, stack_of_series
+from ParanasalSSLLib.scans.dicom import stack_of_series
+from ParanasalSSLLib.scans.dicom_files import files_below, read_headers
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 # What identifies an image and its place in the world for anything that refers to it.
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
-_SHARED_IDENTITY = ("StudyInstanceUID", "FrameOfReferenceUID")  # the same in a whole series
+# The same in a whole series.
+_SHARED_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
     with suppressed_warnings():
         for header in stack.headers:
             try:
-                data = pydicom.dcmread(header.path, stop_before_pixels=True)
+                data = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
                 data.remove_private_tags()
                 data.decode()
             except Exception as error:  # damaged files make pydicom raise almost anything
@@ -118,8 +120,13 @@ def _refuse_without_identity(headers: list[Dataset], named: Path) -> None:
             f"{named} has slices without {' and '.join(missing)}, so no DICOM file can refer to "
             "them. Export the series again, or do without DICOM output."
         )
+    if len({header.SOPInstanceUID for header in headers}) < len(headers):
+        raise UnsupportedScan(
+            f"{named} has several slices of one SOPInstanceUID, so no DICOM file can refer to one of "
+            "them. Export the series again, or do without DICOM output."
+        )
     for tag in _SHARED_IDENTITY:
-        if len({header[tag].value for header in headers}) > 1:
+        if len({header.get(tag) for header in headers}) > 1:
             raise UnsupportedScan(
                 f"{named} has slices that differ in {tag}, so no DICOM file can refer to them as "
                 "one series. Export the series again, or do without DICOM output."

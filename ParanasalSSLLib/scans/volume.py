@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,17 @@ class Provenance:
     Attributes:
         format: "NIfTI", "NRRD", "MetaImage", "DICOM" or "memory".
         modality: DICOM modality, where known.
-        interpolated_slices: single slices that the series lacked, filled from both neighbours.
+        interpolated_slices: places along the grid's last axis of single slices that the series
+            lacked, filled from both neighbours.
+        lost_slices: slices that are missing one knows not where, perhaps at an end.
         notices: sentences about the source that users must read; no names of files, persons, places.
         sides_in_doubt: one of them says why left and right are not certain: a person has to look.
     """
 
     format: str
     modality: str | None = None
-    interpolated_slices: int = 0
+    interpolated_slices: tuple[int, ...] = ()
+    lost_slices: int = 0
     notices: tuple[str, ...] = ()
     sides_in_doubt: bool = False
 
@@ -65,7 +68,19 @@ class Volume(Grid):
     def cut(self, start: np.ndarray, stop: np.ndarray) -> Volume:
         """The block from index `start` to before `stop`, (3,) int each, where it was."""
         window = tuple(slice(a, max(a, b)) for a, b in zip(start, stop, strict=True))
-        return Volume(self.data[window], super().cut(start, stop).affine, self.provenance)
+        filled = self.provenance.interpolated_slices
+        kept = tuple(k - window[2].start for k in filled if window[2].start <= k < window[2].stop)
+        provenance = replace(self.provenance, interpolated_slices=kept)
+        return Volume(self.data[window], super().cut(start, stop).affine, provenance)
+
+
+def window_width(low: float, high: float) -> float:
+    """The distance between two intensities, at least what float32 resolves there; never 0.
+
+    It has no other floor, so that nothing depends on the unit of a scan's intensities.
+    """
+    least = np.spacing(np.float32(max(abs(low), abs(high), float(np.finfo(np.float32).tiny))))
+    return max(float(high - low), float(least))
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:

@@ -190,6 +190,13 @@ def test_scaling_ignores_a_scan_s_gain_and_offset() -> None:
     )
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1e-3, 1e9, 1e30])
+def test_scaling_ignores_the_unit(unit: float) -> None:
+    data = np.random.default_rng(1).normal(300, 50, (24, 24, 24)).astype(np.float32)
+    found = scale_intensities(np.float32(unit) * (data - 900))[0]
+    np.testing.assert_allclose(scale_intensities(data)[0], found, atol=1e-4)
+
+
 def test_one_extreme_voxel_does_not_matter() -> None:
     data = np.random.default_rng(1).normal(300, 50, (32, 32, 32)).astype(np.float32)
     spoilt = data.copy()

@@ -144,6 +144,26 @@ def test_what_was_noticed_on_reading_reaches_the_result(
     assert any("Which side is left" in reason for reason in quality.reasons) == in_doubt
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_slices_missing_near_a_sinus_are_a_case_for_review(
+    toolbox: Any, boxes: Any, given: bool
+) -> None:
+    head = toolbox.head()
+    near = round(float(head.to_index(toolbox.centers[Side.LEFT])[2]))
+    for place, verdict in ((near, "review"), (60, "ok")):
+        source = Provenance("DICOM", "MR", interpolated_slices=(place,))
+        volume = Volume(head.data, head.affine, source)
+        quality = predict_scan(volume, toolbox.bundle, boxes if given else None).placement.quality
+        assert quality.verdict == verdict
+
+
+def test_slices_lost_one_knows_not_where_are_a_case_for_review(toolbox: Any, boxes: Any) -> None:
+    head = toolbox.head()
+    volume = Volume(head.data, head.affine, Provenance("DICOM", "MR", lost_slices=1))
+    quality = predict_scan(volume, toolbox.bundle).placement.quality
+    assert quality.verdict == "review" and "are lost" in quality.reasons[0]
+
+
 def test_missing_file_is_unreadable(toolbox: Any) -> None:
     with pytest.raises(UnreadableScan, match=r"nothing\.nii"):
         predict_scan("nothing.nii", toolbox.bundle)

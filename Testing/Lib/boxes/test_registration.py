@@ -247,6 +247,24 @@ def test_a_head_without_its_face_fails_with_words(
     assert quality.reasons
 
 
+@pytest.mark.parametrize(
+    ("unit", "offset"), [(1e-30, 0.0), (1e-9, 300.0), (1.0, -500.0), (1e30, 300.0)]
+)
+def test_the_unit_of_the_intensities_does_not_matter(
+    scan: Callable[[str], Volume], unit: float, offset: float
+) -> None:
+    head = scan(SAMPLE)
+    found = find_boxes(Volume(np.float32(unit) * (head.data + offset), head.affine))
+    expected = find_boxes(head)
+    for side, box in expected.boxes.items():
+        assert np.linalg.norm(found.boxes[side].center_ras_mm - box.center_ras_mm) < 0.2
+    assert found.quality.verdict == expected.quality.verdict
+    assert found.quality.evidence is not None and expected.quality.evidence is not None
+    assert found.quality.evidence.tissue_fraction == pytest.approx(
+        expected.quality.evidence.tissue_fraction, abs=0.005
+    )
+
+
 def test_the_same_scan_gives_the_same_boxes(scan: Callable[[str], Volume]) -> None:
     one, other = (register(scan(SAMPLE)) for _ in range(2))
     np.testing.assert_allclose(one.template_to_scan, other.template_to_scan, atol=1e-6)

@@ -702,6 +702,47 @@ def test_series_without_a_frame_of_reference_fails_alone_and_before_scoring(
     assert not (tmp_path / "out" / "sub-0001").exists()
 
 
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_made_up_slice_is_told_everywhere(
+    toolbox: Any,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    as_zip: bool,
+) -> None:
+    head = thick_head(toolbox)
+    near = round(float(head.to_index(toolbox.centers[Side.LEFT])[2] + 27 / 4))
+    source = folder = write_series(head, tmp_path / "series", skip=(near,))
+    if as_zip:
+        source = Path(shutil.make_archive(str(tmp_path / "scan"), "zip", folder))
+    assert run(source) == 0
+    made = ScanFiles(tmp_path / "out" / "sub-0001", "sub-0001")
+    content = json.loads(made.report_json.read_text())
+    pytest.importorskip("jsonschema").validate(content, json.loads(REPORT_SCHEMA.read_text()))
+    assert content["quality"]["verdict"] == "review"
+    assert content["image"]["interpolated_slices"] == [near]
+    texts = pydicom.dcmread(made.dicom_report).iterall()
+    report = " ".join(str(text.value) for text in texts if text.keyword == "TextValue")
+    for told in (
+        capsys.readouterr().out,
+        json.dumps(content),
+        made.report_html.read_text(),
+        report,
+    ):
+        assert "slices is missing and made up from the neighbours" in told
+        assert "at the left box was missing" in told
+
+
+def test_a_slice_that_nothing_can_stand_for_is_refused(
+    toolbox: Any, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = thick_head(toolbox)
+    middle = round(float(head.to_index(toolbox.centers[Side.LEFT])[2]))
+    assert run(write_series(head, tmp_path / "series", skip=(middle,))) == 1
+    assert "lacks a slice within the left maxillary sinus" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "sub-0001").exists()
+
+
 def test_missing_highdicom_ends_the_call_with_the_way_to_install_it(
     run: Callable[..., int],
     series: Path,

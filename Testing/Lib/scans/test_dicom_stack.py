@@ -23,14 +23,16 @@ def test_single_missing_slice_is_filled_from_its_neighbours(
     expected[:, :, missing] = (expected[:, :, missing - 1] + expected[:, :, missing + 1]) / 2
     np.testing.assert_array_equal(volume.data, expected)
     np.testing.assert_allclose(volume.affine, series.affine, atol=1e-4)
-    assert volume.provenance.interpolated_slices == 1
+    assert volume.provenance.interpolated_slices == (missing,)
+    assert "1 of the series' 24 slices is missing" in volume.provenance.notices[0]
+    assert f"places: {missing + 1})" in volume.provenance.notices[0]
 
 
 def test_a_missing_end_slice_only_shortens_the_scan(tmp_path: Path, files: Any) -> None:
     series = files.series(skip=(0, 11))
     volume = read_volume(series.write(tmp_path / "series"))
     np.testing.assert_array_equal(volume.data, series.data[:, :, 1:11])
-    assert volume.provenance.interpolated_slices == 0
+    assert volume.provenance.interpolated_slices == ()
 
 
 @pytest.mark.parametrize("skip", [(10, 11), (3, 9, 15)], ids=["neighbours", "too many"])
