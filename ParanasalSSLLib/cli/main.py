@@ -20,7 +20,7 @@ from importlib.metadata import entry_points
 from itertools import groupby
 
 from ParanasalSSLLib.cli.command import Call, Command, load, parse
-from ParanasalSSLLib.cli.predict import STOPPED
+from ParanasalSSLLib.cli.predict import STOPPED, explain
 from ParanasalSSLLib.cli.views import say, show_result
 from ParanasalSSLLib.errors import ParanasalError, install_line
 
@@ -105,6 +105,8 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         result = work(config, **extra)
     except ParanasalError as error:
         return _failed(str(error), call)
+    except OSError as error:  # a name that is too long, a full disk, a folder that is locked
+        return _failed(explain(error), call)
     except ModuleNotFoundError as error:
         if not command.extra or _is_ours(error):
             raise

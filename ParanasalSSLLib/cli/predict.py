@@ -309,7 +309,7 @@ class _Needs:
                 _require_dicom()
             placement = _read_boxes(config.boxes) if config.boxes else None
             _check_model(config)
-        except ParanasalError as error:
+        except (ParanasalError, OSError) as error:
             raise _CallFailedError(error) from error
         return cls(BundleLoader(lambda: load_model(config.model, config.device)), placement)
 

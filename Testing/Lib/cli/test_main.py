@@ -159,6 +159,17 @@ def test_name_that_no_file_can_have_stops_no_other_scan(
     assert "1 of 2 scans scored" in captured.out and "unexpected" not in captured.err
 
 
+@pytest.mark.parametrize("option", ["-o", "--model", "--boxes"])
+def test_option_with_a_name_that_no_file_can_have(
+    run: Run, scan: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = str(scan.with_name("n" * 300))
+    output = [] if option == "-o" else ["-o", str(scan.with_name("out"))]
+    assert main(["predict", str(scan), option, long, *output]) == 1
+    told = capsys.readouterr().err
+    assert "too long" in told and "unexpected" not in told
+
+
 # --------------------------------------------------------------------- whole results or none
 
 

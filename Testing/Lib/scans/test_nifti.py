@@ -129,7 +129,7 @@ def test_two_orientations_that_disagree_on_left_and_right(
 ) -> None:
     qform = turned(affine, TURNED[turn])
     path = with_two_forms(tmp_path / "scan.nii", affine, qform, codes, files)
-    if codes[0] != 1:  # nibabel takes the sform, ITK the qform
+    if codes[0] != 1:  # programs differ in what they take
         assert "disagree on left and right" in files.refusal(path, UnsupportedScan)
         return
     volume = read_volume(path)
