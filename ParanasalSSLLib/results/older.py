@@ -76,7 +76,9 @@ def refuse_other_scan(files: ScanFiles, scan_sha256: str | None) -> None:
     known = image.get("sha256") if isinstance(image, dict) else None
     if known is None or known != scan_sha256:
         what = (
-            "a result that does not say of which scan" if known is None else "another scan's result"
+            "a result of an earlier version, which does not say of which scan it is"
+            if known is None
+            else "another scan's result"
         )
         raise UnsafeOutput(f"{files.folder} holds {what}. {_MOVE_AWAY}")
 

@@ -181,6 +181,19 @@ def test_another_scans_result_is_not_replaced(written: Callable[..., ScanFiles])
     assert tree(files.folder.parent) == before
 
 
+def test_a_result_of_the_version_before_is_told_as_one(written: Callable[..., ScanFiles]) -> None:
+    files = written()
+    report = json.loads(files.report_json.read_text())
+    del report["image"]["sha256"], report["checksums"]
+    files.report_json.write_text(json.dumps(report | {"format_version": 1}))
+    before = tree(files.folder)
+    with pytest.raises(
+        UnsafeOutput, match=r"earlier version.* another output folder or another id"
+    ):
+        written()
+    assert tree(files.folder) == before
+
+
 def test_what_users_put_in_or_changed_stays(written: Callable[..., ScanFiles]) -> None:
     files = written()
     (files.folder / "corrected.mrk.json").write_text("by hand")

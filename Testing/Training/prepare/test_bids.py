@@ -132,7 +132,8 @@ def test_images_made_from_raw_scans_are_no_further_scans(tmp_path: Path) -> None
     raw = [f"{anat}_T1w.nii.gz", f"{anat}_run-2_rec-norm_T1w.nii.gz", f"{anat}_part-mag_T1w.nii.gz"]
     scans, told = read(make_bids(tmp_path, *raw, *derived))
     assert sorted(scan.name for scan in scans) == sorted(raw)
-    assert "6 images with desc-" in told and "1 images have no BIDS name" in told
+    assert "the same scan: 6, such as sub-01_" in told
+    assert "BIDS names scans: 1, such as sub-01_T1w_brain.nii.gz" in told
 
 
 def test_a_data_set_of_derivatives_alone_is_refused(tmp_path: Path) -> None:

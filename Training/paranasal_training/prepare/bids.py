@@ -91,13 +91,9 @@ def _raw_files(folder: Path, tell: Tell) -> dict[str, list[Path]]:
             derived.append(path.name)
         else:
             files.setdefault(match[1], []).append(path)
-    if derived:
-        tell(
-            f"{len(derived)} images with desc-, space- or the like, or unpacked beside the same scan, "
-            f"are no further scans and left out, such as {derived[0]}."
-        )
-    if strange:
-        tell(f"{len(strange)} images have no BIDS name and are left out, such as {strange[0]}.")
+    why = "no raw scans (desc-, space- and the like), or unpacked beside the same scan"
+    _tell_number(tell, why, derived)
+    _tell_number(tell, "not named as BIDS names scans", strange)
     return files
 
 
@@ -201,6 +197,11 @@ def _tell_lone(lines: list[Line], scanned: list[str], tell: Tell) -> None:
 def _tell_names(tell: Tell, what: str, names: Iterable[str]) -> None:
     if listed := _listed(names):
         tell(f"{what}: {listed}.")
+
+
+def _tell_number(tell: Tell, why: str, files: list[str]) -> None:
+    if files:
+        tell(f"Images left out, {why}: {len(files)}, such as {files[0]}.")
 
 
 def _listed(names: Iterable[str]) -> str:
