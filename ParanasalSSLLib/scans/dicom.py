@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ParanasalSSLLib.errors import SeveralSeries, UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.scans.archive import IMAGE_SUFFIXES
+from ParanasalSSLLib.scans.archive import KEPT_SUFFIXES
 from ParanasalSSLLib.scans.checks import LIMITS, checked_grid, checked_volume, refuse_modality
 from ParanasalSSLLib.scans.dicom_files import count_lost, file_in, files_below, read_headers
 from ParanasalSSLLib.scans.dicom_pixels import read_pixels
@@ -45,8 +45,8 @@ def read_dicom_folder(folder: Path) -> Volume:
     """
     headers = read_headers(files_below(folder), folder)
     if not headers:
-        images = any(p.name.lower().endswith(IMAGE_SUFFIXES) for p in folder.iterdir())
-        advice = "one of the image files in it" if images else "the folder of one series"
+        images = any(p.name.lower().endswith(KEPT_SUFFIXES) for p in folder.iterdir())
+        advice = "one of the image files or zips in it" if images else "the folder of one series"
         raise UnreadableScan(f"{folder} holds no DICOM image. Give {advice}.")
     stack = stack_of_series(headers, folder)
     # Before loading: what cannot be a head costs no time.

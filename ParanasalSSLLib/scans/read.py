@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
 from ParanasalSSLLib.scans.volume import Volume
+
+ZIP = b"PK\x03\x04"  # how such a file begins
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -31,13 +34,19 @@ def read_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # the last: a zero byte
         gone = "is a link to nothing" if path.is_symlink() else "does not exist"
         raise UnreadableScan(f"{path} {gone}. Check the path.") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnreadableScan(f"{path} is a link in a circle. Check the path.") from error
         raise unreadable(path, error) from error
-    return read_dicom_folder(path) if is_folder else _read_file(path)
+    if stat.S_ISDIR(mode):
+        return read_dicom_folder(path)
+    if not stat.S_ISREG(mode):  # a pipe may never end
+        raise UnreadableScan(f"{path} is neither a file nor a folder. Save the scan as a file.")
+    return _read_file(path)
 
 
 def _read_file(path: Path) -> Volume:
@@ -49,7 +58,7 @@ def _read_file(path: Path) -> Volume:
     name = path.name.lower()
     if not start:
         raise UnreadableScan(f"{path} is empty. Copy or export the scan again.")
-    if name.endswith(".zip"):
+    if name.endswith(".zip") or start.startswith(ZIP):
         return _read_zip(path)
     if name.endswith(NIFTI_SUFFIXES):
         return read_nifti(path)

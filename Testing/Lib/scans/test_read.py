@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,19 @@ def test_path_of_300_letters_is_read(tmp_path: Path, suffix: str, files: Any) ->
 def test_link_to_nothing(tmp_path: Path, files: Any) -> None:
     (tmp_path / "scan.nii").symlink_to(tmp_path / "gone.nii")
     assert "is a link to nothing" in files.refusal(tmp_path / "scan.nii", UnreadableScan)
+
+
+def test_link_in_a_circle_and_a_pipe(tmp_path: Path, files: Any) -> None:
+    (tmp_path / "loop.nii").symlink_to(tmp_path / "loop.nii")
+    assert "circle" in files.refusal(tmp_path / "loop.nii", UnreadableScan)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.nii")
+        assert "neither a file" in files.refusal(tmp_path / "pipe.nii", UnreadableScan)
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nrrd", "scan"])
+def test_zip_under_another_name(tmp_path: Path, name: str, files: Any) -> None:
+    series = files.series()
+    archive = files.zipped(series.write(tmp_path / "series"), tmp_path / "scan.zip")
+    volume = read_volume(archive.rename(tmp_path / name))
+    np.testing.assert_array_equal(volume.data, series.data)
