@@ -19,8 +19,7 @@ class GapLimits:
     """Which gaps are told (`near_mm`) and which are too wide to be bridged.
 
     The air of a sinus fills the middle 40 mm of its box. Models are trained on slices up to 7 mm
-    apart: a gap up to that shows no less than such a scan; a wider one turned a finding of a real
-    scan (0.96) into a clear sinus (0.40).
+    apart: a gap up to that shows no less than such a scan does.
     """
 
     near_mm: float = 5.0
