@@ -60,6 +60,7 @@ else:
         """All that an older Slicer shows of the module."""
 
         def setup(self) -> None:
+            """Say in the panel's place which Slicer is needed."""
             ScriptedLoadableModuleWidget.setup(self)
             label = qt.QLabel(TOO_OLD)
             label.wordWrap = True
@@ -93,13 +94,16 @@ class ParanasalSSLTest(ScriptedLoadableModuleTest):
     """Slicer's "Reload and Test": the way through the scene, with a stand-in for the model."""
 
     def setUp(self) -> None:
+        """Begin with an empty scene."""
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
+        """Run what Slicer's *Reload and Test* runs."""
         self.setUp()
         self.test_findings_lie_beside_the_scan()
 
     def test_findings_lie_beside_the_scan(self) -> None:
+        """Boxes, map and table of a made-up scan are where they belong."""
         from ParanasalSSLPanel import results
         from ParanasalSSLPanel.selfcheck import StandIn, addMadeUpScan
 

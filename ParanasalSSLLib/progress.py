@@ -133,6 +133,7 @@ class ProgressBar:
         self._bar.clear()  # what is printed next starts on a clean line
 
     def close(self) -> None:
+        """Stop the bar and its thread."""
         self._closed.set()
         self._bar.close()
 

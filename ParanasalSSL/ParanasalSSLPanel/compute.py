@@ -113,9 +113,14 @@ class Watcher:
 class Work(Protocol):
     """A run under way."""
 
-    def cancel(self) -> None: ...
-    def kill(self) -> None: ...
-    def wait(self) -> None: ...
+    def cancel(self) -> None:
+        """Ask it to stop."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self) -> None:
+        """Return when it has ended."""
 
 
 class Computation(Protocol):
@@ -141,6 +146,7 @@ class SeparateProcess:
     """Computes with `paranasal predict` in a process of its own."""
 
     def localize(self, volume: Volume) -> Placement:
+        """Boxes by the library's registration."""
         from ParanasalSSLLib.boxes.registration import find_boxes
 
         return find_boxes(volume)
@@ -153,6 +159,7 @@ class SeparateProcess:
         settings: Settings,
         watcher: Watcher,
     ) -> Work:
+        """Score in a process of its own; returns at once."""
         from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.scans.volume import write_volume
 

@@ -80,6 +80,7 @@ class Export:
         self._process.cancel()
 
     def wait(self) -> None:
+        """Return when the process has ended."""
         self._process.wait()
 
     def _arguments(self, boxes: dict[Side, SinusBox]) -> list[str]:

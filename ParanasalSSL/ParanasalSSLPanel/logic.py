@@ -67,6 +67,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         self._ensure = ensure
 
     def getParameterNode(self) -> ParanasalSSLParameterNode:
+        """The module's parameters of this scene."""
         return ParanasalSSLParameterNode(super().getParameterNode())
 
     def prepare(self) -> None:

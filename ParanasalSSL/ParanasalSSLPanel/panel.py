@@ -48,6 +48,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     # ------------------------------------------------------------------------- life of the panel
 
     def setup(self) -> None:
+        """Build the panel; called once, when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/ParanasalSSL.ui"))
         self.layout.addWidget(widget)
@@ -69,16 +70,19 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             self._connectParameters()
 
     def cleanup(self) -> None:
+        """Stop what runs; called before the panel goes."""
         for section in (self.runSection, self.exportSection, self.worklistSection):
             section.stop()
         self._disconnectParameters()
         self.removeObservers()
 
     def enter(self) -> None:
+        """Called whenever the module is opened."""
         self._connectParameters()
         self.runSection.listDevices()
 
     def exit(self) -> None:
+        """Called whenever another module is opened."""
         self._disconnectParameters()
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:

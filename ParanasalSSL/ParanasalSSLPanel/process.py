@@ -80,6 +80,7 @@ class LibraryProcess:
 
     @property
     def isRunning(self) -> bool:
+        """Whether the process has not ended yet."""
         return bool(self._process.state() != qt.QProcess.NotRunning)
 
     def cancel(self) -> None:

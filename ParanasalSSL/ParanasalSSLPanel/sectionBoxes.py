@@ -62,6 +62,7 @@ class BoxesSection:
             self._mirrorButtons[side].enabled = both and free
 
     def onPlaceBoxes(self, checked: bool = False) -> None:
+        """Find both sinuses in the chosen scan and show their boxes."""
         with self._panel.telling():
             self._panel.prepare()  # it may ask, which no other cursor should cover
             with self._panel.working(_("Finding the maxillary sinuses")):

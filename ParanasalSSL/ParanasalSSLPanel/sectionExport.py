@@ -23,13 +23,16 @@ class ExportSection:
 
     @property
     def isRunning(self) -> bool:
+        """Whether an export is under way."""
         return self._export is not None
 
     def update(self, scan: Any, busy: bool) -> None:
+        """What can be pressed now."""
         self._ui.exportButton.enabled = scan is not None and not busy
         self._ui.cancelExportButton.enabled = self.isRunning
 
     def onExport(self, checked: bool = False) -> None:
+        """Write the chosen scan's results into the chosen folder."""
         folder = self._ui.exportFolderEdit.currentPath
         if not folder:
             self._ui.exportLabel.text = _("Choose a folder first.")

@@ -129,6 +129,7 @@ class RunSection:
 
     @property
     def isRunning(self) -> bool:
+        """Whether a scan is being scored."""
         return self.work is not None
 
     def update(self, scan: Any, busy: bool) -> None:
@@ -145,6 +146,7 @@ class RunSection:
             widget.enabled = not busy
 
     def onRun(self, checked: bool = False) -> None:
+        """Score the chosen scan in its boxes."""
         with self._panel.telling():
             self._panel.prepare()
             self._isOver = False
@@ -161,6 +163,7 @@ class RunSection:
             self._panel.refresh()
 
     def onCancel(self, checked: bool = False) -> None:
+        """Stop scoring."""
         if self.work is not None:
             self._ui.cancelButton.enabled = False
             self._show(self._ui.progressBar.value, _("Stopping"))
@@ -178,9 +181,11 @@ class RunSection:
             devices.wait()
 
     def log(self, line: str) -> None:
+        """Add a line to the log."""
         self._ui.logText.appendPlainText(line)
 
     def onProgress(self, progress: Any) -> None:
+        """Show how far the scan is."""
         self._show(round(100 * progress.fraction), _(progress.stage.words))
 
     def _show(self, percent: int, words: str) -> None:

@@ -50,6 +50,7 @@ class WorklistSection:
 
     @property
     def isRunning(self) -> bool:
+        """Whether the list is being scored."""
         return self._run is not None
 
     # ------------------------------------------------------------------------------ the list
@@ -136,6 +137,7 @@ class WorklistSection:
     # ------------------------------------------------------------------------------- running
 
     def onRun(self, checked: bool = False) -> None:
+        """Score what waits, in the background."""
         with self._panel.telling():
             self._panel.prepare()
             dicom = self._ui.worklistDicomCheckBox.checked

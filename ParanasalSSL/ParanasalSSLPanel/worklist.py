@@ -44,6 +44,7 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """What the table calls the scan."""
         return self.title or Path(self.path).name
 
 
@@ -138,6 +139,7 @@ class Worklist:
         self._write()
 
     def waiting(self) -> list[Entry]:
+        """What is still to be scored."""
         return [entry for entry in self.entries.values() if entry.state == "waiting"]
 
     def rows(self) -> list[Row]:
@@ -262,6 +264,7 @@ class WorklistRun:
             self._process.cancel()
 
     def wait(self) -> None:
+        """Return when the process has ended."""
         if self._process is not None:
             self._process.wait()
 

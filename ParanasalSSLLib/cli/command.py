@@ -80,10 +80,12 @@ class Option:
 
     @property
     def flag(self) -> str:
+        """As it is typed: kebab-case, with its dashes."""
         return _flag(self.name)
 
     @property
     def required(self) -> bool:
+        """Whether the command cannot run without it."""
         return self.default is MISSING
 
     @property

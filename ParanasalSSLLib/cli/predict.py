@@ -224,6 +224,7 @@ def _end_with_input() -> None:
 
 
 def explain(error: Exception) -> str:
+    """What a person can do about an error, in one sentence that names no place in the program."""
     if isinstance(error, ParanasalError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -43,8 +43,11 @@ def _drop_what_follows(stream: TextIO) -> None:
 class View(Protocol):
     """Shows the events of a call."""
 
-    def show(self, event: Event, /) -> None: ...
-    def close(self) -> None: ...
+    def show(self, event: Event, /) -> None:
+        """Tell one event."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class JsonView:
     stream: TextIO
 
     def show(self, event: Event) -> None:
+        """Write the event as one line."""
         say(to_json(event), stream=self.stream)
 
     def close(self) -> None:
@@ -64,6 +68,7 @@ class QuietView:
     """Only what went wrong."""
 
     def show(self, event: Event) -> None:
+        """Write the event's message, if it is an error."""
         match event:
             case ScanFailed():
                 say(f"{event.input}: {event.message}", error=True)
@@ -87,6 +92,7 @@ class TerminalView:
         self._bar = ProgressBar(self.scans)
 
     def show(self, event: Event) -> None:
+        """Draw the bar, or write the scan's table, or an error."""
         match event:
             case StageBegun():
                 self._bar.start(event.id)
@@ -102,6 +108,7 @@ class TerminalView:
                 say(f"paranasal: {event.message}", error=True)
 
     def close(self) -> None:
+        """Take the bar off the terminal."""
         self._bar.close()
 
     def _scan_done(self, done: ScanDone) -> None:

@@ -92,6 +92,7 @@ class SinusNetwork(nn.Module):
         self.residual = residual
 
     def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, 1, 64, 64, 64) -> logits (N, 2) of clear and anomaly; `ValueError` if not so."""
         # Other sizes would be taken for the same cube with other voxels.
         if tuple(crops.shape[1:]) != (1, *(CROP_VOXELS,) * 3):
             raise ValueError(f"crops are (N, 1, 64, 64, 64), not {tuple(crops.shape)}")

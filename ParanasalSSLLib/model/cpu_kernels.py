@@ -19,6 +19,7 @@ class Convolution3(nn.Conv3d):
         super().__init__(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> its convolution, as `convolve` says."""
         return convolve(x, self.weight, self.stride[0])
 
 
@@ -60,6 +61,7 @@ class Convolution5(nn.Conv3d):
         super().__init__(channels_in, channels_out, 5, stride=stride, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> its convolution; small maps on the CPU in float32."""
         if x.device.type != "cpu" or x.shape[-1] > 4:
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
@@ -80,6 +82,7 @@ class LastConvolution(nn.Conv3d):
         super().__init__(channels, 1, 5, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> (N, 1, D, H, W), in blocks on the CPU where the sides divide."""
         divisible = all(n % b == 0 for n, b in zip(x.shape[2:], self.BLOCK, strict=True))
         if x.device.type != "cpu" or not divisible:
             return super().forward(x)

@@ -41,6 +41,7 @@ class ResNetEncoder(nn.Module):
                 _initialised(module.weight)
 
     def forward(self, crops: Tensor) -> list[Tensor]:
+        """Crops (N, C, D, D, D) -> features after stem and four stages, largest first."""
         stem = F.relu(self.bn1(self.conv1(crops)), inplace=True)
         pooled = F.max_pool3d(stem, 3, stride=2, padding=1) if self.config.pool else stem
         features = [stem, self.layer1(pooled)]
@@ -76,6 +77,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, D, D) -> features, half as large with a stride of 2."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         return F.relu(out + self.shortcut(x), inplace=True)
@@ -169,6 +171,7 @@ class LocatedConvolution(nn.Module):
         self.locations = torch.zeros(1, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (locations x N, C, D, D, D) -> its convolution by the kernels of each location."""
         kernels = self.kernels()
         parts = zip(x.chunk(len(kernels)), kernels, strict=True)
         return torch.cat([self._convolve(part, kernel) for part, kernel in parts])

@@ -53,6 +53,7 @@ class CAE(nn.Module):
         return self.decoder(cube)
 
     def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, 1, 64, 64, 64) -> reconstructions of the same shape."""
         return self.decode(self.encode(crops))
 
 
@@ -77,6 +78,7 @@ class SubpixelConvolution(nn.Conv3d):
         super().__init__(channels, 8, 5, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, D, D) -> map (N, 1, 2 D, 2 D, 2 D)."""
         blocks = super().forward(x).unflatten(1, (2, 2, 2)).permute(0, 4, 1, 5, 2, 6, 3)
         return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)
 
@@ -111,6 +113,7 @@ class Classifier(nn.Module):
         )
 
     def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, C, D, D, D) -> logits (N, 2) of clear and anomaly."""
         return self.mlp(self.encoder.pooled(crops))
 
 

@@ -41,6 +41,7 @@ class SinusNetwork(nn.Module):
         self.head = nn.Conv3d(h, 2 * BLOCK_VOXELS, 3, padding=1)
 
     def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, 2, 64, 64, 64) -> logits (N, 2, 64, 64, 64) of cavity and opacification."""
         at32, at16, at8, at4, at2 = self.encoder(crops)
         x = self.up16(self.up8(self.up4(at2, at4), at8), at16)
         x = self.up32(x, torch.cat([at32, to_blocks(crops[:, :1]).to(at32.dtype)], dim=1))
@@ -66,6 +67,7 @@ class UpBlock(nn.Module):
         self.convolution = _normed(channels_out + channels_skip, channels_out)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """x (N, C, D, D, D) and skip (N, C', 2 D, 2 D, 2 D) -> features of the skip's size."""
         return self.convolution(torch.cat([self.up(x), skip], dim=1))
 
 

@@ -56,6 +56,7 @@ class DicomScan:
 
     @classmethod
     def of(cls, result: ScanResult, record: ScanRecord, series: SourceSeries) -> DicomScan:
+        """A result in the grid of the series that it came from."""
         return cls(
             record,
             completed_headers(series),

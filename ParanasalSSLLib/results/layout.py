@@ -42,30 +42,37 @@ class ScanFiles:
 
     @property
     def residual_map(self) -> Path:
+        """The residual in the scan's grid, NIfTI."""
         return self._named("desc-residual_map.nii.gz")
 
     @property
     def segmentation(self) -> Path:
+        """The opacity as one segment a side, NRRD."""
         return self._named("desc-residual_dseg.seg.nrrd")
 
     @property
     def boxes(self) -> Path:
+        """The boxes as Slicer's markups."""
         return self._named("desc-boxes.mrk.json")
 
     @property
     def report_json(self) -> Path:
+        """The numbers, for programs."""
         return self._named("report.json")
 
     @property
     def report_html(self) -> Path:
+        """The page, for people."""
         return self._named("report.html")
 
     @property
     def dicom_segmentation(self) -> Path:
+        """DICOM SEG, on request."""
         return self._named("desc-residual_seg.dcm")
 
     @property
     def dicom_report(self) -> Path:
+        """DICOM SR, on request."""
         return self._named("desc-scores_sr.dcm")
 
     @property

@@ -54,6 +54,7 @@ class PastedRegion:
 
     @classmethod
     def of(cls, result: ScanResult) -> PastedRegion:
+        """Residual and opacity of all sides, in the part of the scan that their boxes touch."""
         start, stop = _window_of(result)
         volume = result.volume.cut(start, stop)
         owner = _owners(result, volume)

@@ -69,6 +69,7 @@ class Plane:
 
     @property
     def normal(self) -> np.ndarray:
+        """(3,) unit vector towards the one who looks: right x up, RAS."""
         return np.cross(self.right, self.up)
 
     def grid(self, pixels: int) -> Grid:

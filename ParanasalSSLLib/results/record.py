@@ -70,6 +70,7 @@ class ModelRecord:
 
     @classmethod
     def of(cls, card: BundleCard, notices: tuple[str, ...]) -> ModelRecord:
+        """A bundle's card, with what was noticed in this run."""
         return cls(
             card.name,
             card.version,
@@ -97,6 +98,7 @@ class ImageRecord:
 
     @classmethod
     def of(cls, volume: Volume) -> ImageRecord:
+        """The scan that was read."""
         source = volume.provenance
         return cls(
             source.format,
@@ -119,11 +121,13 @@ class BoxRecord:
 
     @classmethod
     def of(cls, box: SinusBox) -> BoxRecord:
+        """The box, its numbers rounded."""
         axes = tuple(_rounded(axis, 6) for axis in box.rotation.T)
         return cls(_rounded(box.center_ras_mm, 3), axes, float(box.edge_mm), box.origin)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> BoxRecord:
+        """The box of a `report.json`."""
         axes = tuple(tuple(axis) for axis in content["axes_ras"])
         return cls(**tupled(content) | {"axes_ras": axes})
 
@@ -153,6 +157,7 @@ class SinusRecord:
 
     @classmethod
     def of(cls, sinus: SinusResult, card: BundleCard) -> SinusRecord:
+        """The sinus that was scored, its numbers rounded."""
         return cls(
             name=SINUSES[sinus.side].name,
             probability=round(float(sinus.probability), 4),
@@ -166,6 +171,7 @@ class SinusRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> SinusRecord:
+        """The sinus of a `report.json` of this or the first format version."""
         known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
         return cls(**known | {"box": BoxRecord.from_json(content["box"])})
 

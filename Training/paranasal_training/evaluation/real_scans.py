@@ -60,6 +60,7 @@ class AcceptanceCriteria:
 
     @property
     def met(self) -> dict[str, bool]:
+        """What a releasable bundle must reach, and whether this one does."""
         below, clear = self.clear_below_threshold.split(" of ")
         return {
             "every clear sinus below the threshold": below == clear,
@@ -121,9 +122,11 @@ class RealSinus:
 
     @property
     def box(self) -> SinusBox:
+        """The box of this side."""
         return self.found.placement.boxes[self.side]
 
     def score(self, volume: Volume) -> SinusResult:
+        """This side of another volume in the same grid, in the same box."""
         return score_sinuses(replace(self.found, volume=volume), self.bundle).sinuses[self.side]
 
     def facts(self) -> dict[str, object]:

@@ -34,6 +34,7 @@ class Task(Method):
         self.decoder = UNetDecoder(config)
 
     def loss(self, sample: Sample) -> Tensor:
+        """Difference between augmented crops and their reconstructions, a scalar."""
         crops, _ = sample.augmented()
         return self.difference(crops, crops)
 

@@ -43,6 +43,7 @@ class Task(Method):
         self.target_projector = frozen_copy(self.projector)
 
     def loss(self, sample: Sample) -> Tensor:
+        """Distance of each view's prediction from the target network's projection of the other."""
         one, two = sample.view(), sample.view()
         return distance(self.predict(one), self.aim(two)) + distance(
             self.predict(two), self.aim(one)
@@ -58,6 +59,7 @@ class Task(Method):
         return self.target_projector(self.target_encoder.pooled(crops))
 
     def after_step(self) -> None:
+        """Let the target network follow by its moving average."""
         follow(self.target_encoder, self.encoder, self.options.momentum)
         follow(self.target_projector, self.projector, self.options.momentum)
 

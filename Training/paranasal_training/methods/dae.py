@@ -33,6 +33,7 @@ class Task(ae.Task):
     recipe = replace(ae.Task.recipe, batch_size=128)  # the paper's code
 
     def loss(self, sample: Sample) -> Tensor:
+        """Difference between clean crops and the reconstructions of noisy ones, a scalar."""
         _, clean = sample.augmented(sample.crops)
         assert clean is not None
         return self.difference(clean + self._noise(clean, sample.generator), clean)

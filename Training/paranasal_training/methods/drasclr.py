@@ -84,6 +84,7 @@ class Task(Method):
         self.places = torch.nn.Buffer(torch.zeros(count, dtype=torch.long))
 
     def loss(self, sample: Sample) -> Tensor:
+        """InfoNCE of a patch and of its neighbours against the same key, at one location."""
         here = int(torch.randint(len(self.locations), (1,), generator=sample.generator))
         view, other = sample.view(), sample.view()
         keys = self.embed_key(other, here)
@@ -119,6 +120,7 @@ class Task(Method):
         self.places[index] = (start + len(keys)) % size
 
     def after_step(self) -> None:
+        """Let the key network follow by its moving average."""
         follow(self.key_encoder, self.encoder, self.options.momentum)
         follow(self.key_projector, self.projector, self.options.momentum)
 

@@ -41,6 +41,7 @@ class Task(Method):
         self.decoder = UNetDecoder(config)
 
     def loss(self, sample: Sample) -> Tensor:
+        """Difference between decoded and true residual of augmented crops, a scalar."""
         crops, residuals = sample.augmented(sample.residuals)
         assert residuals is not None
         return residual_loss(self.decoder(self.encoder(crops)).float(), residuals, self.options)

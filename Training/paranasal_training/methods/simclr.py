@@ -36,6 +36,7 @@ class Task(Method):
         self.projector = mlp(width, width, width, norm=False)
 
     def loss(self, sample: Sample) -> Tensor:
+        """NT-Xent of two views of each crop."""
         views = torch.cat([sample.view(), sample.view()])
         return nt_xent(self.projector(self.encoder.pooled(views)), self.options.temperature)
 

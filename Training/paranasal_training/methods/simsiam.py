@@ -36,6 +36,7 @@ class Task(Method):
         self.predictor = mlp(wide, width, wide)
 
     def loss(self, sample: Sample) -> Tensor:
+        """Negative cosine of each view's prediction and the other's projection."""
         one, two = (self.projector(self.encoder.pooled(sample.view())) for _ in range(2))
         return (
             similarity_loss(self.predictor(one), two) + similarity_loss(self.predictor(two), one)

@@ -76,6 +76,7 @@ class Task(Method):
         self.decoder = LightDecoder(config)
 
     def loss(self, sample: Sample) -> Tensor:
+        """Squared error of the masked patches, rebuilt from the visible ones."""
         crops, _ = sample.augmented()
         visible = draw_visible(len(crops), self.options, sample.generator).to(crops.device)
         return masked_error(self.reconstruct(crops, visible), crops, visible)
@@ -123,6 +124,7 @@ class LightDecoder(nn.Module):
         self.head = nn.Conv3d(config.widths[0], self.block**3, 1)
 
     def forward(self, dense: list[Tensor]) -> Tensor:
+        """Dense features, largest first -> reconstruction (N, 1, D, D, D)."""
         *skips, x = dense
         for up, convolve, skip in zip(
             self.upsampling, self.convolutions, reversed(skips), strict=True

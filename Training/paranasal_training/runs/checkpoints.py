@@ -53,6 +53,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
+        """Write the file whole or not at all."""
         with write_whole(path) as temporary:
             torch.save(checkpoint, temporary)
 
@@ -97,17 +98,21 @@ class WatchLoss(pl.Callback):
         return "_WatchLoss"
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the last validation loss."""
         return {"val_loss": self.val_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
         self.val_loss = float(state_dict["val_loss"])
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
+        """Stop the run where the loss is no number."""
         _require_finite("loss", float(outputs["loss"]), trainer.current_epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keep the validation loss; stop the run where it is no number."""
         self.val_loss = float(trainer.callback_metrics["val/loss"])
         _require_finite("validation loss", self.val_loss, trainer.current_epoch)
 

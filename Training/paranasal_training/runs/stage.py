@@ -35,16 +35,19 @@ class TrainingStage(pl.LightningModule):
         """Called with the kept weights in the network, before they are scored and written."""
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of one batch, logged as a mean over the epoch."""
         loss = self.loss(batch, training=True)
         self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.crops))
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Log the loss of one batch, without augmentation."""
         loss = self.loss(batch, training=False)
         shared = self.config.devices > 1
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops), sync_dist=shared)
 
     def configure_optimizers(self) -> Any:
+        """Optimiser and learning-rate schedule of the stage's recipe."""
         # The whole run in batches, from which Lightning makes the loaders first.
         steps = int(self.trainer.estimated_stepping_batches)
         recipe = self.config.recipe

@@ -78,10 +78,12 @@ class SinusRun:
 
     @property
     def over(self) -> bool:
+        """Whether the time for training is used up."""
         return self.share >= 1
 
     @property
     def save_is_due(self) -> bool:
+        """Whether the last checkpoint is older than `save_every_s`."""
         return time.monotonic() - self._saved > self.config.save_every_s
 
     def train_on(self, samples: SinusSamples, rows: np.ndarray, rng: np.random.Generator) -> None:

@@ -26,6 +26,7 @@ class CAEStage(TrainingStage):
     config: TrainConfig
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
+        """L1 between crops and their reconstructions, from crops with noise in training."""
         crops = as_floats(batch.crops)
         given = crops
         if training:

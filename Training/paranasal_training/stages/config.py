@@ -73,6 +73,7 @@ class PretrainConfig(RunConfig):
     """Random changes of the crops."""
 
     def inputs(self) -> dict[str, Path | None]:
+        """Files that the run depends on, by name, residuals and weights included."""
         residuals = self.residuals and self.residuals / "residuals.json"
         weights = self.options.get("file")  # of the method `transfer`
         return {
@@ -83,6 +84,7 @@ class PretrainConfig(RunConfig):
 
     @property
     def own_recipe(self) -> Recipe:
+        """The recipe that the method brings."""
         from paranasal_training.methods import method_class  # brings the networks
 
         return method_class(self.method).recipe
@@ -132,6 +134,7 @@ class FinetuneConfig(RunConfig):
             raise BadConfig("keep_pretrained needs a pretrained run.")
 
     def inputs(self) -> dict[str, Path | None]:
+        """Files that the run depends on, by name, encoder and residuals included."""
         return {
             **super().inputs(),
             "pretrained": self.pretrained and self.pretrained / "model.safetensors",

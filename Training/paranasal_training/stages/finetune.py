@@ -51,6 +51,7 @@ class FinetuneStage(TrainingStage):
         self.start = start
 
     def complete(self) -> None:
+        """Move the weights part of the way back to the pretrained ones (WiSE-FT), if asked to."""
         if self.start is None:
             return
         for name, weight in self.network.state_dict().items():
@@ -58,6 +59,7 @@ class FinetuneStage(TrainingStage):
                 weight.lerp_(self.start[name].to(weight), self.config.keep_pretrained)
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
+        """Cross-entropy with class weights, of crops that are augmented in training."""
         crops, residuals = self.inputs.as_floats(batch.crops)
         if training:
             generator = torch.Generator().manual_seed(batch.seed)

@@ -36,6 +36,7 @@ class PretrainStage(TrainingStage):
         self.augmentation = Augmentation(config.augment)
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
+        """The method's own loss of one batch."""
         needed = self.network.needs_residuals
         sample = Sample(
             crops=as_floats(batch.crops),
@@ -47,6 +48,7 @@ class PretrainStage(TrainingStage):
         return self.network.loss(sample)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step, and what the method does after it."""
         super().optimizer_step(*args, **kwargs)
         self.network.after_step()
 

@@ -51,6 +51,7 @@ class Preset:
 
     @property
     def folds(self) -> int:
+        """How many folds the split has."""
         return int(self.split.get("folds", 5))
 
 

@@ -29,6 +29,7 @@ class UNetDecoder(nn.Module):
         self.head = nn.Conv3d(outputs[-1], 1, 3, padding=1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
+        """Features of the encoder, largest first -> map (N, 1, D, D, D)."""
         *skips, x = features
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             x = block(x, skip)
@@ -59,6 +60,7 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """x and the skip's features -> features of the skip's size."""
         if x.shape[2:] != skip.shape[2:]:
             x = F.interpolate(x, size=skip.shape[2:], mode="trilinear")
         return self.convolutions(torch.cat([x.to(skip.dtype), skip], dim=1))
