@@ -66,7 +66,7 @@ def logits_of(classifier: Classifier, crops: Tensor, residual: Tensor | None = N
     return classifier(given).float()
 
 
-class SinusNetwork(nn.Module):
+class AnomalyNetwork(nn.Module):
     """Any classifier as a network that takes crops alone: (N, 1, 64, 64, 64) at 1 mm -> logits (N, 2).
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from ParanasalSSLLib.geometry import apply_affine, lps_to_ras
+from ParanasalSSLLib.geometry import lps_to_ras
 from ParanasalSSLLib.results.dicom_codes import (
     ARTIFICIAL_INTELLIGENCE,
     SEGMENTATION,
@@ -117,10 +117,9 @@ def _refer_to_sources(segmentation: Segmentation, scan: DicomScan) -> None:
     highdicom does this only where every frame lies on a source image; not so with a plane that
     the series lacks, which the reader has filled from both neighbours.
     """
-    to_index = np.linalg.inv(scan.affine)
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
         position = lps_to_ras(np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float))
-        sources = scan.sources_of(round(apply_affine(to_index, position)[2]))
+        sources = scan.sources_of(round(scan.grid.to_index(position)[2]))
         derivation = Dataset()
         derivation.DerivationCodeSequence = [coded(SEGMENTATION)]
         derivation.SourceImageSequence = [_reference(s, alone=len(sources) == 1) for s in sources]

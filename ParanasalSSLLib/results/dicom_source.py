@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.valuerep import DA, TM
 
 from ParanasalSSLLib.errors import UnsupportedScan
-from ParanasalSSLLib.geometry import SAME_PLACE_MM, is_same_place
+from ParanasalSSLLib.geometry import SAME_PLACE_MM, Grid, is_same_place
 from ParanasalSSLLib.predict import ScanResult
 from ParanasalSSLLib.results.maps import PastedRegion
 from ParanasalSSLLib.results.record import SOFTWARE, ModelRecord, ScanRecord, software_version
@@ -42,7 +42,7 @@ class DicomScan:
 
     headers: of the source images, completed; in the order of `places`
     places: (len(headers),) place of each along the last axis of the grid
-    affine: (4, 4) column, row, place -> RAS mm
+    grid: of the series; an index is (column, row, place)
     region: the opaque voxels, in the grid of the series
     tracking: for each side, the UID that segment and measurements share
     """
@@ -50,7 +50,7 @@ class DicomScan:
     record: ScanRecord
     headers: list[Dataset]
     places: np.ndarray
-    affine: np.ndarray
+    grid: Grid
     region: PastedRegion
     tracking: dict[Side, str]
 
@@ -61,7 +61,7 @@ class DicomScan:
             record,
             completed_headers(series),
             series.places,
-            series.affine,
+            Grid(series.shape, series.affine),
             PastedRegion.of(in_grid_of_series(result, series)),
             {side: new_uid() for side in result.sinuses},
         )

@@ -17,11 +17,11 @@ paranasal finetune --config "$here/finetune.yaml" --store "$work/more-crops" \
     --pretrained "$work/unet" --output "$work/classifier-2"
 # Once more from a third, in which more images end in the sinus; half of the weights' way is kept.
 paranasal simulate --config "$here/simulate.yaml" --donors "$DONORS" --seed 3 --patients 10000 \
-    --acquisition.fraction_cut 0.3 --acquisition.stack.fraction_end 0.25 --output "$work/third-crops"
+    --acquisition.fraction-cut 0.3 --acquisition.stack.fraction-end 0.25 --output "$work/third-crops"
 paranasal finetune --config "$here/finetune.yaml" --store "$work/third-crops" --epochs 6 \
-    --pretrained "$work/classifier-2" --keep_pretrained 0.5 --output "$work/classifier"
-paranasal bundle --config "$here/bundle.yaml" --store "$work/third-crops" --cae_store "$work/crops" \
+    --pretrained "$work/classifier-2" --keep-pretrained 0.5 --output "$work/classifier"
+paranasal bundle --config "$here/bundle.yaml" --store "$work/third-crops" --cae-store "$work/crops" \
     --cae "$work/cae" --classifier "$work/classifier" --output "$work/bundle"
 paranasal check-real --scans "$SCANS" --bundle "$work/bundle" --output "$work/check"
-paranasal model-card --bundle "$work/bundle" --real_check "$work/check" \
+paranasal model-card --bundle "$work/bundle" --real-check "$work/check" \
     --notes "$here/notes.md" --commands "$0"

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256
-from ParanasalSSLLib.model.anomaly import SinusNetwork
+from ParanasalSSLLib.model.anomaly import AnomalyNetwork
 from ParanasalSSLLib.model.bundle import (
     Bundle,
     BundleCard,
@@ -116,7 +116,7 @@ def test_classifier_of_two_channels_looks_at_the_residual() -> None:
     (one,), (two,) = bundle.analyse([make_crop()]), other.analyse([make_crop()])
     assert one.probability != two.probability
     with pytest.raises(ValueError, match="autoencoder"):
-        SinusNetwork(bundle.classifier)
+        AnomalyNetwork(bundle.classifier)
 
 
 def test_larger_and_smaller_voxels_cover_the_same_space() -> None:

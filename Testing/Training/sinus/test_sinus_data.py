@@ -26,14 +26,14 @@ from paranasal_training.sinus.painting import (
 from paranasal_training.sinus.references import (
     WALL_MM,
     Reference,
-    Row,
+    ReferenceRow,
     load_references,
     make_reference,
     read_table,
     save_reference,
 )
+from paranasal_training.sinus.sample_pictures import draw_sheet, stored_panels
 from paranasal_training.sinus.scanning import Canvas, identity_table, sample
-from paranasal_training.sinus.sheet import draw_sheet, stored_panels
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
@@ -74,7 +74,7 @@ def reference(
     shift: float = 3.0,
 ) -> Reference:
     box = SinusBox(side, CENTER[side] + shift)
-    row = Row("head.nii.gz", "t2", "person", side, True, Limits())
+    row = ReferenceRow("head.nii.gz", "t2", "person", side, True, Limits())
     return make_reference(head(spacing, copies), box, row)
 
 
@@ -253,7 +253,7 @@ def test_samples_follow_from_their_seed_and_are_within_bounds(folder: Path) -> N
 
 
 def test_an_unused_side_only_stands_beside_the_other(tmp_path: Path) -> None:
-    row = Row("head.nii.gz", "t2", "person", Side.RIGHT, False, Limits())
+    row = ReferenceRow("head.nii.gz", "t2", "person", Side.RIGHT, False, Limits())
     box = SinusBox(Side.RIGHT, CENTER[Side.RIGHT])
     save_reference(make_reference(head((2.0, 2.0, 2.0)), box, row), tmp_path / "a.npz")
     save_reference(reference(spacing=(2.0, 2.0, 2.0)), tmp_path / "b.npz")

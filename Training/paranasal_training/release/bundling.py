@@ -29,7 +29,7 @@ from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import residual_pairs
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
-from ParanasalSSLLib.model.anomaly import SinusNetwork
+from ParanasalSSLLib.model.anomaly import AnomalyNetwork
 from ParanasalSSLLib.model.bundle import Bundle, save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard
@@ -139,7 +139,7 @@ def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None
     """
     test = scored[scored["split"] == "test"]
     some = test.iloc[:: max(1, len(test) // COMPARED)]
-    network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
+    network = AnomalyNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
     crops = as_floats(torch.from_numpy(store.crops[some["row"]]).unsqueeze(1))
     with torch.inference_mode():
         logits = network(crops)

@@ -27,7 +27,7 @@ from paranasal_training.release.monai_runtime import (
 )
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole_folder
-from ParanasalSSLLib.model.anomaly import SinusNetwork
+from ParanasalSSLLib.model.anomaly import AnomalyNetwork
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
@@ -68,7 +68,7 @@ def _write(bundle: Bundle, source: Path, folder: Path) -> None:
         ("inference", inference_config(bundle.card)),
     ):
         ConfigParser.export_config_file(content, str(folder / f"configs/{name}.json"), indent=2)
-    network = SinusNetwork(bundle.classifier, bundle.cae, bundle.card.residual)
+    network = AnomalyNetwork(bundle.classifier, bundle.cae, bundle.card.residual)
     torch.save(network.state_dict(), folder / "models/model.pt")
     (folder / "docs/README.md").write_text(_readme(bundle.card, source), encoding="utf-8")
     (folder / "LICENSE").write_text(_licence(bundle.card), encoding="utf-8")
@@ -246,7 +246,7 @@ def _network(card: BundleCard) -> dict[str, Any]:
     if card.classifier.channels == 2:
         parts["cae"] = _target(CAE, config=_settings(card.cae))
         parts["residual"] = _settings(card.residual)
-    return _target(SinusNetwork, **parts)
+    return _target(AnomalyNetwork, **parts)
 
 
 def _settings(config: Any) -> dict[str, Any]:

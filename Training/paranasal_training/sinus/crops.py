@@ -28,7 +28,7 @@ from paranasal_training.sinus.looks import (
 )
 from paranasal_training.sinus.painting import Painting, draw_kind, paint
 from paranasal_training.sinus.references import BLOCK, Reference
-from paranasal_training.sinus.scanning import Canvas, identity_table, sample
+from paranasal_training.sinus.scanning import Canvas, identity_table, map_points, sample
 from ParanasalSSLLib.crop import scale_intensities
 
 PAINTED = 0.75  # share of the samples with disease
@@ -154,7 +154,7 @@ def _scan(
     tissue = canvas.tissue(table)
     surround = draw_surround(tissue, rng) if canvas.reference.clear else None
     native = canvas.painted(painting, table, surround)
-    index = _native_index(canvas.reference, at)
+    index = map_points(canvas.reference.box_to_native, at)
     valid = _valid(index, canvas.reference, look)
     if look.rescan.slice_mm:
         image = _rescanned(canvas.reference, native, pose, look, rng)
@@ -162,12 +162,6 @@ def _scan(
         image = with_noise(sample(native[None], index)[0], look.noise, rng)
     image, _ = scale_intensities(shaded(image, look, rng), inside=valid)
     return image, valid
-
-
-def _native_index(reference: Reference, mm: np.ndarray) -> np.ndarray:
-    to = reference.box_to_native.astype(np.float32)
-    shape = (3, *[1] * (mm.ndim - 1))
-    return np.tensordot(to[:3, :3], mm, axes=1) + to[:3, 3].reshape(shape)
 
 
 def _valid(index: np.ndarray, reference: Reference, look: Look) -> np.ndarray:
@@ -188,7 +182,7 @@ def _rescanned(
     """Another acquisition's slices, resampled to the crop."""
     rescan = look.rescan
     grid = rescan_grid(rescan)
-    index = _native_index(reference, pose.to_cavity(grid.mm))
+    index = map_points(reference.box_to_native, pose.to_cavity(grid.mm))
     slices = merge_parts(sample(native[None], index)[0], grid, rescan.axis)
     if rescan.pixel_mm > 1.5:
         in_plane = [0.0 if axis == rescan.axis else 0.4 for axis in range(3)]
@@ -196,9 +190,7 @@ def _rescanned(
     if rescan.ringing < 1:
         slices = truncated(slices, rescan.ringing, (rescan.axis + 1) % 3)
     slices = with_noise(slices * slice_gains(slices.shape, rescan.axis, rng), look.noise, rng)
-    crop = crop_mm()
-    to = grid.from_crop.astype(np.float32)
-    at = np.tensordot(to[:3, :3], crop, axes=1) + to[:3, 3].reshape(3, 1, 1, 1)
+    at = map_points(grid.from_crop, crop_mm())
     if rescan.nearest:
         at[rescan.axis] = np.rint(at[rescan.axis])
     return sample(slices[None], at)[0]

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from nibabel.affines import from_matvec
 from scipy import ndimage
 
 from paranasal_training.cohort.fields import rotation_matrix
@@ -200,7 +201,7 @@ def crop_mm() -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class RescanGrid:
     """The voxels of a rescan: crop mm of their parts and the way from the crop to their index."""
 
     mm: np.ndarray  # (3, I, J, K), parts across slices are consecutive
@@ -208,7 +209,7 @@ class Grid:
     from_crop: np.ndarray  # (4, 4) crop mm -> index
 
 
-def rescan_grid(rescan: Rescan) -> Grid:
+def rescan_grid(rescan: Rescan) -> RescanGrid:
     """A grid of tilted slices that covers the crop."""
     spacing = np.full(3, rescan.pixel_mm)
     spacing[rescan.axis] = rescan.slice_mm
@@ -223,13 +224,10 @@ def rescan_grid(rescan: Rescan) -> Grid:
     axes[rescan.axis] = (axes[rescan.axis][:, None] + offsets).ravel()
     local = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     mm = np.tensordot(rotation.astype(np.float32), local, axes=1)
-    from_crop = np.eye(4)
-    from_crop[:3, :3] = rotation.T / spacing[:, None]
-    from_crop[:3, 3] = -start
-    return Grid(mm, parts, from_crop)
+    return RescanGrid(mm, parts, from_matvec(rotation.T / spacing[:, None], -start))
 
 
-def merge_parts(values: np.ndarray, grid: Grid, axis: int) -> np.ndarray:
+def merge_parts(values: np.ndarray, grid: RescanGrid, axis: int) -> np.ndarray:
     """Mean over the parts of each slice: (I, J, K)."""
     shape = list(values.shape)
     shape[axis : axis + 1] = [shape[axis] // grid.parts, grid.parts]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import CropConfig, crop_grid, cut_crop
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.geometry import apply_affine
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -68,6 +70,11 @@ class Reference:
     tissue: float
     spacing_mm: tuple[float, float, float]
 
+    @cached_property
+    def native_to_box(self) -> np.ndarray:
+        """(4, 4), the way back of `box_to_native`."""
+        return np.linalg.inv(self.box_to_native)
+
     @property
     def name(self) -> str:
         """Names scan and side."""
@@ -80,7 +87,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReferenceRow:
     """A line of `references.csv`."""
 
     scan: str
@@ -91,14 +98,14 @@ class Row:
     limits: Limits
 
 
-def read_table(path: Path = TABLE) -> list[Row]:
+def read_table(path: Path = TABLE) -> list[ReferenceRow]:
     """The sides that were looked at."""
     rows = []
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             names = Limits.__dataclass_fields__
             limits = Limits(**{k: float(line[k]) for k in names if line[k]})
-            row = Row(
+            row = ReferenceRow(
                 line["scan"], line["modality"], line["group"], Side(line["side"]),
                 line["use"] == "yes", limits,
             )  # fmt: skip
@@ -131,7 +138,7 @@ def build_references(data: Path, folder: Path, table: Path = TABLE) -> list[Path
     return written
 
 
-def make_reference(volume: Volume, box: SinusBox, row: Row) -> Reference:
+def make_reference(volume: Volume, box: SinusBox, row: ReferenceRow) -> Reference:
     """Outline the cavity near `box`, move the box to its centre and keep the scan around it."""
     config = CropConfig(size_voxels=BLOCK)
     crop = cut_crop(volume, box, config)
@@ -139,19 +146,21 @@ def make_reference(volume: Volume, box: SinusBox, row: Row) -> Reference:
     low, high = PLAUSIBLE_ML
     clear = row.use and low < cavity.sum() / 1000 < high
     if clear:
-        at = crop.affine[:3, :3] @ ndimage.center_of_mass(cavity) + crop.affine[:3, 3]
+        at = crop.to_world(np.array(ndimage.center_of_mass(cavity)))
         middle = SinusBox(box.side, at, box.rotation)
-        shift = np.linalg.inv(crop.affine) @ crop_grid(middle, config).affine
+        shift = crop_grid(middle, config).index_to(crop)
         distance = _signed_distance(cavity, crop.inside, shift[:3, 3])
     else:
         middle, distance = box, np.full((BLOCK,) * 3, -50, np.float32)
     return _kept(volume, middle, row, clear, distance)
 
 
-def _kept(volume: Volume, box: SinusBox, row: Row, clear: bool, distance: np.ndarray) -> Reference:
+def _kept(
+    volume: Volume, box: SinusBox, row: ReferenceRow, clear: bool, distance: np.ndarray
+) -> Reference:
     """The scan around `box`, on its crop's scale, with all that is known of the side."""
     low, high = cut_crop(volume, box).window
-    to_scan = np.linalg.inv(volume.affine) @ box.box_to_ras @ _mirror(box.side)
+    to_scan = volume.inverse @ box.box_to_ras @ _mirror(box.side)
     start, stop = _reach(to_scan, volume.shape)
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     smooth = ndimage.gaussian_filter(volume.data[window], prefilter_voxels(volume.spacing_mm))
@@ -203,10 +212,12 @@ def _signed_distance(cavity: np.ndarray, inside: np.ndarray, shift: np.ndarray) 
 
 def _reach(to_scan: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Half-open bounds, in scan voxels, of the cube that is kept."""
-    ends = np.stack(np.meshgrid(*[[-REACH_MM, REACH_MM]] * 3, indexing="ij")).reshape(3, -1)
-    mapped = to_scan[:3, :3] @ ends + to_scan[:3, 3:]
-    start = np.clip(np.floor(mapped.min(axis=1)).astype(int), 0, np.array(shape))
-    stop = np.clip(np.ceil(mapped.max(axis=1)).astype(int) + 1, 0, np.array(shape))
+    ends = np.stack(np.meshgrid(*[[-REACH_MM, REACH_MM]] * 3, indexing="ij"), axis=-1).reshape(
+        -1, 3
+    )
+    mapped = apply_affine(to_scan, ends)
+    start = np.clip(np.floor(mapped.min(axis=0)).astype(int), 0, np.array(shape))
+    stop = np.clip(np.ceil(mapped.max(axis=0)).astype(int) + 1, 0, np.array(shape))
     return start, np.maximum(stop, start + 1)
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from nibabel.affines import to_matvec
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +22,7 @@ from paranasal_training.sinus.references import (
     Reference,
     prefilter_voxels,
 )
+from ParanasalSSLLib.geometry import apply_affine
 
 FINEST_MM = 1.0  # occupancy is sampled at least this densely inside a voxel
 TISSUE_AT = 0.45  # tissue is above this share of the way from air to the tissue's typical level
@@ -43,12 +45,11 @@ class Canvas:
         starts = np.array([s.start for s in self.cavity.window])
         stops = np.array([s.stop for s in self.cavity.window])
         ends = np.stack([starts, stops - 1], axis=1) - (BLOCK - 1) / 2
-        corners = np.stack(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
-        to = self.reference.box_to_native
-        mapped = to[:3, :3] @ corners + to[:3, 3:]
+        corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+        mapped = apply_affine(self.reference.box_to_native, corners)
         shape = np.array(self.reference.native.shape)
-        low = np.clip(np.floor(mapped.min(axis=1)).astype(int), 0, shape - 1)
-        high = np.clip(np.ceil(mapped.max(axis=1)).astype(int) + 1, low + 1, shape)
+        low = np.clip(np.floor(mapped.min(axis=0)).astype(int), 0, shape - 1)
+        high = np.clip(np.ceil(mapped.max(axis=0)).astype(int) + 1, low + 1, shape)
         whole = [
             _whole_slices(*axis) for axis in zip(self.reference.slices, low, high, strict=True)
         ]
@@ -62,13 +63,12 @@ class Canvas:
             (np.arange(w.start, w.stop)[:, None] + (np.arange(c) + 0.5) / c - 0.5).ravel()
             for w, c in zip(self.window, counts, strict=True)
         ]
-        index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
-        back = np.linalg.inv(self.reference.box_to_native)
-        mm = back[:3, :3] @ index + back[:3, 3:]
-        start = np.array([s.start for s in self.cavity.window])[:, None]
+        index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        mm = apply_affine(self.reference.native_to_box, index)
+        start = np.array([s.start for s in self.cavity.window])
         at = mm + (BLOCK - 1) / 2 - start
-        size = np.array(self.cavity.distance.shape)[:, None]
-        grid = (2 * at / (size - 1) - 1)[::-1].T
+        size = np.array(self.cavity.distance.shape)
+        grid = (2 * at / (size - 1) - 1)[:, ::-1]
         shape = tuple(len(axis) for axis in axes)
         return torch.from_numpy(grid.astype(np.float32).copy()), shape, counts
 
@@ -89,8 +89,7 @@ class Canvas:
         distance = self.reference.distance[::2, ::2, ::2]
         points = np.argwhere((distance < -2) & (distance > -14))
         mm = 2 * points - (BLOCK - 1) / 2
-        to = self.reference.box_to_native
-        index = np.rint(mm @ to[:3, :3].T + to[:3, 3]).astype(int)
+        index = np.rint(apply_affine(self.reference.box_to_native, mm)).astype(int)
         inside = ((index >= 0) & (index < self.reference.native.shape)).all(axis=1)
         values = self.reference.native[tuple(index[inside].T)]
         medial = mm[inside, 0] > 6
@@ -152,12 +151,16 @@ class Canvas:
         )
         window = (i, j, k)
         index = np.stack(np.meshgrid(*(np.arange(w.start, w.stop) for w in window), indexing="ij"))
-        back = np.linalg.inv(self.reference.box_to_native)
-        mm = np.tensordot(back[:3, :3], index, axes=1) + back[:3, 3].reshape(3, 1, 1, 1)
-        mm = mm.astype(np.float32)
+        mm = map_points(self.reference.native_to_box, index.astype(float)).astype(np.float32)
         distance = sample(self.reference.distance[None], mm + np.float32((BLOCK - 1) / 2))[0]
         share = surround.share(distance, mm) * (1 - self._air_share(window))
         image[window] += share * (surround.level - image[window])
+
+
+def map_points(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (3, ...), coordinates first, mapped by a (4, 4) in the precision of the points."""
+    matrix, offset = to_matvec(affine.astype(points.dtype))
+    return np.tensordot(matrix, points, axes=1) + offset.reshape(3, *[1] * (points.ndim - 1))
 
 
 def _whole_slices(numbers: np.ndarray, low: int, high: int) -> slice:
