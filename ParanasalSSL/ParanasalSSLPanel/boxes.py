@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import BadBoxes
 from ParanasalSSLLib.sinuses import SINUSES, Side
-from ParanasalSSLPanel.belongings import belonging, note, noted, obtainBelonging
+from ParanasalSSLPanel.scanNodes import attributeOf, nodeOf, nodeOrNew, setAttribute
 from ParanasalSSLPanel.scans import worldAffine
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SCAN_MOVED_MM = 0.5
 
 def boxNode(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode | None:
     """The ROI of that side, if the scan has boxes."""
-    return belonging(scan, f"{side.value} box")
+    return nodeOf(scan, f"{side.value} box")
 
 
 def showBoxes(
@@ -38,21 +38,21 @@ def showBoxes(
     The ROIs lie in world coordinates, whatever transform the scan is under.
     """
     nodes = {side: _showBox(scan, box) for side, box in boxes.items()}
-    note(scan, "quality", json.dumps(quality.to_json()))
-    note(scan, "placed on", json.dumps(worldAffine(scan).tolist()))
+    setAttribute(scan, "quality", json.dumps(quality.to_json()))
+    setAttribute(scan, "placed on", json.dumps(worldAffine(scan).tolist()))
     lockBoxes(scan, False)
     return nodes
 
 
 def _showBox(scan: vtkMRMLScalarVolumeNode, box: SinusBox) -> vtkMRMLMarkupsROINode:
     name = _("{sinus} box").format(sinus=_(SINUSES[box.side].name))
-    node = obtainBelonging(scan, f"{box.side.value} box", "vtkMRMLMarkupsROINode", name)
+    node = nodeOrNew(scan, f"{box.side.value} box", "vtkMRMLMarkupsROINode", name)
     node.SetROIType(node.ROITypeBox)
     node.SetSize(box.edge_mm, box.edge_mm, box.edge_mm)
     _moveBox(node, box.box_to_ras)
     # A box of a worklist that was placed by hand has no place of the registration's.
     placed = json.dumps(box.box_to_ras.tolist()) if box.origin == "registration" else None
-    note(node, "placed at", placed)
+    setAttribute(node, "placed at", placed)
     _styleBox(node, box.side)
     return node
 
@@ -83,7 +83,7 @@ def isMoved(scan: vtkMRMLScalarVolumeNode, side: Side) -> bool | None:
 def isPlaced(scan: vtkMRMLScalarVolumeNode, side: Side) -> bool:
     """Whether it is known where the registration put that box."""
     node = boxNode(scan, side)
-    return node is not None and noted(node, "placed at") is not None
+    return node is not None and attributeOf(node, "placed at") is not None
 
 
 def resetBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
@@ -114,7 +114,7 @@ def mirrorBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
 
 def lockBoxes(scan: vtkMRMLScalarVolumeNode, locked: bool) -> None:
     """Let boxes be dragged and turned, or keep them as they are."""
-    note(scan, "locked", "yes" if locked else None)
+    setAttribute(scan, "locked", "yes" if locked else None)
     for node in (boxNode(scan, side) for side in Side):
         if node is not None:
             node.SetLocked(locked)
@@ -123,7 +123,7 @@ def lockBoxes(scan: vtkMRMLScalarVolumeNode, locked: bool) -> None:
 
 def areLocked(scan: vtkMRMLScalarVolumeNode) -> bool:
     """Whether `lockBoxes` has locked them."""
-    return noted(scan, "locked") is not None
+    return attributeOf(scan, "locked") is not None
 
 
 def _present(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode:
@@ -136,7 +136,7 @@ def _present(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode
 
 
 def _placedAt(scan: vtkMRMLScalarVolumeNode, side: Side) -> np.ndarray:
-    placed = json.loads(noted(_present(scan, side), "placed at") or "null")
+    placed = json.loads(attributeOf(_present(scan, side), "placed at") or "null")
     if placed is None:
         raise BadBoxes(_("The boxes were not placed by this module. Press Place boxes first."))
     return np.array(placed)
@@ -180,7 +180,7 @@ def boxFromNode(side: Side, node: vtkMRMLMarkupsROINode) -> SinusBox:
 
 
 def _isUntouched(node: vtkMRMLMarkupsROINode) -> bool:
-    placed = json.loads(noted(node, "placed at") or "null")
+    placed = json.loads(attributeOf(node, "placed at") or "null")
     matrix = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
     return placed is not None and np.allclose(matrix, placed, rtol=0, atol=UNTOUCHED)
 
@@ -189,7 +189,7 @@ def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:
     """How well the boxes were placed by registration; None if that is not known."""
     from ParanasalSSLLib.boxes.quality import Quality
 
-    text = noted(scan, "quality")
+    text = attributeOf(scan, "quality")
     if text is None:
         return None
     try:
@@ -199,7 +199,7 @@ def qualityOf(scan: vtkMRMLScalarVolumeNode) -> Quality | None:
 
 
 def _refuseMovedScan(scan: vtkMRMLScalarVolumeNode) -> None:
-    placedOn = noted(scan, "placed on")
+    placedOn = attributeOf(scan, "placed on")
     if placedOn is None:
         return
     last = np.append(np.array(scan.GetImageData().GetDimensions()) - 1, 1)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import slicer
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLLib.progress import Progress
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.record import ModelRecord, ScanRecord, SinusRecord
     from ParanasalSSLLib.scans.volume import Volume
 
 SCAN_ID = "scan"
@@ -183,7 +185,7 @@ class _Run:
 
     folder: Path
     watcher: Watcher
-    report: Mapping[str, Any] | None = None
+    record: ScanRecord | None = None
     failure: str = ""
     process: LibraryProcess = field(init=False)
 
@@ -195,21 +197,25 @@ class _Run:
 
     def onEvent(self, event: Event) -> None:
         from ParanasalSSLLib.progress import Progress, Stage
+        from ParanasalSSLLib.results.record import ScanRecord
 
         match event:
             case StageBegun():
                 self.watcher.progress(Progress(Stage(event.stage), event.fraction))
             case ScanDone():
-                self.report = event.report
+                self.record = ScanRecord.from_json(event.report)
             case ScanFailed() | CallFailed():
                 self.failure = event.message
 
     def onEnd(self, ending: Ending, words: str) -> None:
+        from ParanasalSSLLib.results.layout import ScanFiles
+
         try:
             if ending is Ending.CANCELLED:
                 self.watcher.cancelled()
-            elif ending is Ending.FINISHED and self.report is not None:
-                self.watcher.done(readFindings(self.folder / "out", SCAN_ID, self.report))
+            elif ending is Ending.FINISHED and self.record is not None:
+                files = ScanFiles.in_output(self.folder / "out", SCAN_ID)
+                self.watcher.done(readFindings(files, self.record))
             else:
                 without_result = _("The computation ended without a result. The log says more.")
                 self.watcher.failed(self.failure or words or without_result)
@@ -222,37 +228,33 @@ class _Run:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def readFindings(out: Path, scanId: str, report: Mapping[str, Any]) -> Findings:
+def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
-    from ParanasalSSLLib.boxes.quality import Quality
-    from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.maps import read_maps
 
-    residual, labels = read_maps(ScanFiles.in_output(out, scanId))
-    sinuses = {Side(side): entry for side, entry in report["sinuses"].items()}
-    quality = Quality.from_json(report["quality"])
+    residual, labels = read_maps(files)
+    quality = record.quality
     reasons = quality.reasons if quality.verdict == "review" else ()
     return Findings(
         residual=residual,
-        masks={side: labels == SEGMENT_LABELS[side] for side in sinuses},
-        sinuses={side: sinusFinding(entry) for side, entry in sinuses.items()},
+        masks={side: labels == SEGMENT_LABELS[side] for side in record.sinuses},
+        sinuses={side: _sinusFinding(sinus) for side, sinus in record.sinuses.items()},
         quality=quality,
-        notices=(*reasons, report["notice"], *report["model"]["notices"]),
-        model=modelName(report),
+        notices=(*reasons, record.notice, *record.model.notices),
+        model=modelName(record.model),
     )
 
 
-def modelName(report: Mapping[str, Any]) -> str:
-    """Name and version of the model of a `report.json`."""
-    return f"{report['model']['name']} {report['model']['version']}"
+def modelName(model: ModelRecord) -> str:
+    """Name and version of a model."""
+    return f"{model.name} {model.version}"
 
 
-def sinusFinding(entry: Mapping[str, Any]) -> SinusFinding:
-    """The numbers of one sinus of a `report.json`."""
+def _sinusFinding(sinus: SinusRecord) -> SinusFinding:
     return SinusFinding(
-        entry["probability"],
-        entry["decision"] == "anomaly",
-        entry["opacity_ml"],
-        entry["opacity_fraction"],
-        entry["threshold"],
+        sinus.probability,
+        sinus.decision == "anomaly",
+        sinus.opacity_ml,
+        sinus.opacity_fraction,
+        sinus.threshold,
     )

@@ -6,10 +6,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -27,6 +27,7 @@ from ParanasalSSLPanel.scans import volumeFromNode
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
+    from ParanasalSSLLib.results.record import ScanRecord
     from ParanasalSSLLib.scans.volume import Volume
     from ParanasalSSLLib.sinuses import Side
 
@@ -133,27 +134,27 @@ class Export:
 
     def _onEvent(self, event: Event) -> None:
         from ParanasalSSLLib.progress import Stage
+        from ParanasalSSLLib.results.record import ScanRecord
 
         match event:
             case StageBegun():
                 self.stage(_(Stage(event.stage).words))
             case ScanDone():
-                self.compare(event.report)
+                self.compare(ScanRecord.from_json(event.report))
             case ScanFailed() | CallFailed():
                 self._failure = event.message
 
-    def compare(self, report: Mapping[str, Any]) -> None:
+    def compare(self, record: ScanRecord) -> None:
         """Say where the files differ from what a user expects."""
-        files = report["files"]
-        if "dicom_sr" in files and "dicom_seg" not in files:
+        if "dicom_sr" in record.files and "dicom_seg" not in record.files:
             self.remarks.append(
                 _("No opacity was found, so there is no DICOM segmentation, only the report.")
             )
         shown = modelOf(self.scan)
-        if shown is not None and shown != modelName(report):
+        if shown is not None and shown != modelName(record.model):
             self.remarks.append(
                 _("The files are of model {new}, the table in the panel is of {shown}.").format(
-                    new=modelName(report), shown=shown
+                    new=modelName(record.model), shown=shown
                 )
             )
 

@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLPanel import results, views
-from ParanasalSSLPanel.belongings import note, noted
 from ParanasalSSLPanel.boxes import showBoxes
 from ParanasalSSLPanel.compute import readFindings
+from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
 
 
 def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNode:
@@ -31,13 +31,12 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     # Scrambled: a saved scene is not to hold paths of this computer.
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if noted(node, "opened from") == key:
+        if attributeOf(node, "opened from") == key:
             views.jumpToBoxes(node)
             return node
     files = ScanFiles.in_output(out, identifier)
     try:
-        record = read_report(files.report_json)
-        findings = readFindings(out, identifier, record.to_json())
+        findings = readFindings(files, read_report(files.report_json))
     except (OSError, ValueError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
@@ -46,7 +45,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
         ) from error
     boxes = read_placement(files.boxes).boxes
     scan = _load(path, findings.residual.shape)
-    note(scan, "opened from", key)
+    setAttribute(scan, "opened from", key)
     showBoxes(scan, boxes, findings.quality)
     results.showFindings(scan, boxes, findings)
     views.jumpToBoxes(scan)

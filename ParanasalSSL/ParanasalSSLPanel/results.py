@@ -18,13 +18,13 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
-from ParanasalSSLPanel.belongings import (
-    belonging,
-    leaveBelonging,
-    note,
-    noted,
-    obtainBelonging,
-    removeBelonging,
+from ParanasalSSLPanel.scanNodes import (
+    attributeOf,
+    nodeOf,
+    nodeOrNew,
+    releaseNode,
+    removeNode,
+    setAttribute,
 )
 from ParanasalSSLPanel.scans import worldAffine
 from ParanasalSSLPanel.segments import (
@@ -59,19 +59,19 @@ def showFindings(
     _showResidual(scan, findings.residual)
     _showSegments(scan, findings.masks)
     _showTable(scan, findings)
-    note(scan, "model", findings.model)
-    note(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
-    note(scan, "scored in", _matrices(boxes))
-    note(scan, "peaks", json.dumps(_peaks(scan, boxes, findings)))
+    setAttribute(scan, "model", findings.model)
+    setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
+    setAttribute(scan, "scored in", _matrices(boxes))
+    setAttribute(scan, "peaks", json.dumps(_peaks(scan, boxes, findings)))
 
 
 def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take a scan's findings out of the scene, so that none stand beside boxes they don't fit."""
     _keepEdited(scan)
     for role in ROLES:
-        removeBelonging(scan, role)
+        removeNode(scan, role)
     for key in ("model", "notices", "scored in", "peaks"):
-        note(scan, key, None)
+        setAttribute(scan, key, None)
 
 
 # ------------------------------------------------------------------------------ the residual map
@@ -79,13 +79,13 @@ def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
 
 def residualOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLScalarVolumeNode | None:
     """The residual map of a scan, if it has been scored."""
-    return belonging(scan, "residual")
+    return nodeOf(scan, "residual")
 
 
 def _showResidual(scan: vtkMRMLScalarVolumeNode, residual: np.ndarray) -> None:
     """residual: float32 (I, J, K) in the scan's grid, 0..1."""
     name = _("{scan} sinus residual").format(scan=scan.GetName())
-    node = obtainBelonging(scan, "residual", "vtkMRMLScalarVolumeNode", name)
+    node = nodeOrNew(scan, "residual", "vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(residual.transpose(2, 1, 0)))
     node.CopyOrientation(scan)
     node.SetAndObserveTransformNodeID(scan.GetTransformNodeID())
@@ -93,7 +93,7 @@ def _showResidual(scan: vtkMRMLScalarVolumeNode, residual: np.ndarray) -> None:
 
 
 def _styleResidual(node: vtkMRMLScalarVolumeNode) -> None:
-    note(node, "role", "residual")
+    setAttribute(node, "role", "residual")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     present = (name for name in COLORS if slicer.mrmlScene.GetNodeByID(name) is not None)
@@ -127,7 +127,7 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
 
 def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
     """The segmentation of a scan, if it has been scored."""
-    return belonging(scan, "segmentation")
+    return nodeOf(scan, "segmentation")
 
 
 def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray]) -> None:
@@ -135,15 +135,18 @@ def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray
     _keepEdited(scan)
     name = _("{scan} sinus opacity").format(scan=scan.GetName())
     node = showLayers(scan, "segmentation", name, opacityLayers(masks))
-    note(node, "opacity as found", fingerprintOf(node))
+    setAttribute(node, "opacity as found", fingerprintOf(node))
 
 
 def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
     """A segmentation that a user has edited stays in the scene, as one of the user's own."""
     node = segmentationOf(scan)
-    if node is not None and noted(node, "opacity as found") not in (None, fingerprintOf(node)):
+    if node is not None and attributeOf(node, "opacity as found") not in (
+        None,
+        fingerprintOf(node),
+    ):
         node.SetName(_("{name} (edited)").format(name=node.GetName()))
-        leaveBelonging(scan, "segmentation")
+        releaseNode(scan, "segmentation")
 
 
 def showResidualFile(file: ResidualFile) -> None:
@@ -179,12 +182,12 @@ def showLevels(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
 
 def tableOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLTableNode | None:
     """The table of a scan, if it has been scored."""
-    return belonging(scan, "table")
+    return nodeOf(scan, "table")
 
 
 def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     name = _("{scan} sinus scores").format(scan=scan.GetName())
-    node = obtainBelonging(scan, "table", "vtkMRMLTableNode", name)
+    node = nodeOrNew(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
     sides = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
     decisions = {True: _(DECISION_WORDS["anomaly"]), False: _(DECISION_WORDS["clear"])}
@@ -243,7 +246,7 @@ def peaksOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
     if node is None:
         return {}
     affine = worldAffine(node)
-    peaks = json.loads(noted(scan, "peaks") or "{}")
+    peaks = json.loads(attributeOf(scan, "peaks") or "{}")
     return {Side(side): (affine @ [*index, 1.0])[:3] for side, index in peaks.items()}
 
 
@@ -272,17 +275,17 @@ def _peaks(
 
 def modelOf(scan: vtkMRMLScalarVolumeNode) -> str | None:
     """Name and version of the model that made the numbers of a scan."""
-    return noted(scan, "model")
+    return attributeOf(scan, "model")
 
 
 def noticesOf(scan: vtkMRMLScalarVolumeNode) -> tuple[str, ...]:
     """The sentences that must stand beside the numbers of a scan; empty if it was not scored."""
-    return tuple(json.loads(noted(scan, "notices") or "[]"))
+    return tuple(json.loads(attributeOf(scan, "notices") or "[]"))
 
 
 def areOutdated(scan: vtkMRMLScalarVolumeNode, boxes: Mapping[Side, SinusBox]) -> bool:
     """Whether a scan's findings belong to other boxes than `boxes`; False if it has none."""
-    text = noted(scan, "scored in")
+    text = attributeOf(scan, "scored in")
     if text is None:
         return False
     scored, now = json.loads(text), json.loads(_matrices(boxes))

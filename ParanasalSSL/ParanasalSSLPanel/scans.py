@@ -13,7 +13,7 @@ from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
-from ParanasalSSLPanel.belongings import noted
+from ParanasalSSLPanel.scanNodes import attributeOf
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.scans.volume import Volume
@@ -78,7 +78,7 @@ def isScan(node: vtkMRMLScalarVolumeNode) -> bool:
     return (
         node.GetClassName() == "vtkMRMLScalarVolumeNode"
         and not node.GetHideFromEditors()
-        and noted(node, "role") is None
+        and attributeOf(node, "role") is None
     )
 
 

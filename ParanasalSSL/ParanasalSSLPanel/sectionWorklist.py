@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.sinuses import Side, probability_words
 from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.openResult import openResult
@@ -34,6 +35,11 @@ class WorklistSection:
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         header.setSortIndicator(-1, qt.Qt.AscendingOrder)  # the list's own order, the urgent first
+        header.setSortIndicatorShown(True)
+        header.connect("sectionClicked(int)", self._onHeader)
+        self._sortedBy: tuple[int, bool] | None = (
+            None  # column, and whether the largest comes first
+        )
         self._ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
         self._ui.addFolderButton.connect("clicked(bool)", self._onAddFolder)
         self._ui.addLoadedButton.connect("clicked(bool)", self.onAddLoaded)
@@ -72,17 +78,26 @@ class WorklistSection:
         self._ui.worklistFolderEdit.enabled = not running
 
     def _fill(self, rows: list[Row]) -> None:
-        self._table.setSortingEnabled(False)  # else rows move while they are being filled
         self._table.setRowCount(len(rows))
-        for number, row in enumerate(rows):
-            chances = ("" if each is None else _shown(each) for each in (row.left, row.right))
-            quality, state = verdictWords(row.quality), stateWords(row.entry.state)
-            cells = [row.entry.name, *chances, quality, state]
-            for column, content in enumerate(cells):
-                self._table.setItem(number, column, _item(content, row))
+        for number, row in enumerate(self._sorted(rows)):
+            for column, text in enumerate(_cells(row)):
+                self._table.setItem(number, column, _item(text, row))
             tip = f"{row.entry.path}\n{self._table.item(number, 1).toolTip()}".strip()
             self._table.item(number, 0).setToolTip(tip)
-        self._table.setSortingEnabled(True)
+
+    def _sorted(self, rows: list[Row]) -> list[Row]:
+        """Not by Qt, which would sort "< 0.01" as a text."""
+        if self._sortedBy is None:
+            return rows
+        column, descending = self._sortedBy
+        return sorted(rows, key=lambda row: _sortKeys(row)[column], reverse=descending)
+
+    def _onHeader(self, column: int) -> None:
+        descending = self._sortedBy == (column, False)  # a second click turns the order around
+        self._sortedBy = column, descending
+        order = qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder
+        self._table.horizontalHeader().setSortIndicator(column, order)
+        self.update()
 
     def _onFolder(self, folder: str) -> None:
         self._worklist = None
@@ -198,16 +213,24 @@ def _titleOf(path: Path, folder: Path) -> str:
     return folder.name if path == folder else str(path.relative_to(folder))
 
 
-def _shown(probability: float) -> float:
-    """As a number, by which the table sorts; nothing is certain, so never 0 or 1."""
-    return min(max(round(probability, 2), 0.01), 0.99)
+def _cells(row: Row) -> list[str]:
+    """What the table's columns show."""
+    sides = (row.probability(side) for side in (Side.LEFT, Side.RIGHT))
+    words = ("" if each is None else probability_words(each) for each in sides)
+    return [row.entry.name, *words, verdictWords(row.quality), stateWords(row.entry.state)]
 
 
-def _item(content: str | float, row: Row) -> Any:
-    item = qt.QTableWidgetItem()
-    # As a number it is sorted as a number.
-    item.setData(qt.Qt.DisplayRole, content)
+def _sortKeys(row: Row) -> list[tuple[float, str]]:
+    """What the table's columns are sorted by: number, then text; without a number below all."""
+    sides = (row.probability(side) for side in (Side.LEFT, Side.RIGHT))
+    name, *_words, quality, state = _cells(row)
+    numbers = [(-1.0 if each is None else each, name) for each in sides]
+    return [(0.0, name), *numbers, (0.0, quality), (0.0, state)]
+
+
+def _item(text: str, row: Row) -> Any:
+    item = qt.QTableWidgetItem(text)
     item.setData(qt.Qt.UserRole, row.entry.identifier)
-    reasons = row.report["quality"]["reasons"] if row.report else []
+    reasons = row.record.quality.reasons if row.record is not None else ()
     item.setToolTip(row.entry.message or " ".join(reasons))
     return item

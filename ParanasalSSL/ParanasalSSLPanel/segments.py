@@ -16,7 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
-from ParanasalSSLPanel.belongings import note, obtainBelonging
+from ParanasalSSLPanel.scanNodes import nodeOrNew, setAttribute
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.scans.volume import Volume
@@ -95,7 +95,7 @@ def showLayers(
     scan: vtkMRMLScalarVolumeNode, role: str, name: str, layers: list[Layer]
 ) -> vtkMRMLSegmentationNode:
     """Put layers into the scan's segmentation node of that role, in place of what it held."""
-    node = obtainBelonging(scan, role, "vtkMRMLSegmentationNode", name)
+    node = nodeOrNew(scan, role, "vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(scan.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
@@ -194,7 +194,8 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
     residual = read_residual_map(path)
     node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
     node.UnRegister(None)  # Python holds it
-    note(node, "role", "residual")  # before it comes into the scene, where it could pass for a scan
+    # Before it comes into the scene, where it could pass for a scan.
+    setAttribute(node, "role", "residual")
     slicer.mrmlScene.AddNode(node)
     node.SetName(path.name.removesuffix(".gz").removesuffix(".nii"))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(residual.affine))

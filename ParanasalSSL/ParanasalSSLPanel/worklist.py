@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from slicer.i18n import tr as _
 
@@ -26,8 +26,12 @@ from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 from ParanasalSSLPanel.scans import SUFFIXES
 
+if TYPE_CHECKING:
+    from ParanasalSSLLib.results.record import ScanRecord
+
 State = Literal["waiting", "running", "done", "failed"]
 LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
+FIGURES = ("probability", "decision", "opacity_ml", "opacity_fraction")  # of a side, in the CSV
 AT_ONCE = 20  # scans of one process: a command line must not get too long
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
 
@@ -50,19 +54,26 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """What the table shows of an entry. Probabilities 0..1, None where there is none."""
+    """What the table shows of an entry; record: None where it was not scored."""
 
     entry: Entry
-    left: float | None = None
-    right: float | None = None
-    quality: str = ""
-    report: dict[str, Any] | None = None
+    record: ScanRecord | None = None
+
+    @property
+    def quality(self) -> str:
+        """Verdict on the boxes; empty where there is none."""
+        return self.record.quality.verdict if self.record is not None else ""
+
+    def probability(self, side: Side) -> float | None:
+        """0..1, of an anomaly; None for a side that was not scored."""
+        sinus = self.record.sinuses.get(side) if self.record is not None else None
+        return None if sinus is None else sinus.probability
 
     @property
     def urgency(self) -> tuple[int, float]:
         """Sorts what a person must look at to the top: to review, then the highest probabilities."""
         order = {"review": 0, "ok": 1}.get(self.quality, 2)
-        return order, -max(self.left or 0.0, self.right or 0.0)
+        return order, -max(self.probability(side) or 0.0 for side in Side)
 
 
 def stateWords(state: State) -> str:
@@ -82,7 +93,7 @@ class Worklist:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, Entry] = {}
-        self._reports: dict[str, dict[str, Any]] = {}  # read once
+        self._records: dict[str, ScanRecord] = {}  # read once
         if (folder / LIST).is_file():
             self._read()
 
@@ -127,7 +138,7 @@ class Worklist:
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""
         self.entries[identifier] = replace(self.entries[identifier], state=state, message=message)
-        self._reports.pop(identifier, None)
+        self._records.pop(identifier, None)
         self._write()
 
     def tryAgain(self) -> None:
@@ -152,37 +163,34 @@ class Worklist:
         if entry.state != "done":
             return Row(entry)
         try:
-            report = self._reportOf(entry)
-            sides = {s: report["sinuses"].get(s.value, {}).get("probability") for s in Side}
-            verdict = report["quality"]["verdict"]
-        except (OSError, ValueError, KeyError, AttributeError):
+            return Row(entry, self._recordOf(entry))
+        except (OSError, ValueError):
             lost = _("The results are missing or damaged. Score the scan again.")
             return Row(replace(entry, state="failed", message=lost))
-        return Row(entry, sides[Side.LEFT], sides[Side.RIGHT], verdict, report)
 
-    def _reportOf(self, entry: Entry) -> dict[str, Any]:
+    def _recordOf(self, entry: Entry) -> ScanRecord:
+        from ParanasalSSLLib.results.record import read_report
+
         name = entry.identifier
-        if name not in self._reports:
-            path = ScanFiles.in_output(self.folder, name).report_json
-            self._reports[name] = json.loads(path.read_text(encoding="utf-8"))
-        return self._reports[name]
+        if name not in self._records:
+            self._records[name] = read_report(ScanFiles.in_output(self.folder, name).report_json)
+        return self._records[name]
 
     def exportCsv(self, path: Path, withNames: bool = False) -> None:
         """All numbers as a table; the scans' file names, which may hold patients', only on request."""
         names = ["scan"] if withNames else []
-        figures = ["probability", "decision", "opacity_ml", "opacity_fraction"]
-        sides = [f"{side.value}_{figure}" for side in Side for figure in figures]
+        sides = [f"{side.value}_{figure}" for side in Side for figure in FIGURES]
         with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f)
             table.writerow(["id", *names, "state", "quality", *sides, "model", "message"])
             for row in self.rows():
-                table.writerow(_csvRow(row, figures, withNames))
+                table.writerow(_csvRow(row, withNames))
 
 
-def _csvRow(row: Row, figures: list[str], withNames: bool) -> list[object]:
-    sinuses = row.report["sinuses"] if row.report else {}
-    numbers = [sinuses.get(side.value, {}).get(figure, "") for side in Side for figure in figures]
-    model = modelName(row.report) if row.report else ""
+def _csvRow(row: Row, withNames: bool) -> list[object]:
+    sinuses = row.record.sinuses if row.record is not None else {}
+    numbers = [getattr(sinuses.get(side), each, "") for side in Side for each in FIGURES]
+    model = modelName(row.record.model) if row.record is not None else ""
     names = [row.entry.name] if withNames else []
     message = row.entry.message if withNames else ""  # it may name the file
     return [row.entry.identifier, *names, row.entry.state, row.quality, *numbers, model, message]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ParanasalSSLLib.boxes.placement import read_placement
+from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -155,6 +157,21 @@ def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
     assert words in " ".join(export.remarks)
 
 
+def record_of(model: str, version: str, files: Mapping[str, str] = MappingProxyType({})) -> Any:
+    from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord
+
+    return ScanRecord(
+        scan="sub-0001",
+        note=None,
+        software="0",
+        model=ModelRecord(model, version, "0", True, 0.5, ()),
+        image=ImageRecord("NIfTI", None, (2, 2, 2), (1.0, 1.0, 1.0)),
+        quality=Quality("ok"),
+        sinuses={},
+        files=files,
+    )
+
+
 def test_files_of_another_model_than_the_panels_are_told(
     slicer: Any, module: Any, logic: Any, scan: Any, tmp_path: Path
 ) -> None:
@@ -164,14 +181,12 @@ def test_files_of_another_model_than_the_panels_are_told(
     logic.placeBoxes(scan)
     logic.run(scan)
     export = Export(scan, tmp_path, Settings(), print, print)
-    report = {"files": {}, "model": {"name": "compact", "version": "2"}}
-    export.compare(report)
+    export.compare(record_of("compact", "2"))
     assert export.remarks == [
         "The files are of model compact 2, the table in the panel is of stand-in 0."
     ]
-    report = {"files": {"dicom_sr": "a"}, "model": {"name": "stand-in", "version": "0"}}
     export.remarks.clear()
-    export.compare(report)
+    export.compare(record_of("stand-in", "0", {"dicom_sr": "a"}))
     assert export.remarks == [
         "No opacity was found, so there is no DICOM segmentation, only the report."
     ]

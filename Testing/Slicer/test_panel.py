@@ -29,8 +29,8 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     slicer: Any, panel: Any, scan: Any, tmp_path: Path, geometry: Any
 ) -> None:
     from ParanasalSSLPanel import results
-    from ParanasalSSLPanel.belongings import belonging
     from ParanasalSSLPanel.boxes import boxesOf, qualityOf
+    from ParanasalSSLPanel.scanNodes import nodeOf
 
     path = tmp_path / "scan.nii.gz"
     assert slicer.util.saveNode(scan, str(path))
@@ -56,8 +56,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         "boxes": {side: (box.origin, box.box_to_ras) for side, box in boxesOf(scanNode).items()},
         "notices": results.noticesOf(scanNode),
         "segments": [
-            facts(node)
-            for node in (results.segmentationOf(scanNode), belonging(scanNode, "levels"))
+            facts(node) for node in (results.segmentationOf(scanNode), nodeOf(scanNode, "levels"))
         ],
         "places": places(slicer),
     }
@@ -89,7 +88,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         assert np.array_equal(after[side], masks[side])
     assert results.noticesOf(scanNode) == before["notices"]
     assert before["segments"] == [
-        facts(node) for node in (results.segmentationOf(scanNode), belonging(scanNode, "levels"))
+        facts(node) for node in (results.segmentationOf(scanNode), nodeOf(scanNode, "levels"))
     ]
     assert places(slicer) == before["places"]
     assert panel.ui.lockBoxesCheckBox.checked

@@ -148,8 +148,8 @@ def written(slicer: Any, tmp_path: Path) -> tuple[Path, np.ndarray]:
 def test_a_residual_file_becomes_segments_of_its_sides(
     slicer: Any, written: tuple[Path, np.ndarray], alone: bool, tmp_path: Path, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel.belongings import belonging
     from ParanasalSSLPanel.results import segmentationOf, showResidualFile
+    from ParanasalSSLPanel.scanNodes import nodeOf
     from ParanasalSSLPanel.segments import loadResidualFile
 
     path, labels = written
@@ -160,7 +160,7 @@ def test_a_residual_file_becomes_segments_of_its_sides(
     showResidualFile(file)
     node = file.node
     segmentation = segmentationOf(node)
-    levels = belonging(node, "levels")
+    levels = nodeOf(node, "levels")
     assert levels.GetSegmentation().GetNumberOfSegments() == 6
     assert not levels.GetDisplayVisibility()
     for side, label in ((Side.LEFT, 1), (Side.RIGHT, 2)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ParanasalSSLLib.boxes.quality import Quality, Verdict
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.record import (
+    BoxRecord,
+    ImageRecord,
+    ModelRecord,
+    ScanRecord,
+    SinusRecord,
+    write_report,
+)
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -24,21 +33,22 @@ def sample() -> Path:
     return library / "data" / "sample" / "simulated_head.nii.gz"
 
 
-def report_of(left: float, right: float, verdict: str = "ok") -> dict[str, Any]:
-    def sinus(probability: float) -> dict[str, Any]:
-        decision = "anomaly" if probability > 0.5 else "clear"
-        return {
-            "probability": probability,
-            "decision": decision,
-            "opacity_ml": 1.5,
-            "opacity_fraction": 0.01,
-        }
+def record_of(identifier: str, left: float, right: float, verdict: Verdict = "ok") -> ScanRecord:
+    box = BoxRecord((0.0, 0.0, 0.0), ((1.0, 0.0, 0.0),) * 3, 64.0, "registration")
 
-    return {
-        "quality": {"verdict": verdict, "reasons": []},
-        "sinuses": {"left": sinus(left), "right": sinus(right)},
-        "model": {"name": "tiny", "version": "1"},
-    }
+    def sinus(probability: float) -> SinusRecord:
+        decision = "anomaly" if probability > 0.5 else "clear"
+        return SinusRecord("sinus", probability, decision, 0.5, 1.5, 0.01, box)
+
+    return ScanRecord(
+        scan=identifier,
+        note=None,
+        software="0",
+        model=ModelRecord("tiny", "1", "0", True, 0.5, ()),
+        image=ImageRecord("NIfTI", None, (2, 2, 2), (1.0, 1.0, 1.0)),
+        quality=Quality(verdict),
+        sinuses={Side.LEFT: sinus(left), Side.RIGHT: sinus(right)},
+    )
 
 
 @pytest.fixture
@@ -48,16 +58,16 @@ def filled(module: Any, tmp_path: Path) -> Any:
 
     worklist = Worklist(tmp_path / "results")
     worklist.add({tmp_path / f"Mustermann_{n}.nii.gz": "" for n in range(4)})
-    reports = {
-        "sub-0001": report_of(0.2, 0.1),
-        "sub-0002": report_of(0.3, 0.9),
-        "sub-0003": report_of(0.1, 0.1, "review"),
-    }
-    for identifier, report in reports.items():
-        folder = worklist.folder / identifier
-        folder.mkdir()
-        (folder / f"{identifier}_report.json").write_text(json.dumps(report))
-        worklist.change(identifier, "done")
+    records = [
+        record_of("sub-0001", 0.2, 0.1),
+        record_of("sub-0002", 0.3, 0.9),
+        record_of("sub-0003", 0.004, 0.1, "review"),
+    ]
+    for record in records:
+        files = ScanFiles.in_output(worklist.folder, record.scan)
+        files.report_json.parent.mkdir()
+        write_report(record, files.report_json)
+        worklist.change(record.scan, "done")
     worklist.change("sub-0004", "failed", "Mustermann_3.nii.gz is damaged.")
     return worklist
 
@@ -65,7 +75,25 @@ def filled(module: Any, tmp_path: Path) -> Any:
 def test_what_needs_a_person_comes_first(filled: Any) -> None:
     rows = filled.rows()
     assert [row.entry.identifier for row in rows] == [f"sub-000{n}" for n in (3, 2, 1, 4)]
-    assert (rows[1].left, rows[1].right, rows[1].quality) == (0.3, 0.9, "ok")
+    assert [rows[1].probability(side) for side in (Side.LEFT, Side.RIGHT)] == [0.3, 0.9]
+    assert rows[1].quality == "ok" and rows[3].probability(Side.LEFT) is None
+
+
+def test_probabilities_are_shown_in_words_and_sorted_as_numbers(
+    filled: Any, openPanel: Any, standIn: Any
+) -> None:
+    panel = openPanel(standIn)
+    table = panel.ui.worklistTable
+    panel.ui.worklistFolderEdit.currentPath = str(filled.folder)
+
+    def left() -> list[str]:
+        return [table.item(row, 1).text() for row in range(table.rowCount)]
+
+    assert left() == ["< 0.01", "0.30", "0.20", ""], "the urgent first"
+    table.horizontalHeader().sectionClicked.emit(1)
+    assert left() == ["", "< 0.01", "0.20", "0.30"]
+    table.horizontalHeader().sectionClicked.emit(1)
+    assert left() == ["0.30", "0.20", "< 0.01", ""]
 
 
 def test_the_list_survives_and_what_was_running_waits_again(filled: Any) -> None:

@@ -14,16 +14,14 @@ from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 PREFIX = "ParanasalSSL."
 
 
-def belonging(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
+def nodeOf(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
     """The node of that role ("residual", "left box", ...), if the scan has one."""
     return scan.GetNodeReference(PREFIX + role)
 
 
-def obtainBelonging(
-    scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: str
-) -> vtkMRMLNode:
+def nodeOrNew(scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: str) -> vtkMRMLNode:
     """The node of that role; if there is none, it is made, named and put beside the scan."""
-    node = belonging(scan, role)
+    node = nodeOf(scan, role)
     if node is None:
         node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
         scan.SetNodeReferenceID(PREFIX + role, node.GetID())
@@ -31,19 +29,19 @@ def obtainBelonging(
     return node
 
 
-def removeBelonging(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
+def removeNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     """Take the node of that role out of the scene."""
-    node = belonging(scan, role)
+    node = nodeOf(scan, role)
     if node is not None:
         slicer.mrmlScene.RemoveNode(node)
 
 
-def leaveBelonging(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
+def releaseNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     """Let the node of that role stay in the scene as one that is nobody's."""
     scan.SetNodeReferenceID(PREFIX + role, None)
 
 
-def note(node: vtkMRMLNode, key: str, value: str | None) -> None:
+def setAttribute(node: vtkMRMLNode, key: str, value: str | None) -> None:
     """Write a small fact on a node; None removes it."""
     if value is None:
         node.RemoveAttribute(PREFIX + key)
@@ -51,8 +49,8 @@ def note(node: vtkMRMLNode, key: str, value: str | None) -> None:
         node.SetAttribute(PREFIX + key, value)
 
 
-def noted(node: vtkMRMLNode, key: str) -> str | None:
-    """The fact that `note` wrote."""
+def attributeOf(node: vtkMRMLNode, key: str) -> str | None:
+    """The fact that `setAttribute` wrote."""
     return node.GetAttribute(PREFIX + key)
 
 
