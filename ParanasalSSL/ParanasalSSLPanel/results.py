@@ -150,7 +150,7 @@ def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
 
 
 def showResidualFile(file: ResidualFile) -> None:
-    """A residual map from a file, coloured, with its marks as segments; their levels stay hidden."""
+    """A residual map from a file, coloured, with its opacity as segments; the levels stay hidden."""
     node = file.node
     _styleResidual(node)
     name = _("{scan}, opacity").format(scan=node.GetName())

@@ -72,7 +72,7 @@ class ResultsSection:
             self.openResidualFile(Path(path))
 
     def openResidualFile(self, path: Path) -> None:
-        """Load a residual map, with its marks as segments."""
+        """Load a residual map, with its opacity as segments."""
         with self._panel.telling():
             self._panel.prepare()
             threshold = self._panel.parameters.residualThreshold

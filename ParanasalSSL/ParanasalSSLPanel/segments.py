@@ -181,7 +181,7 @@ class ResidualFile:
 def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
     """Load a residual map that `paranasal predict` or `paranasal residual-files` wrote.
 
-    The marks are those of the segmentation beside it; without one, residuals of `threshold` or more,
+    The opacity is that of the segmentation beside it; without one, residuals of `threshold` or more,
     on the side of the head's middle where they lie.
 
     Raises:
@@ -189,7 +189,7 @@ def loadResidualFile(path: Path, threshold: float) -> ResidualFile:
     """
     from ParanasalSSLLib.results.maps import read_residual_map
 
-    # Not by Slicer's reader, which may turn the order of the slices around: the marks are in the
+    # Not by Slicer's reader, which may turn the order of the slices around: the opacity is in the
     # order of the file.
     residual = read_residual_map(path)
     node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeNode")

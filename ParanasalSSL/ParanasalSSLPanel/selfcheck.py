@@ -24,7 +24,7 @@ CENTERS_RAS_MM = {Side.LEFT: (-24.0, 30.0, -20.0), Side.RIGHT: (24.0, 30.0, -20.
 PROBABILITIES = {Side.LEFT: 0.8, Side.RIGHT: 0.1}
 SHAPE = (56, 64, 48)
 SPACING_MM = 3.0
-MARKED_MM = 8.0  # radius of the part that the stand-in marks, around each box's centre
+OPACITY_MM = 8.0  # radius of the opacity that the stand-in finds, around each box's centre
 
 
 def addMadeUpScan(name: str = "Made-up scan") -> vtkMRMLScalarVolumeNode:
@@ -38,7 +38,7 @@ def addMadeUpScan(name: str = "Made-up scan") -> vtkMRMLScalarVolumeNode:
 
 
 class StandIn:
-    """A `Computation` that places fixed boxes and marks a ball in the middle of each box.
+    """A `Computation` that places fixed boxes and finds a ball of opacity in the middle of each.
 
     It remembers what it was asked to score. Its quality can be set.
     """
@@ -121,4 +121,4 @@ def _ball(volume: Volume, box: SinusBox) -> np.ndarray:
     index = np.indices(volume.shape).reshape(3, -1)
     ras = volume.affine[:3, :3] @ index + volume.affine[:3, 3:]
     distance = np.linalg.norm(ras - box.center_ras_mm[:, None], axis=0)
-    return (distance < MARKED_MM).reshape(volume.shape)
+    return (distance < OPACITY_MM).reshape(volume.shape)

@@ -81,17 +81,17 @@ def measure_sinus(
     depth = ndimage.distance_transform_edt(outline) * spacing_mm
     smooth = ndimage.gaussian_filter(opacity * inside, SMOOTHING_MM / spacing_mm)
     findings = _findings(filled, depth, spacing_mm)
-    marked = np.zeros_like(filled)
+    kept = np.zeros_like(filled)
     for part, _ in findings:
-        marked |= part
+        kept |= part
     return SinusMeasures(
         cavity=outline,
-        opacity=marked,
+        opacity=kept,
         cavity_ml=float(outline.sum()) * voxel_ml,
-        opacity_ml=float(marked.sum()) * voxel_ml,
+        opacity_ml=float(kept.sum()) * voxel_ml,
         evidence=float(smooth[outline].max(initial=0.0)),
         soft_ml=float(opacity[outline].sum()) * voxel_ml,
-        depth_mm=float(depth[marked].max(initial=0.0)),
+        depth_mm=float(depth[kept].max(initial=0.0)),
         findings=tuple(finding for _, finding in findings),
     )
 

@@ -60,7 +60,7 @@ def test_every_kind_gets_its_share_of_the_test_set(
         )
 
 
-def test_label_shares_are_nested_and_keep_the_ratio(
+def test_label_fractions_are_nested_and_keep_the_ratio(
     paper: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     kinds, table = paper
@@ -89,7 +89,7 @@ def test_no_patient_is_in_two_sets(toy_store: CropStore, tmp_path: Path) -> None
 
 def test_both_sides_of_a_patient_stay_together(toy_store: CropStore, tmp_path: Path) -> None:
     path = make_splits(SplitConfig(store=toy_store.folder, output=tmp_path / "s.csv", folds=3))
-    rows = Partition.of(toy_store, path).rows("train", share=0.5)
+    rows = Partition.of(toy_store, path).rows("train", fraction=0.5)
     assert (toy_store.table.iloc[rows].groupby("patient")["side"].nunique() == 2).all()
 
 
@@ -97,7 +97,7 @@ def test_without_a_file_the_store_s_own_table_counts(toy_store: CropStore) -> No
     partition = Partition.of(toy_store, None)
     for part in ("train", "validation", "test", "unlabelled"):
         assert np.array_equal(partition.rows(part), toy_store.rows(part))  # type: ignore[arg-type]
-    few, more = partition.rows("train", share=0.25), partition.rows("train", share=0.5)
+    few, more = partition.rows("train", fraction=0.25), partition.rows("train", fraction=0.5)
     assert set(few) < set(more) < set(partition.rows("train"))
     assert toy_store.labels(few).mean() == 0.5
 

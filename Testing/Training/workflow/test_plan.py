@@ -48,10 +48,10 @@ def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
         else:
             assert plan.rows[plan.source(name)].pretrain
         accepted(EvaluateConfig, row.evaluate)
-        for share in plan.preset.shares:
-            found = accepted(FinetuneConfig, plan.finetune_settings(name, share))
+        for percent in plan.preset.percents:
+            found = accepted(FinetuneConfig, plan.finetune_settings(name, percent))
             assert isinstance(found, FinetuneConfig)
-            assert found.label_fraction == share / 100
+            assert found.label_fraction == percent / 100
     for name, experiment in plan.experiments.items():
         assert set(experiment.rows) <= set(plan.rows)
         accepted(ComparisonConfig, plan.compare_settings(name))
@@ -65,7 +65,7 @@ def test_table_2_compares_every_method_that_there_is() -> None:
 
 def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None:
     plan = Plan.read("paper")
-    assert plan.shares("figure3") == (10, 20, 40, 60, 80, 100)
+    assert plan.percents("figure3") == (10, 20, 40, 60, 80, 100)
     found = accepted(PretrainConfig, plan.pretrain_settings("residual"))
     assert isinstance(found, PretrainConfig)
     assert (found.recipe.epochs, found.recipe.optimizer.name) == (500, "lars")

@@ -13,7 +13,7 @@ import pytest
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.workflow import experiment
 from paranasal_training.workflow.config import ExperimentConfig
-from paranasal_training.workflow.experiment import _environment, snakemake_command
+from paranasal_training.workflow.experiment import snakemake_command, steps_environment
 from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
@@ -31,7 +31,7 @@ def dry_run(folder: Path, config: ExperimentConfig) -> str:
     command = [*words[:where], "--dry-run", "--printshellcmds", *words[where:]]
     done = subprocess.run(
         command,
-        env=_environment(),
+        env=steps_environment(),
         check=False,
         text=True,
         stdout=subprocess.PIPE,
@@ -154,7 +154,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(STEP)
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    monkeypatch.setattr(experiment, "_environment", lambda: os.environ | {"PATH": path})
+    monkeypatch.setattr(experiment, "steps_environment", lambda: os.environ | {"PATH": path})
     return tmp_path / "work"
 
 

@@ -48,7 +48,7 @@ class Acquisition:
     bias: float
     ghost: float
     ghost_axis: int
-    ringing_share: float  # share of k-space kept along the phase axis; 1 = all
+    ringing_fraction: float  # fraction of k-space kept along the phase axis; 1 = all
     cut_mm: float  # how much of the cube's lower or front end lies outside the image
     cut_axis: int
     stack: SliceStack | None = None  # None: slices spaced evenly over the cube
@@ -84,7 +84,7 @@ def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acqu
         bias=float(rng.uniform(*spread.bias)),
         ghost=float(rng.uniform(*spread.ghost)) if ghosted else 0.0,
         ghost_axis=int(rng.choice(in_plane_axes)),
-        ringing_share=float(rng.uniform(0.4, 0.8)) if ringing else 1.0,
+        ringing_fraction=float(rng.uniform(0.4, 0.8)) if ringing else 1.0,
         cut_mm=float(rng.uniform(2, spread.deepest_cut_mm)) if cut else 0.0,
         cut_axis=int(rng.choice([1, 2], p=[0.3, 0.7])),
     )
@@ -166,8 +166,8 @@ def _receive(slices: Tensor, settings: Acquisition, rng: np.random.Generator) ->
     if settings.artefacts.ghost:
         axes = (settings.slice_axis, settings.ghost_axis)
         slices = add_ghosts(slices, settings.artefacts.ghost, axes, settings.slice_mm, rng)
-    if settings.ringing_share < 1:
-        slices = _truncate_spectrum(slices, settings.ghost_axis, settings.ringing_share)
+    if settings.ringing_fraction < 1:
+        slices = _truncate_spectrum(slices, settings.ghost_axis, settings.ringing_fraction)
     noise = settings.noise * white_noise(rng, (2, *slices.shape))
     return torch.hypot(slices + noise[0], noise[1])  # magnitude image: Rician noise
 

@@ -5,7 +5,7 @@
 - `patient`: as in the crop store's table; both sides of a patient always stay together.
 - `set`: `test` (fixed, 30 %), or `fold`.
 - `fold`: 1 to 5 for the latter; fold k validates in run k and trains in all the others.
-- `position`: 0 to 1; a share p takes the patients with a position below p, so that smaller shares are
+- `position`: 0 to 1; a fraction p takes the patients with a position below p, so that smaller ones are
   nested in larger ones.
 
 `splits.json` beside it says which crops it was made for, and how many sinuses of each class there are.
@@ -175,7 +175,7 @@ class Partition:
         self,
         part: Part,
         label: int | None = None,
-        share: float = 1.0,
+        fraction: float = 1.0,
         jittered: bool = False,
     ) -> np.ndarray:
         """int64 row numbers, ascending.
@@ -183,12 +183,12 @@ class Partition:
         Args:
             part: of the partition.
             label: 0, 1 or None (any).
-            share: of the patients of this part, 0..1; smaller ones are nested in larger ones.
+            fraction: of the patients of this part, 0..1; smaller ones are nested in larger ones.
             jittered: crops of shifted boxes too.
         """
         rows = self.store.rows(None, label, jittered)
         rows = rows[self.part[rows] == part]
-        return rows if share >= 1 else rows[self.position[rows] < share]
+        return rows if fraction >= 1 else rows[self.position[rows] < fraction]
 
     def require_both_classes(self) -> None:
         """Raise `BadStore` when training, validation or test lacks normal or anomalous sinuses."""

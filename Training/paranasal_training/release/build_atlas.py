@@ -7,6 +7,7 @@ pydeface (MIT) ships, is resampled to 2 mm along the RAS axes and stored as byte
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -49,7 +50,9 @@ def main() -> None:
     """Write the template and the centroids."""
     package = importlib.util.find_spec("pydeface")
     if package is None or package.origin is None:
-        raise SystemExit("pydeface is not installed: pip install pydeface --no-deps")
+        raise SystemExit(
+            f"pydeface is not installed: `{sys.executable} -m pip install pydeface --no-deps`"
+        )
     source = nib.load(Path(package.origin).parent / "data" / "mean_reg2mean.nii.gz")
     assert isinstance(source, nib.Nifti1Image)
     with write_whole(TEMPLATE) as temporary:

@@ -87,7 +87,7 @@ def finetune(config: FinetuneConfig) -> Path:
     partition.require_both_classes()
     network = start_network(config)
     inputs = Inputs.open(store, network.config, config.residuals)
-    rows = partition.rows("train", share=config.label_fraction, jittered=config.jittered)
+    rows = partition.rows("train", fraction=config.label_fraction, jittered=config.jittered)
     labels = store.labels(rows)
     weights = class_weights(labels)
     checks = partition.rows("validation")

@@ -25,7 +25,7 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     command = snakemake_command(config, plan, folder)
     if config.dry_run:
-        done = subprocess.run(command, env=_environment(), check=False)
+        done = subprocess.run(command, env=steps_environment(), check=False)
     else:
         done = _run_alone(command, folder)
     if done.returncode < 0:
@@ -52,10 +52,10 @@ def _run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[
             )
         if any(folder.glob(".snakemake/locks/*")):  # Snakemake would refuse to start
             unlock = [*command, "--unlock"]
-            subprocess.run(unlock, env=_environment(), capture_output=True, check=False)
+            subprocess.run(unlock, env=steps_environment(), capture_output=True, check=False)
         # Snakemake holds the lock too: it may outlive this process.
         held = () if sys.platform == "win32" else (lock.fileno(),)
-        return subprocess.run(command, env=_environment(), check=False, pass_fds=held)
+        return subprocess.run(command, env=steps_environment(), check=False, pass_fds=held)
 
 
 def _locked(file: int) -> bool:
@@ -92,7 +92,7 @@ def _preset_word(preset: str) -> str:
     return str(path.resolve()) if path.is_file() else preset
 
 
-def _environment() -> dict[str, str]:
+def steps_environment() -> dict[str, str]:
     """Steps call `paranasal` by name: that of this Python."""
     here = Path(sys.executable).parent
     return os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}

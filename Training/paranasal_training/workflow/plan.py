@@ -40,7 +40,7 @@ class Preset:
     """Settings of `paranasal finetune`."""
     finetune_by_share: dict[int, Settings] = field(default_factory=dict)
     """Settings of `paranasal finetune` that differ by percentage of labels."""
-    shares: tuple[int, ...] = (10, 20, 100)
+    percents: tuple[int, ...] = (10, 20, 100)
     """Percentages of labels, ascending."""
     threads: int = 1
     """CPU threads of one run."""
@@ -68,11 +68,11 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table. shares: of the labels in percent, None: the preset's. maps: residuals to judge."""
+    """One table. percents: of the labels, None: the preset's. maps: residuals to judge."""
 
     title: str
     rows: tuple[str, ...]
-    shares: tuple[int, ...] | None = None
+    percents: tuple[int, ...] | None = None
     ours: str = "residual"
     maps: tuple[str, ...] = ()
 
@@ -140,12 +140,12 @@ class Plan:
             raise BadConfig(f"No experiment {name!r}; choose {', '.join(self.experiments)}.")
         return self.experiments[name]
 
-    def shares(self, name: str) -> tuple[int, ...]:
-        """Label shares of an experiment in percent: its own, as far as the preset has them."""
-        wanted = self.experiment(name).shares
+    def percents(self, name: str) -> tuple[int, ...]:
+        """Label fractions of an experiment in percent: its own, as far as the preset has them."""
+        wanted = self.experiment(name).percents
         if wanted is None:
-            return self.preset.shares
-        return tuple(s for s in wanted if s in self.preset.shares) or self.preset.shares[:1]
+            return self.preset.percents
+        return tuple(s for s in wanted if s in self.preset.percents) or self.preset.percents[:1]
 
     def open_rows(self, name: str) -> dict[str, str]:
         """Rows of an experiment that cannot be filled, and why."""
@@ -208,7 +208,7 @@ class Plan:
         return {
             "runs": "finetune",
             "rows": list(experiment.rows),
-            "percents": list(self.shares(name)),
+            "percents": list(self.percents(name)),
             "title": experiment.title,
             "simulated": self.simulated,
             "ours": experiment.ours,

@@ -62,7 +62,7 @@ def test_markdown_has_the_papers_layout(written: Path) -> None:
     assert first.count("**") == 2 * 6  # best everywhere
     assert re.search(r"\*\*0\.\d{3} ± 0\.\d{3}\*\*", first)
     worse = next(line for line in text.splitlines() if line.startswith("| No pretraining"))
-    assert worse.count("↓") == 4  # AUROC and AUPRC at both label shares
+    assert worse.count("↓") == 4  # AUROC and AUPRC at both label fractions
     assert "Simulated cohort" in text
 
 

@@ -96,7 +96,7 @@ def collect(
     percents: Sequence[int],
     reasons: Mapping[str, str] | None = None,
 ) -> ScoredRuns:
-    """Read the runs of methods at label shares.
+    """Read the runs of methods at label fractions.
 
     Args:
         folder: holds `<method>/<percent>/fold<k>/`.

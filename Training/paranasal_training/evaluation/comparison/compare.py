@@ -12,7 +12,7 @@ from paranasal_training.evaluation.comparison.config import ComparisonConfig
 from paranasal_training.evaluation.comparison.figures import (
     Picture,
     draw,
-    label_share_figure,
+    label_fraction_figure,
     paired_figure,
     reliability_figure,
 )
@@ -87,7 +87,7 @@ def draw_pictures(results: Results) -> dict[str, Picture]:
     cohort = " Simulated cohort." if results.simulated else ""
     interval = "95 % intervals over folds"
     shares = (
-        f"Test AUPRC and AUROC against the share of labels; bands are {interval}."
+        f"Test AUPRC and AUROC against the fraction of labels; bands are {interval}."
         if len(results.percents) > 1
         else f"Test AUPRC and AUROC; bars are {interval}."
     )
@@ -100,7 +100,7 @@ def draw_pictures(results: Results) -> dict[str, Picture]:
         "Crops of all folds are pooled, larger dots stand for more crops; ECE is the mean of the folds."
     )
     return {
-        "shares": draw(label_share_figure, results, shares + cohort),
+        "shares": draw(label_fraction_figure, results, shares + cohort),
         "paired": draw(paired_figure, results, paired + cohort),
         "reliability": draw(reliability_figure, results, reliability + cohort),
     }
@@ -119,7 +119,7 @@ def _tables(results: Results) -> list[Table]:
 
 
 def _kind_tables(results: Results, kinds: pd.DataFrame) -> list[Table]:
-    """Of the smallest and the greatest label share; `by_kind.csv` has them all."""
+    """Of the smallest and the greatest label fraction; `by_kind.csv` has them all."""
     with_lines = sorted(set(kinds["percent"]) & {results.percents[0], results.percents[-1]})
     return [kind_table(results, kinds, percent) for percent in with_lines]
 
@@ -130,7 +130,7 @@ def _reading(config: ComparisonConfig, results: Results) -> list[str]:
     return [
         "Bold: the best mean of a column. Arrows: the method is worse (↓) or better (↑) than "
         f"{ours} in the paired comparison, p below 0.05 after Holm's correction over the methods of "
-        "that label share and metric. No arrow at AUROC or AUPRC: no difference was shown, which is "
+        "that label fraction and metric. No arrow at AUROC or AUPRC: no difference was shown, which is "
         "not the same as being equal. Other columns carry no arrows.",
         "The intervals of the table are Student's t over folds. They cover the choice of training "
         "patients and the random start. All folds are tested on the same patients, so they do not "

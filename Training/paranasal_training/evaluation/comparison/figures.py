@@ -99,8 +99,8 @@ def method_styles(results: Results) -> dict[str, dict[str, Any]]:
 # --------------------------------------------------------------------------------- figure 3
 
 
-def label_share_figure(results: Results) -> Figure:
-    """AUPRC and AUROC against the label share, as figure 3 of the paper; dots for one share alone."""
+def label_fraction_figure(results: Results) -> Figure:
+    """AUPRC and AUROC against the label fraction, as figure 3 of the paper; dots for one alone."""
     if len(results.percents) == 1:
         return _dot_figure(results)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
@@ -134,7 +134,7 @@ def _draw_line(
 
 
 def _dot_figure(results: Results) -> Figure:
-    """One label share: a dot with its interval for each method."""
+    """One label fraction: a dot with its interval for each method."""
     (percent,) = results.percents
     figure = Figure(figsize=(11, 1.5 + 0.33 * len(results.present)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -163,7 +163,7 @@ def _name_rows(axis: Axes, results: Results, methods: tuple[str, ...]) -> None:
 
 
 def paired_figure(results: Results) -> Figure:
-    """Ours minus each baseline with the bootstrap's interval, by metric and label share."""
+    """Ours minus each baseline with the bootstrap's interval, by metric and label fraction."""
     percents = [p for p in results.shown_percents if (results.paired["percent"] == p).any()]
     baselines = tuple(m for m in results.present if m != results.ours)
     height = 1.0 + max(1, len(percents)) * (0.75 + 0.27 * len(baselines))
@@ -205,7 +205,7 @@ def _draw_differences(
 
 
 def reliability_figure(results: Results) -> Figure:
-    """Observed against predicted share of anomalies: a panel a method, a line a label share."""
+    """Observed against predicted share of anomalies: a panel a method, a line a label fraction."""
     methods = results.present
     columns = min(5, len(methods))
     lines = -(-len(methods) // columns)

@@ -141,7 +141,7 @@ def _reached(falling: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.DataFrame:
-    """Ours against every other method at every label share, AUROC and AUPRC.
+    """Ours against every other method at every label fraction, AUROC and AUPRC.
 
     Returns:
         Columns percent, metric, ours, baseline, difference (ours minus baseline, mean over folds), low
@@ -154,7 +154,7 @@ def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.
     for percent in sorted({percent for method, percent in values if method == ours}):
         baselines = [cell for cell in values if cell[1] == percent and cell[0] != ours]
         for metric in COMPARED:
-            lines += _compare_share(values, metric, (ours, percent), baselines)
+            lines += _compare_fraction(values, metric, (ours, percent), baselines)
     columns = ["percent", "metric", "ours", "baseline", "difference", "low", "high"]
     return pd.DataFrame(lines, columns=[*columns, "p", "p_holm", "outcome"])
 
@@ -164,7 +164,7 @@ def _resampled(drawn: Resamples, runs: Sequence[Run]) -> dict[str, np.ndarray]:
     return {"auroc": drawn.auroc(scores), "auprc": drawn.auprc(scores)}
 
 
-def _compare_share(
+def _compare_fraction(
     values: dict[MethodPercent, dict[str, np.ndarray]],
     metric: str,
     ours: MethodPercent,

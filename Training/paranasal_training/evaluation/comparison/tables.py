@@ -1,4 +1,4 @@
-"""The paper's tables: one row a method, the metrics side by side for each label share.
+"""The paper's tables: one row a method, the metrics side by side for each label fraction.
 
 A `Table` is made once and written as Markdown and on the page, so both say the same.
 """
@@ -80,7 +80,7 @@ class Results:
         summary: of `summarise`.
         paired: of `compare`.
         titles: of the methods, in the order of rows.
-        percents: label shares in ascending order.
+        percents: label fractions in ascending order.
         ours: the method that others are compared with.
         simulated: whether the cohort is.
     """
@@ -95,14 +95,14 @@ class Results:
 
     @property
     def shown_percents(self) -> tuple[int, ...]:
-        """At most three label shares, for what cannot show all: first, middle, last."""
+        """At most three label fractions, for what cannot show all: first, middle, last."""
         if len(self.percents) <= SHOWN_SHARES:
             return self.percents
         return (self.percents[0], self.percents[len(self.percents) // 2], self.percents[-1])
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Methods with runs at any label share."""
+        """Methods with runs at any label fraction."""
         return tuple(m for m in self.titles if any((m, p) in self.summary for p in self.percents))
 
     def outcome(self, method: str, percent: int, metric: str) -> str | None:
@@ -116,7 +116,7 @@ class Results:
 
 
 def metric_tables(results: Results, metrics: Sequence[str], caption: str) -> list[Table]:
-    """Methods by metrics and label shares, in as many tables as it takes.
+    """Methods by metrics and label fractions, in as many tables as it takes.
 
     Mean ± half of the 95 % interval over folds; the best mean of a column is strong; baselines carry an
     arrow where the paired comparison with ours shows a difference.
@@ -163,7 +163,7 @@ def _words(found: Interval) -> str:
 
 
 def tally_sentences(results: Results) -> list[str]:
-    """How ours fares against the baselines, one sentence for label share and metric."""
+    """How ours fares against the baselines, one sentence for label fraction and metric."""
     sentences = []
     for (percent, metric), lines in results.paired.groupby(["percent", "metric"], sort=False):
         won = {
@@ -194,7 +194,7 @@ def open_sentences(results: Results) -> list[str]:
 
 
 def metric_lines(results: Results) -> pd.DataFrame:
-    """`table.csv`: one line for method and label share, all metrics, open ones with their reason."""
+    """`table.csv`: one line for method and label fraction, all metrics, open ones with their reason."""
     lines = []
     for method, title in results.titles.items():
         for percent in results.percents:
@@ -254,7 +254,7 @@ def kind_lines(experiment: ScoredRuns) -> pd.DataFrame:
 
 
 def kind_table(results: Results, lines: pd.DataFrame, percent: int) -> Table:
-    """Kinds and volumes down, methods across, at one label share."""
+    """Kinds and volumes down, methods across, at one label fraction."""
     here = lines[lines["percent"] == percent]
     methods = [m for m in results.titles if (here["method"] == m).any()]
     found = here.set_index(["kind", "from_ml", "method"])["found"]
