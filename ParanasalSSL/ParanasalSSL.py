@@ -93,13 +93,9 @@ class ParanasalSSL(ScriptedLoadableModule):
 class ParanasalSSLTest(ScriptedLoadableModuleTest):
     """Slicer's "Reload and Test": the way through the scene, with a stand-in for the model."""
 
-    def setUp(self) -> None:
-        """Begin with an empty scene."""
-        slicer.mrmlScene.Clear()
-
     def runTest(self) -> None:
         """Run what Slicer's *Reload and Test* runs."""
-        self.setUp()
+        slicer.mrmlScene.Clear()
         self.test_findings_lie_beside_the_scan()
 
     def test_findings_lie_beside_the_scan(self) -> None:

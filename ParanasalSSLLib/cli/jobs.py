@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -93,13 +92,14 @@ def settle(job: Job, out: Path, sha256: str, taken: Collection[str]) -> Job:
 
 def _sha256_of(out: Path, scan_id: str) -> str | None:
     """Fingerprint of the scan whose result is there; None if nothing is there, "" if it says none."""
+    from ParanasalSSLLib.results.record import read_report
+
     files = ScanFiles.in_output(out, scan_id)
     if not os.path.lexists(files.folder):
         return None
     try:
-        report = json.loads(files.report_json.read_text(encoding="utf-8"))
-        return str(report["image"]["sha256"] or "")
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_report(files.report_json).image.sha256 or ""
+    except (OSError, ValueError):
         return ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ParanasalSSLLib.cli.events import (
     CallFailed,
@@ -20,7 +20,10 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
-from ParanasalSSLLib.sinuses import probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, probability_words
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.results.record import ScanRecord
 
 
 def say(*lines: str, error: bool = False, stream: TextIO | None = None) -> None:
@@ -85,7 +88,7 @@ class TerminalView:
 
     scans: int
     dicom_wanted: bool = False
-    _done: list[ScanDone] = field(default_factory=list, init=False)
+    _done: list[tuple[ScanDone, ScanRecord]] = field(default_factory=list, init=False)
     _failed: list[ScanFailed] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -112,11 +115,14 @@ class TerminalView:
         self._bar.close()
 
     def _scan_done(self, done: ScanDone) -> None:
-        self._done.append(done)
+        from ParanasalSSLLib.results.record import ScanRecord
+
+        record = ScanRecord.from_json(done.report)
+        self._done.append((done, record))
         self._bar.finish()
-        table = [f"  {line}" for line in result_table(done.report)]
-        of_scan = _notices(done.report)[1]
-        reasons = [f"  ! {one}" for one in (*done.report["quality"]["reasons"], *of_scan)]
+        table = [f"  {line}" for line in result_table(record)]
+        of_scan = _notices(record)[1]
+        reasons = [f"  ! {one}" for one in (*record.quality.reasons, *of_scan)]
         how = "replaced" if done.replaced else "written to"
         say(
             f"\n{done.id}  {done.input}",
@@ -133,23 +139,24 @@ class TerminalView:
     def _summary(self, summary: Summary) -> None:
         self._bar.close()
         say(f"\n{summary.done} of {self.scans} {_plural(self.scans, 'scan')} scored.")
-        for done in self._done if self.dicom_wanted else []:
-            lacking = _lacking_dicom(done.report["files"])
+        for done, record in self._done if self.dicom_wanted else []:
+            lacking = _lacking_dicom(record.files)
             if lacking:
                 say(f"{done.id}: {lacking}")
         if self._done:
-            say(*_how_to_open(self._done[-1]))
+            say(*_how_to_open(*self._done[-1]))
         if self._failed:
             say(*_failure_lines(Path(summary.out), self._failed), error=True)
 
 
-def result_table(report: Mapping[str, Any]) -> list[str]:
+def result_table(record: ScanRecord) -> list[str]:
     """The lines of a scan's small table: side, probability, decision, opacity, quality."""
-    lines = [f"{'side':<7}{'probability':>11}  {'decision':<9}{'opacity':>10}  quality"]
-    for side, sinus in report["sinuses"].items():
+    lines = [f"{'side':<7}{'probability':>11}  {'decision':<20}{'opacity':>10}  quality"]
+    for side, sinus in record.sinuses.items():
         lines.append(
-            f"{side:<7}{probability_words(sinus['probability']):>11}  {sinus['decision']:<9}"
-            f"{sinus['opacity_ml']:>7.1f} ml  {report['quality']['verdict']}"
+            f"{side:<7}{probability_words(sinus.probability):>11}"
+            f"  {DECISION_WORDS[sinus.decision]:<20}"
+            f"{sinus.opacity_ml:>7.1f} ml  {record.quality.verdict}"
         )
     return lines
 
@@ -167,7 +174,7 @@ def _plural(number: int, word: str) -> str:
     return word if number == 1 else word + "s"
 
 
-def _how_to_open(done: ScanDone) -> Iterable[str]:
+def _how_to_open(done: ScanDone, record: ScanRecord) -> Iterable[str]:
     from ParanasalSSLLib.results.layout import ScanFiles
 
     files = ScanFiles(Path(done.folder), done.id)
@@ -175,15 +182,14 @@ def _how_to_open(done: ScanDone) -> Iterable[str]:
     yield f"In 3D Slicer: load {done.input} (Add data, or the DICOM module), then drag"
     yield f"  {files.segmentation.name},\n  {files.boxes.name} and\n  {files.residual_map.name}"
     yield f"from {files.folder} into its window."
-    for sentence in (*_notices(done.report)[0], done.report["notice"]):
+    for sentence in (*_notices(record)[0], record.notice):
         yield f"Note: {sentence}"
 
 
-def _notices(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _notices(record: ScanRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Notices of the model, the same for every scan, and those of this scan and its run."""
-    model = report["model"]
-    of_model = int(model["simulated"])  # it comes first
-    return model["notices"][:of_model], model["notices"][of_model:]
+    of_model = int(record.model.simulated)  # it comes first
+    return record.model.notices[:of_model], record.model.notices[of_model:]
 
 
 def _failure_lines(out: Path, failed: list[ScanFailed]) -> Iterable[str]:

@@ -69,7 +69,7 @@ def test_scan_is_scored_and_the_table_printed(
     printed = capsys.readouterr().out
     for word in ("side", "probability", "decision", "opacity", "quality"):
         assert word in printed
-    assert "left" in printed and "right" in printed and "clear" in printed
+    assert "left" in printed and "right" in printed and "No anomaly suspected" in printed
     assert "3D Slicer" in printed and "1 of 1 scan scored" in printed
     assert (tmp_path / "out" / "sub-0001" / "sub-0001_report.html").is_file()
 
