@@ -138,7 +138,7 @@ class ProgressBar:
         self._bar.close()
 
     def _creep(self) -> None:
-        """Show that a long stage goes on: ever slower towards the stage's end, never beyond."""
+        """Show that a long stage is under way: ever slower towards the stage's end, never beyond."""
         while not self._closed.wait(CREEP_S):
             if self._to > self._from:
                 passed = 1 - math.exp((self._stage_began - time.monotonic()) / STAGE_S)

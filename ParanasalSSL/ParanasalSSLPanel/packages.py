@@ -21,7 +21,7 @@ HIGHDICOM = "highdicom>=0.27"
 
 
 class PackagesMissing(ParanasalError):
-    """The user declined an installation, or it failed; the message says how to go on."""
+    """The user declined an installation, or it failed; the message says what to do then."""
 
 
 def ensurePackages(requirementsPath: str) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def make_segmentation(scan: DicomScan) -> Segmentation | None:
-    """The SEG with a segment for each side that has a opaque voxel; None where none has."""
+    """The SEG with a segment for each side that has an opaque voxel; None where none has."""
     import highdicom as hd
 
     if not scan.opaque_sides:
@@ -63,7 +63,7 @@ def make_segmentation(scan: DicomScan) -> Segmentation | None:
 
 
 def _opaque_planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
-    """Places of the planes with a opaque voxel, and the masks there.
+    """Places of the planes with an opaque voxel, and the masks there.
 
     masks: (planes, rows, columns, segments) uint8, whole planes of the source images.
     """

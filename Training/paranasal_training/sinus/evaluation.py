@@ -29,7 +29,7 @@ COLUMNS = 12  # sides in a row of the picture
 
 
 @dataclass(frozen=True, eq=False)
-class SeenSide:
+class MeasuredSide:
     """One side of a real scan, and what the network says of it."""
 
     scan: str
@@ -56,9 +56,9 @@ def look_at_sinuses(config: LookAtSinusesConfig) -> Path:
     return config.output / "sinuses.csv"
 
 
-def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[SeenSide]:
+def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[MeasuredSide]:
     """Both sides of each scan that can be read and whose sinuses are found."""
-    seen: list[SeenSide] = []
+    seen: list[MeasuredSide] = []
     for path in scans:
         try:
             volume = read_volume(path)
@@ -69,13 +69,13 @@ def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[SeenSide
         crops = {side: cut_crop(volume, box) for side, box in found.boxes.items()}
         measures = ask(network, crops)
         seen += [
-            SeenSide(path.name, side, found.quality.verdict, crops[side], measures[side])
+            MeasuredSide(path.name, side, found.quality.verdict, crops[side], measures[side])
             for side in crops
         ]
     return seen
 
 
-def draw_sides(seen: Sequence[SeenSide]) -> Figure:
+def draw_sides(seen: Sequence[MeasuredSide]) -> Figure:
     """Each side in an axial (above) and a coronal plane: cavity green, opacity red."""
     rows = -(-len(seen) // COLUMNS)
     figure = Figure(figsize=(1.3 * COLUMNS, 2.9 * rows), layout="tight")
@@ -88,7 +88,7 @@ def draw_sides(seen: Sequence[SeenSide]) -> Figure:
     return figure
 
 
-def _draw_side(one: SeenSide, axial: Axes, coronal: Axes) -> None:
+def _draw_side(one: MeasuredSide, axial: Axes, coronal: Axes) -> None:
     cavity, opacity = one.measures.cavity, one.measures.opacity
     middle = np.argwhere(cavity).mean(axis=0) if cavity.any() else np.array(cavity.shape) / 2
     for axis, direction in ((axial, 2), (coronal, 1)):
