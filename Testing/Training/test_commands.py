@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import paranasal_training
 import pytest
 from paranasal_training.commands import COMMANDS
 from paranasal_training.data.store import CropStore
@@ -89,3 +91,18 @@ def test_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--store", str(tmp_path), "--output", str(tmp_path), "--epoch", "3"])
     assert stopped.value.code == 2
+
+
+def test_every_file_beside_the_code_is_installed_with_it() -> None:
+    package = Path(paranasal_training.__file__).parent
+    project = package.parents[1] / "pyproject.toml"
+    if not project.is_file():
+        pytest.skip("the package is installed without its repository")
+    setup = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]
+    named = {path for each in setup["package-data"][package.name] for path in package.glob(each)}
+    files = {p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert {path for path in files if path.suffix != ".py"} <= named
+    packages = {each.replace(".", "/") for each in setup["packages"]}
+    assert {
+        p.parent.relative_to(package.parent).as_posix() for p in files if p.suffix == ".py"
+    } <= (packages)
