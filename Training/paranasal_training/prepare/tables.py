@@ -66,6 +66,7 @@ class Line:
 
 
 def read_table(path: Path, required: Iterable[str]) -> list[Line]:
+    """The lines of a CSV or TSV table; raises `BadConfig` where a required column lacks."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     lines: list[Line] = []
     try:
@@ -109,6 +110,7 @@ def _check_columns(columns: list[str], required: Iterable[str], path: Path) -> N
 
 
 def labels_of(line: Line) -> dict[Side, SinusLabel]:
+    """What a line says of each side; sides without a label are left out."""
     labels = {}
     for form, sides in LABEL_COLUMNS.items():
         for side, column in sides.items():
@@ -132,6 +134,7 @@ def _whole(text: str, largest: int) -> int | None:
 
 
 def split_of(line: Line, labels: Mapping[Side, SinusLabel]) -> str | None:
+    """The split that a line gives, None where it gives none."""
     split = line.cells.get("split", "")
     if split.lower() in MISSING:
         return None
