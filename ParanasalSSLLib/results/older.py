@@ -54,7 +54,7 @@ def refuse_foreign_dataset(out: Path) -> None:
     path = out / DATASET_DESCRIPTION
     if not os.path.lexists(path):
         return
-    makers = _read_object(path).get("GeneratedBy")
+    makers = read_object(path).get("GeneratedBy")
     names = (
         [m.get("Name") for m in makers if isinstance(m, dict)] if isinstance(makers, list) else []
     )
@@ -147,7 +147,7 @@ def _read_own_report(files: ScanFiles) -> dict[str, Any]:
     folder = files.folder
     if folder.is_symlink() or not folder.is_dir():
         raise UnsafeOutput(f"{folder} is a {_kind(folder)}, no folder of results. {_MOVE_AWAY}")
-    report = _read_object(files.report_json)
+    report = read_object(files.report_json)
     if report.get("format") != _REPORT_FORMAT or report.get("scan") != files.scan_id:
         raise UnsafeOutput(
             f"{folder} is there already and is no result of {_SOFTWARE} (it has no report of its "
@@ -160,7 +160,7 @@ def _kind(path: Path) -> str:
     return "link" if path.is_symlink() else "file"
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

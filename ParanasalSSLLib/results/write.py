@@ -16,6 +16,7 @@ from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
 from ParanasalSSLLib.results.maps import PastedRegion, write_residual_map, write_segmentation
 from ParanasalSSLLib.results.older import (
     keep_what_users_made,
+    read_object,
     refuse_foreign_dataset,
     refuse_other_scan,
 )
@@ -99,5 +100,6 @@ def write_dataset_description(out: Path) -> Path:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": SOFTWARE, "Version": software_version()}],
     }
-    write_json(path, description)
+    if read_object(path) != description:  # a kill while it is written leaves a temporary file
+        write_json(path, description)
     return path

@@ -13,7 +13,7 @@ from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.maps import read_maps
 from ParanasalSSLLib.results.record import read_report
-from ParanasalSSLLib.results.write import write_scan
+from ParanasalSSLLib.results.write import write_dataset_description, write_scan
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 
 
@@ -39,6 +39,9 @@ def test_scan_folder_holds_the_named_files_and_nothing_else(toolbox: Any, tmp_pa
     description = json.loads((tmp_path / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
     assert description["GeneratedBy"][0]["Name"] == "ParanasalSSL"
+    written = (tmp_path / "dataset_description.json").stat()
+    write_dataset_description(tmp_path)
+    assert (tmp_path / "dataset_description.json").stat().st_ino == written.st_ino
 
 
 def test_boxes_can_be_read_back_as_boxes(toolbox: Any, tmp_path: Path) -> None:
