@@ -15,6 +15,9 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("PARANASAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 
+# Helpers of several files, whose `assert`s are to explain themselves as those of the tests do.
+pytest.register_assert_rewrite("dicom_objects", "site_scans")
+
 # Bars and the libraries' remarks would stand between the lines of a failed test. (The environment
 # holds for the programs that tests start, too.)
 os.environ.setdefault("TQDM_DISABLE", "1")

@@ -140,6 +140,12 @@ def openPanel(
 
 
 @pytest.fixture
+def panel(openPanel: Callable[[Any], Any], standIn: Any) -> Any:
+    """The panel with the stand-in for the library."""
+    return openPanel(standIn)
+
+
+@pytest.fixture
 def fakeLibrary(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], None]:

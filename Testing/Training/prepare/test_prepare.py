@@ -1,113 +1,29 @@
-"""Scans to a crop store: what is cut, what is written, what survives a stop."""
+"""Scans to a crop store: what is cut and what is written."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import shutil
-from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
 from paranasal_training.data.store import CropStore
-from paranasal_training.prepare import parallel, work
+from paranasal_training.prepare import work
 from paranasal_training.prepare.config import JitterSd, PrepareConfig
 from paranasal_training.prepare.review import ShownScan, label_words
 from paranasal_training.prepare.scans import read_scans
 from paranasal_training.prepare.site import prepare
+from site_scans import CENTERS, SAMPLE, by_hand, save_boxes, save_head, save_table
 
-import ParanasalSSLLib
-from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.placement import Placement, write_placement
-from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.crop import cut_crop
-from ParanasalSSLLib.errors import BadBoxes, BadConfig, BadStore, UnsafeOutput
-from ParanasalSSLLib.files import alone
+from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.predict import find_sinuses
 from ParanasalSSLLib.sinuses import Side
-
-SAMPLE = Path(ParanasalSSLLib.__file__).parent / "data/sample/simulated_head.nii.gz"
-CENTERS = {Side.LEFT: np.array([-24.0, 30.0, -20.0]), Side.RIGHT: np.array([24.0, 30.0, -20.0])}
-
-
-def save_head(path: Path, seed: int = 0, flipped: bool = False) -> Path:
-    """A simulated block of tissue with a bright ball in the left sinus and a dark one in the right.
-
-    Flipped: the same anatomy, stored from left to right.
-    """
-    shape, affine = (60, 60, 60), np.diag([3.0, 3.0, 3.0, 1.0])
-    affine[:3, 3] = -88.5
-    ras = np.indices(shape).reshape(3, -1).T * 3.0 - 88.5
-    data = 500 + 50 * np.random.default_rng(seed).random(len(ras))
-    for side, value in ((Side.LEFT, 900), (Side.RIGHT, 50)):
-        data[np.linalg.norm(ras - CENTERS[side], axis=1) < 15] += value - 500
-    data = data.reshape(shape)
-    if flipped:
-        data, affine = data[::-1], affine @ np.diag([-1.0, 1, 1, 1])
-        affine[0, 3] = 88.5
-    image = nib.Nifti1Image(np.float32(data), affine)
-    image.set_qform(affine, code=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, path)
-    return path
-
-
-def save_boxes(path: Path, shift_mm: float = 0.0, sides: tuple[Side, ...] = tuple(Side)) -> None:
-    path.parent.mkdir(exist_ok=True)
-    boxes = {s: SinusBox(s, CENTERS[s] + shift_mm, origin="hand") for s in sides}
-    write_placement(Placement(boxes), path)
-
-
-def save_table(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Scans are done here, one after the other, and their numbers noted.
-
-    No registration is tried, which would find no head in the blocks.
-    """
-    done: list[int] = []
-    lost = Placement({}, Quality("failed", ("No head.",)))
-    monkeypatch.setattr(predict, "find_boxes", lambda volume: lost)
-
-    def one_by_one(jobs: list[work.ScanJob], processes: int | None) -> Iterator[work.Outcome]:
-        for job in jobs:
-            done.append(job.number)
-            yield work.do_scan(job)
-
-    monkeypatch.setattr(parallel, "in_parallel", one_by_one)
-    return done
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Table of three patients with boxes by hand; the last has no label on the right."""
-    for number, name in enumerate(("Ann", "Bob", "Cy")):
-        save_head(tmp_path / f"scans/{name}.nii.gz", number, flipped=name == "Bob")
-        save_boxes(tmp_path / f"boxes/{name}.mrk.json")
-    return save_table(
-        tmp_path / "cohort.csv",
-        "path,patient,left_class,right_class",
-        "scans/Ann.nii.gz,Ann,3,0",
-        "scans/Bob.nii.gz,Bob,4,0",
-        "scans/Cy.nii.gz,Cy,2,n/a",
-    )
-
-
-def by_hand(site: Path, **options: object) -> PrepareConfig:
-    return PrepareConfig(scans=site, boxes=site.parent / "boxes", **options)  # type: ignore[arg-type]
-
-
-# --------------------------------------------------------------------------- with registration
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +112,6 @@ def test_a_real_series_is_cut_as_predict_cuts_it(
         # Sums in the registration depend on the number of threads, in the last digits.
         difference = np.abs(crop - np.round(expected * 255))
         assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
-
-
-# ------------------------------------------------------------------------------- the crop store
 
 
 def test_labels_are_of_the_patients_sides_however_the_scan_is_stored(
@@ -321,203 +234,3 @@ def test_key_is_written_where_it_is_asked_for(site: Path, serial: list[int]) -> 
         "source_patient": "Bob",
         "path": "scans/Bob.nii.gz",
     }
-
-
-# ---------------------------------------------------------------------------- stops and changes
-
-
-def test_stopped_run_is_resumed_where_it_was(
-    site: Path, serial: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = site.parent / "crops"
-
-    def stopped(jobs: list[work.ScanJob], processes: int | None) -> Iterator[work.Outcome]:
-        yield work.do_scan(jobs[0])
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(parallel, "in_parallel", stopped)
-        prepare(by_hand(site), output)
-    assert not output.exists()
-    prepare(by_hand(site), output)
-    assert serial == [2, 3]
-    assert len(CropStore.open(output).table) == 6
-    assert not (site.parent / ".crops.prepare").exists()
-
-
-def test_what_users_noted_in_the_quality_folder_stays(site: Path, serial: list[int]) -> None:
-    output, quality = site.parent / "crops", site.parent / "crops.quality"
-    prepare(by_hand(site), output)
-    (quality / "notes.txt").write_text("Bob moved")
-    with (quality / "review.md").open("a") as review:
-        review.write("seen by me")
-    for _ in range(2):
-        shutil.rmtree(output)
-        prepare(by_hand(site), output)
-    assert (quality / "notes.txt").read_text() == "Bob moved"
-    assert (quality / "edited_review.md").read_text().endswith("seen by me")
-    assert "seen by me" not in (quality / "review.md").read_text()
-    assert len(list(quality.iterdir())) == 6
-
-
-def test_an_output_that_another_process_prepares_is_left_to_it(
-    site: Path, serial: list[int]
-) -> None:
-    output = site.parent / "crops"
-    with alone(output, purpose="prepare."), pytest.raises(UnsafeOutput, match="another process"):
-        prepare(by_hand(site), output)
-    prepare(by_hand(site), output)
-    assert [path.name for path in site.parent.glob(".*")] == []
-
-
-def test_scan_is_done_again_only_when_something_changed(site: Path, serial: list[int]) -> None:
-    folder = site.parent / "work"
-
-    def jobs(jitter: int = 0) -> list[work.ScanJob]:
-        boxes = Placement({s: SinusBox(s, c) for s, c in CENTERS.items()})
-        return [
-            work.plan_job(scan, folder, jitter, JitterSd(), 0, boxes) for scan in read_scans(site)
-        ]
-
-    def redone(planned: list[work.ScanJob]) -> list[int]:
-        serial.clear()
-        parallel.do_scans(planned, 1)
-        return list(serial)
-
-    assert redone(jobs()) == [1, 2, 3]
-    save_table(site, *reversed(site.read_text().splitlines()[1:]))
-    text = site.read_text()
-    save_table(site, "path,patient,left_class,right_class", text)
-    assert redone(jobs()) == []
-    save_head(site.parent / "scans/Bob.nii.gz", seed=9)
-    assert redone(jobs()) == [2]
-    next(folder.glob("*.npz")).write_bytes(b"half")
-    assert len(redone(jobs())) == 1
-    assert redone(jobs(jitter=1)) == [1, 2, 3]
-
-
-def test_result_that_cannot_be_written_stops_with_words(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(job: work.ScanJob, *_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    class Here:
-        """Runs at once what is submitted."""
-
-        def __init__(self, *_: object) -> None: ...
-
-        def submit(self, function: object, job: work.ScanJob) -> parallel.Future[work.Outcome]:
-            future: parallel.Future[work.Outcome] = parallel.Future()
-            try:
-                future.set_result(work.do_scan(job))
-            except OSError as error:
-                future.set_exception(error)
-            return future
-
-        def shutdown(self, **_: object) -> None: ...
-
-    monkeypatch.setattr(work, "write_result", full)
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
-    with pytest.raises(BadStore, match=r"No space left on device.*the same command resumes"):
-        prepare(by_hand(site), site.parent / "crops")
-
-
-def test_full_disk_is_seen_beforehand(
-    site: Path, serial: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1_000_000))
-    with pytest.raises(BadStore, match="GB are free"):
-        prepare(by_hand(site, jitter=15), site.parent / "crops")
-    assert serial == []
-
-
-def test_store_without_a_crop_is_refused_but_said_why(tmp_path: Path, serial: list[int]) -> None:
-    (tmp_path / "a.nii.gz").write_bytes(b"")
-    table = save_table(tmp_path / "t.tsv", "path\tpatient", "a.nii.gz\tA")
-    with pytest.raises(BadStore, match="None of the 1 scans"):
-        prepare(PrepareConfig(table), tmp_path / "crops")
-    assert "is empty" in (tmp_path / "crops.quality/review.md").read_text()
-
-
-# ------------------------------------------------------------------------------------ bad input
-
-
-HEAD = "path,patient,left_class,right_class"
-A, B = "scans/Ann.nii.gz", "scans/Bob.nii.gz"
-
-
-@pytest.mark.parametrize(
-    ("lines", "said"),
-    [
-        (["path;patient", f"{A};Ann"], "lacks the column path and patient; found.*path;patient"),
-        ([HEAD], "is empty"),
-        ([HEAD, f"{A},Ann,0,0", f"scans/../{A},Bob,0,0"], "line 3.*line 2 .*already"),
-        ([HEAD, f"{A},Ann,0,0", f"{B},Ann,0,4"], "line 3.*right label of patient Ann.*line 2"),
-        ([HEAD, f"{A},Ann,0,0", "no.nii.gz,Bob,0,0"], "line 3.*no.nii.gz does not exist"),
-        ([HEAD, f"{A},Ann,0,cyst"], "line 2.*right_class is 'cyst'.*3 cyst"),
-        ([HEAD, f"{A},Ann,0,5"], "line 2.*right_class is '5'"),
-        ([HEAD, f"{A},Ann,0"], "line 2.*4 cells"),
-        ([HEAD, f"{A},,0,0"], "line 2.*patient is empty"),
-        (["path,patient,L,R", f"{A},Ann,0,0"], "column L is not known.*left_class"),
-        (["path,patient,right,left", f"{A},Ann,0,0"], "column right is not known"),
-        (["path,patient,left_class", f"{A},Ann,0"], "left_class do not go together"),
-        ([f"{HEAD},left_label", f"{A},Ann,0,0,0"], "do not go together"),
-        ([f"{HEAD},split", f"{A},Ann,0,0,dev"], "split is 'dev'"),
-        ([f"{HEAD},split", f"{A},Ann,,,test"], "split test, but has no label"),
-        (
-            [f"{HEAD},split", f"{A},Ann,0,0,train", f"{B},Ann,0,0,test"],
-            "line 3.*patient Ann is in the split test, but in train",
-        ),
-    ],
-)
-def test_bad_tables_are_refused_by_line(site: Path, lines: list[str], said: str) -> None:
-    save_table(site, *lines)
-    with pytest.raises(BadConfig, match=said):
-        prepare(PrepareConfig(site), site.parent / "crops")
-
-
-def test_numbers_as_spreadsheets_write_them_are_labels(site: Path) -> None:
-    save_table(site, "path,patient,left_label,right_label", f"{A},Ann,1.0,0.0", f"{B},Bob,,N/A")
-    first, second = read_scans(site)
-    assert (first.labels[Side.LEFT].label, first.labels[Side.LEFT].kind) == (1, None)
-    assert (first.labels[Side.RIGHT].label, first.labels[Side.RIGHT].kind) == (0, 0)
-    assert second.labels == {}
-
-
-def test_other_contradictions_are_refused(site: Path) -> None:
-    folder = site.parent
-    with pytest.raises(BadStore, match="is there already"):
-        prepare(PrepareConfig(site), folder / "scans")
-    (folder / "x.quality").touch()
-    with pytest.raises(UnsafeOutput, match="no folder"):
-        prepare(PrepareConfig(site), folder / "x")
-    with pytest.raises(BadConfig, match="would lie in the store"):
-        prepare(PrepareConfig(site, key=folder / "crops/key.csv"), folder / "crops")
-    with pytest.raises(BadConfig, match="is there already, for other scans"):
-        prepare(PrepareConfig(site, key=site), folder / "crops")
-    with pytest.raises(BadConfig, match="no BIDS folder and no table"):
-        prepare(PrepareConfig(SAMPLE), folder / "crops")
-    with pytest.raises(BadConfig, match="chooses files of a BIDS folder"):
-        prepare(PrepareConfig(site, suffix="T1w"), folder / "crops")
-    save_boxes(folder / "boxes/Dan.mrk.json")
-    with pytest.raises(BadConfig, match=r"Dan.mrk.json fits no patient"):
-        prepare(by_hand(site), folder / "crops")
-    (folder / "boxes/Dan.mrk.json").unlink()
-    (folder / "boxes/Cy.mrk.json").write_text("{}")
-    with pytest.raises(BadBoxes, match=r"Cy.mrk.json"):
-        prepare(by_hand(site), folder / "crops")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"jitter": -1},
-        {"processes": 0},
-        {"jitter_sd": JitterSd(left_mm=(-1.0, 0.0, 0.0))},
-    ],
-)
-def test_values_that_make_no_sense_are_refused(site: Path, options: dict[str, object]) -> None:
-    with pytest.raises(BadConfig):
-        by_hand(site, **options)
