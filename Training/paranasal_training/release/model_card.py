@@ -82,6 +82,7 @@ def sinus_section(card: BundleCard) -> str:
         f"{_percent(facts['dark_fluid_found'])}. Mean Dice of the cavity "
         f"{facts['dice_cavity']:.2f}, of opacity of 2 ml and more "
         f"{facts['dice_opacity_from_2_ml']:.2f}.",
+        f"SHA-256 of the weights: `{card.weights_sha256}`.",
     ]
     return "\n\n".join(lines)
 

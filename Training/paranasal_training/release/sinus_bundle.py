@@ -16,10 +16,11 @@ from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_network
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.card import SinusReading
+from ParanasalSSLLib.model.card import SinusReading, read_card
 
 LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
 SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
@@ -50,8 +51,11 @@ def add_sinus(config: AddSinusConfig) -> Path:
     older = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
     notes = [] if config.notes is None else [config.notes.read_text(encoding="utf-8").strip()]
     about_older = "What follows is the card of the bundle that gave classifier and residual."
-    text = "\n\n".join([sinus_section(card), *notes, about_older, older])
-    return save_bundle(made, config.output, text)
+    folder = save_bundle(made, config.output)
+    parts = [sinus_section(read_card(folder)), *notes, about_older, older]
+    with write_whole(folder / MODEL_CARD) as temporary:
+        temporary.write_text("\n\n".join(parts), encoding="utf-8")
+    return folder
 
 
 def margins(scored: pd.DataFrame) -> np.ndarray:
