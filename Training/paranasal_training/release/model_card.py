@@ -58,7 +58,8 @@ def sinus_section(card: BundleCard) -> str:
         raise BadBundle(f"The bundle {card.name} has no sinus network.")
     facts = card.training["sinus"]
     sizes = [
-        f"| {size['from_ml']:g} ml and more | {size['sinuses']} | {_percent(size['found'])} |"
+        f"| from {size['from_ml']:g} ml up to the next line | {size['sinuses']} "
+        f"| {_percent(size['found'])} |"
         for size in facts["found_by_ml"]
     ]
     widths = "-".join(map(str, card.sinus.network.widths))
