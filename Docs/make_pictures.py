@@ -39,8 +39,8 @@ slicer = headless.install()
 module = headless.load_module(ROOT / "ParanasalSSL" / "ParanasalSSL.py")
 
 from ParanasalSSLPanel import results  # noqa: E402
-from ParanasalSSLPanel.belongings import belonging  # noqa: E402
 from ParanasalSSLPanel.boxes import boxFromNode, boxNode  # noqa: E402
+from ParanasalSSLPanel.scanNodes import nodeOf  # noqa: E402
 
 from ParanasalSSLLib.geometry import Grid  # noqa: E402
 from ParanasalSSLLib.results.planes import ORIENTATIONS, Plane  # noqa: E402
@@ -91,7 +91,7 @@ def go_through(panel: Any, folder: Path) -> None:
     draw_slices(scan, "slices_threshold")
     ui.thresholdSlider.setValue(0.2)
     headless.click(ui.levelsButton)
-    draw_slices(scan, "slices_levels", belonging(scan, "levels"))
+    draw_slices(scan, "slices_levels", nodeOf(scan, "levels"))
 
     ui.exportCollapsibleButton.collapsed = False
     ui.exportFolderEdit.currentPath = str(folder / "exported")
