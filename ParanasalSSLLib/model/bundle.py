@@ -5,7 +5,7 @@ What the folder holds is said in `bundle_folder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from ParanasalSSLLib.model.bundle_folder import (
 )
 from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.model.masks import mask_evidence, opacity_mask
-from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
+from ParanasalSSLLib.model.opacity import SinusMeasures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +93,7 @@ class Bundle:
 
         from ParanasalSSLLib.model.anomaly import logits_of, native_residuals
         from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
+        from ParanasalSSLLib.model.sinus_network import measure_crops
 
         if not crops:
             return []
@@ -103,25 +104,10 @@ class Bundle:
             logits = logits_of(self.classifier, stacked, native)
             margins = (logits[:, 1] - logits[:, 0]).tolist()
             maps = [at_voxels(image, CROP_VOXELS).numpy()[:, 0] for image in (native, rebuilt)]
-            measures = self._measures(crops, stacked)
+            measures: Sequence[SinusMeasures | None] = [None] * len(crops)
+            if self.sinus is not None:
+                measures = measure_crops(self.sinus, crops, stacked)
         return [self._score(*one) for one in zip(crops, *maps, margins, measures, strict=True)]
-
-    def _measures(self, crops: list[SinusCrop], stacked: Tensor) -> list[SinusMeasures | None]:
-        """What the sinus network measures in each crop; stacked: (N, 1, 64, 64, 64)."""
-        import torch
-
-        from ParanasalSSLLib.model.sinus_network import probabilities
-
-        if self.sinus is None:
-            return [None] * len(crops)
-        both = len(crops) == 2 and crops[0].side != crops[1].side
-        other = stacked.flip(0) if both else torch.zeros_like(stacked)
-        maps = probabilities(self.sinus(torch.cat([stacked, other], dim=1)))
-        cavities, opacities = (values.float().cpu().numpy() for values in maps)
-        return [
-            measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
-            for crop, cavity, opacity in zip(crops, cavities, opacities, strict=True)
-        ]
 
     def _score(
         self,

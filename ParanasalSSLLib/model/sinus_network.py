@@ -7,13 +7,15 @@ the last convolution gives the eight voxels of each block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.encoders import Convolution3, ResNetEncoder
+from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 
 CAVITY, FILL = 0, 1  # channels of the network's output
 BLOCK_VOXELS = 8  # of 2^3
@@ -104,3 +106,23 @@ def _normed(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.BatchNorm3d(channels_out),
         nn.ReLU(inplace=True),
     )
+
+
+def measure_crops(
+    network: SinusNetwork, crops: Sequence[SinusCrop], stacked: Tensor
+) -> list[SinusMeasures]:
+    """What fills each crop; of two crops of different sides, each sees the other.
+
+    Args:
+        network: in evaluation mode.
+        crops: of 64 voxels.
+        stacked: (N, 1, 64, 64, 64), their data on the network's device.
+    """
+    both = len(crops) == 2 and crops[0].side != crops[1].side
+    other = stacked.flip(0) if both else torch.zeros_like(stacked)
+    maps = probabilities(network(torch.cat([stacked, other], dim=1)))
+    cavities, opacities = (values.float().cpu().numpy() for values in maps)
+    return [
+        measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
+        for crop, cavity, opacity in zip(crops, cavities, opacities, strict=True)
+    ]

@@ -21,7 +21,7 @@ from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
-from ParanasalSSLLib.model.sinus_network import SinusNetwork, probabilities
+from ParanasalSSLLib.model.sinus_network import SinusNetwork, measure_crops, probabilities
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -105,16 +105,10 @@ def _draw_side(one: MeasuredSide, axial: Axes, coronal: Axes) -> None:
 
 def ask(network: SinusNetwork, crops: dict[Side, SinusCrop]) -> dict[Side, SinusMeasures]:
     """Measures of both sides of one scan; each side sees the other."""
-    sides = list(crops)
-    own = np.stack([crops[side].data for side in sides])
-    other = own[::-1] if len(sides) == 2 else np.zeros_like(own)
+    stacked = torch.from_numpy(np.stack([crop.data for crop in crops.values()])).unsqueeze(1)
     with torch.inference_mode():
-        maps = probabilities(network(torch.from_numpy(np.stack([own, other], axis=1))))
-    cavity, opacity = (m.numpy() for m in maps)
-    return {
-        side: measure_sinus(cavity[n], opacity[n], crops[side].inside)
-        for n, side in enumerate(sides)
-    }
+        measures = measure_crops(network, list(crops.values()), stacked)
+    return dict(zip(crops, measures, strict=True))
 
 
 def measures_row(measures: SinusMeasures) -> dict[str, float]:
