@@ -101,12 +101,14 @@ class Bundle:
         stacked = stacked.to(self.device)
         with torch.inference_mode():
             native, rebuilt = native_residuals(self.cae, stacked, self.card.residual)
-            logits = logits_of(self.classifier, stacked, native)
-            margins = (logits[:, 1] - logits[:, 0]).tolist()
             maps = [at_voxels(image, CROP_VOXELS).numpy()[:, 0] for image in (native, rebuilt)]
             measures: Sequence[SinusMeasures | None] = [None] * len(crops)
-            if self.sinus is not None:
-                measures = measure_crops(self.sinus, crops, stacked)
+            if self.sinus is None:
+                logits = logits_of(self.classifier, stacked, native)
+                margins = (logits[:, 1] - logits[:, 0]).tolist()
+            else:  # the classifier would have no say
+                measures = measured = measure_crops(self.sinus, crops, stacked)
+                margins = [one.margin for one in measured]
         return [self._score(*one) for one in zip(crops, *maps, margins, measures, strict=True)]
 
     def _score(
@@ -119,12 +121,11 @@ class Bundle:
     ) -> SinusScore:
         card = self.card
         residual = residual * crop.inside
-        if card.sinus is not None and measures is not None:
-            probability = card.sinus.calibration.probability(measures.margin)
-            anomalous = probability >= card.decision_threshold
-            return SinusScore(probability, anomalous, residual, rebuilt, measures.opacity, measures)
-        probability = card.calibration.probability(margin)
+        calibration = card.calibration if card.sinus is None else card.sinus.calibration
+        probability = calibration.probability(margin)
         anomalous = probability >= card.decision_threshold
+        if measures is not None:
+            return SinusScore(probability, anomalous, residual, rebuilt, measures.opacity, measures)
         evidence = mask_evidence(residual, rebuilt)
         opacity = opacity_mask(evidence, self.residual_thresholds, anomalous, card.mask)
         return SinusScore(probability, anomalous, residual, rebuilt, opacity)
