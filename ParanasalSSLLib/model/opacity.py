@@ -56,8 +56,7 @@ class SinusMeasures:
     @property
     def margin(self) -> float:
         """Logit of the evidence: above 0 where it is above a half."""
-        evidence = min(max(self.evidence, SMALLEST_EVIDENCE), 1 - SMALLEST_EVIDENCE)
-        return math.log(evidence / (1 - evidence))
+        return evidence_margin(self.evidence)
 
     @property
     def filled_fraction(self) -> float:
@@ -94,6 +93,12 @@ def measure_sinus(
         depth_mm=float(depth[kept].max(initial=0.0)),
         findings=tuple(finding for _, finding in findings),
     )
+
+
+def evidence_margin(evidence: float) -> float:
+    """Logit of `SinusMeasures.evidence`, which is kept away from 0 and 1."""
+    kept = min(max(evidence, SMALLEST_EVIDENCE), 1 - SMALLEST_EVIDENCE)
+    return math.log(kept / (1 - kept))
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:

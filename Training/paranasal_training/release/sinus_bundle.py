@@ -21,6 +21,7 @@ from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading, read_card
+from ParanasalSSLLib.model.opacity import evidence_margin
 
 LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
 SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
@@ -60,8 +61,7 @@ def add_sinus(config: AddSinusConfig) -> Path:
 
 def margins(scored: pd.DataFrame) -> np.ndarray:
     """Logits of the evidence, (n,)."""
-    evidence = scored["seen_evidence"].clip(1e-4, 1 - 1e-4).to_numpy()
-    return np.log(evidence / (1 - evidence))
+    return np.array([evidence_margin(evidence) for evidence in scored["seen_evidence"]])
 
 
 def fit(scored: pd.DataFrame, specificity: float) -> tuple[Calibration, float]:
