@@ -23,15 +23,15 @@ from ParanasalSSLLib.model.bundle_folder import (
     WEIGHTS,
     check_weights,
 )
-from ParanasalSSLLib.model.card import BundleCard, read_card
+from ParanasalSSLLib.model.card import BundleCard, SinusReading, read_card
 from ParanasalSSLLib.model.masks import mask_evidence, opacity_mask
 from ParanasalSSLLib.model.opacity import SinusMeasures
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ParanasalSSLLib.model.networks import CAE, Classifier
-    from ParanasalSSLLib.model.sinus_network import SinusNetwork
+    from ParanasalSSLLib.model.sinus_network import SinusEnsemble
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Bundle:
         cae, classifier: in evaluation mode, on `device`.
         residual_thresholds: float32 (64, 64, 64); infinite where no sinus lies.
         device: torch's name of it.
-        sinus: the sinus network, in evaluation mode, on `device`; None for a bundle without one.
+        sinus: the sinus networks, in evaluation mode, on `device`; None for a bundle without any.
     """
 
     card: BundleCard
@@ -73,14 +73,18 @@ class Bundle:
     classifier: Classifier
     residual_thresholds: np.ndarray
     device: str = "cpu"
-    sinus: SinusNetwork | None = None
+    sinus: SinusEnsemble | None = None
 
     def on(self, device: str) -> Bundle:
         """The same model on another device; takes no memory of the one that it leaves."""
         if device == self.device:
             return self
         cae, classifier = (_copied(network, device) for network in (self.cae, self.classifier))
-        sinus = None if self.sinus is None else _copied(self.sinus, device)
+        sinus = None
+        if self.sinus is not None:
+            from ParanasalSSLLib.model.sinus_network import SinusEnsemble
+
+            sinus = SinusEnsemble([_copied(member, device) for member in self.sinus.members])
         return Bundle(self.card, cae, classifier, self.residual_thresholds, device, sinus)
 
     def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
@@ -172,10 +176,10 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = Non
 
 
 def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    networks = {"cae": bundle.cae, "classifier": bundle.classifier, "sinus": bundle.sinus}
+    members = () if bundle.sinus is None else bundle.sinus.members
+    networks: dict[str, nn.Module] = {"cae": bundle.cae, "classifier": bundle.classifier}
+    networks |= {f"sinus.{number}": member for number, member in enumerate(members)}
     for prefix, network in networks.items():
-        if network is None:
-            continue
         for name, tensor in network.state_dict().items():
             # A counter that only training needs.
             if not name.endswith("num_batches_tracked"):
@@ -201,26 +205,33 @@ def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     from ParanasalSSLLib.model.networks import CAE, Classifier
 
     cae, classifier = CAE(card.cae), Classifier(card.classifier)
-    sinus = None
-    if card.sinus is not None:
-        from ParanasalSSLLib.model.sinus_network import SinusNetwork
-
-        sinus = SinusNetwork(card.sinus.network)
     thresholds = tensors.pop("residual_thresholds", None)
     if thresholds is None or tuple(thresholds.shape) != (card.crop.size_voxels,) * 3:
         raise BadBundle(f"{folder / WEIGHTS} has no residual thresholds. {GET_ANOTHER}")
-    for prefix, network in (("cae.", cae), ("classifier.", classifier), ("sinus.", sinus)):
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if network is not None:
-            _fill(network, own, folder)
+    _fill(cae, "cae.", tensors, folder)
+    _fill(classifier, "classifier.", tensors, folder)
     return Bundle(
         card,
         _ready(cae, device),
         _ready(classifier, device),
         thresholds.float().numpy(),
         device,
-        None if sinus is None else _ready(sinus, device),
+        _sinus_networks(card.sinus, tensors, folder, device),
     )
+
+
+def _sinus_networks(
+    reading: SinusReading | None, tensors: dict[str, Tensor], folder: Path, device: str
+) -> SinusEnsemble | None:
+    if reading is None:
+        return None
+    from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+
+    members = [SinusNetwork(reading.network) for _ in range(reading.members)]
+    alone = not any(name.startswith("sinus.0.") for name in tensors)
+    for number, member in enumerate(members):
+        _fill(member, "sinus." if alone else f"sinus.{number}.", tensors, folder)
+    return SinusEnsemble([_ready(member, device) for member in members])
 
 
 def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
@@ -235,13 +246,15 @@ def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
         raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
 
 
-def _fill(network: Any, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Give a network the tensors of this prefix. Raises `BadBundle` if they are not its own."""
     expected = network.state_dict()
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     for name, tensor in expected.items():
         if name.endswith("num_batches_tracked"):
-            tensors[name] = tensor
+            own[name] = tensor
     try:
-        network.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
+        network.load_state_dict({k: v.to(expected[k].dtype) for k, v in own.items()})
     except (RuntimeError, KeyError) as error:
         raise BadBundle(
             f"{folder / WEIGHTS} does not fit the architecture in {CARD}. {GET_ANOTHER}"

@@ -1,7 +1,8 @@
 """A model as a folder, as far as it can be looked at without its networks (and without torch).
 
 - `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds` and, from
-  format version 2 on, where the bundle has a sinus network, `sinus.*`.
+  format version 2 on, where the bundle has sinus networks, `sinus.0.*`, `sinus.1.*` and so on
+  (`sinus.*` where there was one only).
   Safetensors cannot execute anything when it is loaded.
 - `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
 - `README.md`: the model card, for people.

@@ -26,12 +26,18 @@ class SinusReading:
     """How a sinus is read by the network of cavity and filling, where a bundle has one.
 
     Attributes:
-        network: architecture.
+        network: architecture of each member.
         calibration: of the logit of `SinusMeasures.evidence`.
+        members: networks whose probabilities are averaged, 1 or more.
     """
 
     network: SinusNetworkConfig
     calibration: Calibration
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError("a sinus is read by one network or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,4 +106,5 @@ def _sinus_reading(content: Mapping[str, Any] | None) -> SinusReading | None:
     if content is None:
         return None
     network = SinusNetworkConfig(**tupled(content["network"]))
-    return SinusReading(network, Calibration(**content["calibration"]))
+    calibration = Calibration(**content["calibration"])
+    return SinusReading(network, calibration, content.get("members", 1))

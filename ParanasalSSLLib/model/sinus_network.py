@@ -82,6 +82,31 @@ def probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     return cavity, cavity * fill
 
 
+class SinusEnsemble(nn.Module):
+    """One or several sinus networks of one architecture that are asked together.
+
+    (N, 2, 64, 64, 64), as for `SinusNetwork` -> probabilities of cavity and of opacification,
+    float32 (N, 2, 64, 64, 64): the mean over the members. The opacification is never more probable
+    than the cavity.
+    """
+
+    def __init__(self, members: Sequence[SinusNetwork]) -> None:
+        super().__init__()
+        if len({member.config for member in members}) != 1:
+            raise ValueError("the members of an ensemble have one architecture")
+        self.members: Sequence[SinusNetwork] = nn.ModuleList(members)  # type: ignore[assignment]
+
+    @property
+    def config(self) -> SinusNetworkConfig:
+        """Architecture of each member."""
+        return self.members[0].config
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, 2, 64, 64, 64) -> probabilities (N, 2, 64, 64, 64)."""
+        maps = [torch.stack(probabilities(member(crops)), dim=1) for member in self.members]
+        return sum(maps[1:], start=maps[0]) / len(maps)
+
+
 def to_blocks(x: Tensor) -> Tensor:
     """(N, C, D, D, D) -> (N, 8 C, D/2, D/2, D/2), each block's voxels as channels."""
     count, channels, edge = x.shape[:3]
@@ -109,19 +134,19 @@ def _normed(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 def measure_crops(
-    network: SinusNetwork, crops: Sequence[SinusCrop], stacked: Tensor
+    networks: SinusEnsemble, crops: Sequence[SinusCrop], stacked: Tensor
 ) -> list[SinusMeasures]:
     """What fills each crop; of two crops of different sides, each sees the other.
 
     Args:
-        network: in evaluation mode.
+        networks: in evaluation mode.
         crops: of 64 voxels.
         stacked: (N, 1, 64, 64, 64), their data on the network's device.
     """
     both = len(crops) == 2 and crops[0].side != crops[1].side
     other = stacked.flip(0) if both else torch.zeros_like(stacked)
-    maps = probabilities(network(torch.cat([stacked, other], dim=1)))
-    cavities, opacities = (values.float().cpu().numpy() for values in maps)
+    maps = networks(torch.cat([stacked, other], dim=1))
+    cavities, opacities = maps.cpu().numpy().swapaxes(0, 1)
     return [
         measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
         for crop, cavity, opacity in zip(crops, cavities, opacities, strict=True)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from paranasal_training.release.sinus_bundle import figures, fit
+from paranasal_training.release.config import AddSinusConfig
+from paranasal_training.release.sinus_bundle import (
+    add_sinus,
+    figures,
+    fit,
+    left_out_of,
+    score_unseen,
+)
+from paranasal_training.sinus.batches import SinusSamples
+from paranasal_training.sinus.training import half_weights, load_sinus_networks
+from safetensors.torch import load_file, save_file
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import sha256, write_json
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle, shipped_bundle_path
+from ParanasalSSLLib.model.bundle_folder import WEIGHTS
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
-from ParanasalSSLLib.model.sinus_network import SinusNetwork
+from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
+
+SMALL = SinusNetworkConfig(widths=(4, 8, 8, 8), decoder=(8, 8, 4, 4))
 
 
 def scored(clear: list[float], ill: list[float]) -> pd.DataFrame:
@@ -59,15 +74,12 @@ def test_one_class_alone_calibrates_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def with_sinus(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped bundle with a small sinus network of random weights, saved and loaded."""
+    """The shipped bundle with two small sinus networks of random weights, saved and loaded."""
     torch.manual_seed(0)
     shipped = load_bundle(shipped_bundle_path())
-    config = SinusNetworkConfig(widths=(4, 8, 8, 8), decoder=(8, 8, 4, 4))
-    card = replace(shipped.card, sinus=SinusReading(config, Calibration(2.0, 1.0)))
-    made = Bundle(
-        card, shipped.cae, shipped.classifier, shipped.residual_thresholds,
-        sinus=SinusNetwork(config).eval(),
-    )  # fmt: skip
+    networks = SinusEnsemble([SinusNetwork(SMALL) for _ in range(2)]).eval()
+    reading = SinusReading(SMALL, Calibration(2.0, 1.0), members=2)
+    made = replace(shipped, card=replace(shipped.card, sinus=reading), sinus=networks)
     return load_bundle(save_bundle(made, tmp_path_factory.mktemp("bundles") / "sinus"))
 
 
@@ -109,3 +121,121 @@ def test_weights_that_lack_the_sinus_network_are_refused(
     folder = save_bundle(replace(with_sinus, sinus=None), tmp_path / "lacking")
     with pytest.raises(BadBundle, match="does not fit"):
         load_bundle(folder)
+
+
+def test_every_member_comes_back_as_it_was_saved(with_sinus: Bundle, tmp_path: Path) -> None:
+    assert with_sinus.sinus is not None
+    first, second = with_sinus.sinus.members
+    assert not torch.equal(first.head.weight, second.head.weight)
+    again = load_bundle(save_bundle(with_sinus, tmp_path)).sinus
+    assert again is not None
+    for member, saved in zip(again.members, with_sinus.sinus.members, strict=True):
+        torch.testing.assert_close(member.state_dict(), saved.state_dict())
+
+
+def test_a_network_that_was_saved_without_a_number_is_still_read(
+    with_sinus: Bundle, tmp_path: Path
+) -> None:
+    """As bundle 4 holds it."""
+    assert with_sinus.sinus is not None and with_sinus.card.sinus is not None
+    one = SinusEnsemble([with_sinus.sinus.members[1]])
+    card = replace(with_sinus.card, sinus=replace(with_sinus.card.sinus, members=1))
+    folder = save_bundle(replace(with_sinus, card=card, sinus=one), tmp_path)
+    tensors = load_file(folder / WEIGHTS)
+    save_file({k.replace("sinus.0.", "sinus."): v for k, v in tensors.items()}, folder / WEIGHTS)
+    content = json.loads((folder / "bundle.json").read_text())
+    del content["sinus"]["members"]
+    write_json(folder / "bundle.json", content | {"weights_sha256": sha256(folder / WEIGHTS)})
+    read = load_bundle(folder).sinus
+    assert read is not None and len(read.members) == 1
+    torch.testing.assert_close(read.members[0].state_dict(), one.members[0].state_dict())
+
+
+class Fixed(torch.nn.Module):
+    """Says the same of every crop; in place of a network."""
+
+    config = SMALL
+
+    def __init__(self, cavity: float, fill: float) -> None:
+        super().__init__()
+        self.logits = torch.tensor([cavity, fill]).logit().view(1, 2, 1, 1, 1)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(crops), 2, 64, 64, 64)
+
+
+def test_probabilities_are_the_mean_of_the_members() -> None:
+    networks = SinusEnsemble([Fixed(0.9, 0.5), Fixed(0.5, 0.2)])  # type: ignore[list-item]
+    cavity, opacity = networks(torch.zeros(1, 2, 64, 64, 64))[0]
+    torch.testing.assert_close(cavity, torch.full_like(cavity, 0.7))
+    torch.testing.assert_close(opacity, torch.full_like(opacity, (0.45 + 0.1) / 2))
+
+
+def test_members_of_other_architecture_are_refused() -> None:
+    with pytest.raises(ValueError, match="one architecture"):
+        SinusEnsemble([SinusNetwork(SMALL), SinusNetwork(replace(SMALL, decoder=(4, 4, 4, 4)))])
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> Path:
+    """A store of three persons, two samples each: all cavity, half of them all filled."""
+    maps = np.full((6, 64, 64, 64), 255, np.uint8)
+    filled = np.array([0, 255] * 3, np.uint8)[:, None, None, None]
+    opacity, valid = np.broadcast_to(filled, maps.shape), np.ones_like(maps)
+    images = np.zeros((6, 2, 64, 64, 64), np.uint8)
+    for name, array in (
+        ("image", images), ("cavity", maps), ("opacity", opacity), ("valid", valid),
+    ):  # fmt: skip
+        np.save(tmp_path / f"{name}.npy", array)
+    table = pd.DataFrame({"sample": range(6), "group": list("aabbcc"), "signal": 0.5})
+    table.assign(opacity_ml=[0.0, 262.1] * 3).to_csv(tmp_path / "table.csv", index=False)
+    return tmp_path
+
+
+def test_each_member_is_asked_about_the_persons_that_it_never_saw(painted: Path) -> None:
+    networks = SinusEnsemble([Fixed(0.9, 0.5), Fixed(0.8, 0.25)])  # type: ignore[list-item]
+    config = AddSinusConfig(bundle=painted, weights=[], store=[painted], output=painted)
+    table = score_unseen(networks, [["a"], ["b", "c"]], SinusSamples([painted]), config)
+    seen = table.groupby("group")["seen_evidence"].agg(["size", "min", "max"])
+    assert seen.loc["a"].tolist() == pytest.approx([2, 0.45, 0.45], abs=1e-3)
+    for person in "bc":
+        assert seen.loc[person].tolist() == pytest.approx([2, 0.2, 0.2], abs=1e-3)
+
+
+def run_of(folder: Path, leave_out: list[str]) -> Path:
+    """A run's weights and record."""
+    folder.mkdir()
+    save_file(half_weights(SinusNetwork(SMALL).state_dict()), folder / "sinus.safetensors")
+    settings = {"leave_out": leave_out, "network": asdict(SMALL)}
+    write_json(folder / "run.json", {"config": settings})
+    return folder / "sinus.safetensors"
+
+
+def test_the_run_says_its_architecture_and_whom_it_left_out(tmp_path: Path) -> None:
+    weights = [run_of(tmp_path / "1", ["a"]), run_of(tmp_path / "2", ["b", "c"])]
+    networks = load_sinus_networks(weights)
+    assert (networks.config, len(networks.members)) == (SMALL, 2)
+    assert [left_out_of(path) for path in weights] == [["a"], ["b", "c"]]
+
+
+def test_a_run_that_left_nobody_out_calibrates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="left nobody out"):
+        left_out_of(run_of(tmp_path / "all", []))
+
+
+def test_weights_without_their_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="is missing or damaged"):
+        load_sinus_networks([tmp_path / "sinus.safetensors"])
+
+
+def test_add_sinus_makes_a_bundle_of_all_members(painted: Path, tmp_path: Path) -> None:
+    config = AddSinusConfig(
+        bundle=shipped_bundle_path(),
+        weights=[run_of(tmp_path / "1", ["a"]), run_of(tmp_path / "2", ["b", "c"])],
+        store=[painted],
+        output=tmp_path / "bundle",
+    )
+    made = load_bundle(add_sinus(config))
+    assert made.sinus is not None and len(made.sinus.members) == 2
+    assert made.card.training["sinus"]["left_out"] == [["a"], ["b", "c"]]
+    assert "mean of 2 such networks" in (config.output / "README.md").read_text()

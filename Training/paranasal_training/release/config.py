@@ -66,16 +66,16 @@ class ModelCardConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AddSinusConfig:
-    """`paranasal add-sinus`: a bundle whose decision and outlines come from a sinus network."""
+    """`paranasal add-sinus`: a bundle whose decision and outlines come from sinus networks."""
 
     bundle: Path
     """Folder of the bundle to start from; it is not changed."""
-    weights: Path
-    """`sinus.safetensors` of a run of `train-sinus`."""
+    weights: list[Path]
+    """`sinus.safetensors` of runs of `train-sinus`, one or more: their probabilities are averaged.
+    The persons that each run left out (`run.json` beside it) give calibration, threshold, figures.
+    """
     store: list[Path]
     """Stores of `paint-sinuses`, one or more."""
-    left_out: list[str]
-    """Persons that the run did not learn from: they give calibration, threshold and figures."""
     output: Path
     """Folder of the new bundle."""
     version: str = "4"
@@ -83,7 +83,7 @@ class AddSinusConfig:
     notes: Path | None = None
     """Markdown for the model card: what was seen on real scans (unset: none)."""
     samples: int = 1000
-    """Samples of those persons, at most."""
+    """Samples that each network is asked about, at most: those of persons that it never saw."""
     specificity: float = 0.95
     """Fraction of their clear sinuses that are called clear, 0 to 1."""
     seed: int = 0

@@ -63,19 +63,22 @@ def sinus_section(card: BundleCard) -> str:
         for size in facts["found_by_ml"]
     ]
     widths = "-".join(map(str, card.sinus.network.widths))
+    count = card.sinus.members
+    several = f" Probabilities are the mean of {count} such networks." if count > 1 else ""
+    unseen = "; ".join(", ".join(persons) for persons in facts["left_out"])
     lines = [
         f"# Model card: {card.name}, version {card.version}",
         f"**{card.intended_use}**",
         "Decision, cavity and opacity come from the **sinus network**: a U-Net on the encoder of the "
         f"paper's kind ({widths} channels) that outlines, at 1 mm, all inside the bony walls and what "
-        "of it is not air, with the other side, mirrored, as a second input. It has learnt from "
+        f"of it is not air, with the other side, mirrored, as a second input.{several} It learnt from "
         "clear sinuses of real heads (donors named in `sinus/references.csv` of the training) with "
         "disease painted into the scans' own voxels: no patient's disease was seen. The residual "
         "|x - x'| beside it is the published method's; the classifier of that method takes no part "
         "in the decision.",
         "Probability: calibrated from the largest smoothed probability of opacity inside the cavity, "
-        f"on {facts['samples']} painted samples of persons that the network never saw "
-        f"({', '.join(facts['left_out'])}). On them, at the threshold "
+        f"on {facts['samples']} painted samples, each of a person whom the network that was asked "
+        f"never saw (persons left out of each network: {unseen}). On them, at the threshold "
         f"{card.decision_threshold:.2f}:",
         f"| painted disease | sinuses | found |\n| --- | --- | --- |\n{chr(10).join(sizes)}",
         f"Clear samples called clear: {_percent(facts['clear_called_clear'])} (made harder than real "

@@ -1,7 +1,8 @@
-"""A bundle with a sinus network: its calibration and threshold come from persons that it never saw."""
+"""A bundle with sinus networks: calibration and threshold come from persons that they never saw."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from paranasal_training.release.config import AddSinusConfig
 from paranasal_training.release.model_card import sinus_section
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
-from paranasal_training.sinus.training import load_sinus_network
+from paranasal_training.sinus.training import load_sinus_networks, run_settings
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
@@ -22,6 +23,7 @@ from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading, read_card
 from ParanasalSSLLib.model.opacity import evidence_margin
+from ParanasalSSLLib.model.sinus_network import SinusEnsemble
 
 LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
 SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
@@ -29,26 +31,26 @@ DARKEST = (0.06, 0.135)  # signal of dark fluid on the crop's scale
 
 
 def add_sinus(config: AddSinusConfig) -> Path:
-    """Write `config.bundle` with a sinus network, calibrated on the persons left out; its folder.
+    """Write `config.bundle` with sinus networks, calibrated on the persons left out; its folder.
 
     Raises:
         BadBundle, BadStore: damaged input.
-        BadConfig: the left-out samples lack clear or diseased sinuses.
+        BadConfig: the left-out samples lack clear or diseased sinuses; a run left nobody out.
     """
     bundle = load_bundle(config.bundle)
-    network = load_sinus_network(config.weights)
-    samples = SinusSamples(config.store)
-    scored = score_samples(network, samples, config.left_out, config.samples, config.seed)
+    networks = load_sinus_networks(config.weights)
+    left_out = [left_out_of(weights) for weights in config.weights]
+    scored = score_unseen(networks, left_out, SinusSamples(config.store), config)
     calibration, threshold = fit(scored, config.specificity)
-    facts = figures(scored, calibration, threshold) | {"left_out": list(config.left_out)}
+    facts = figures(scored, calibration, threshold) | {"left_out": left_out}
     card = replace(
         bundle.card,
         version=config.version,
         decision_threshold=threshold,
-        sinus=SinusReading(network.config, calibration),
+        sinus=SinusReading(networks.config, calibration, len(networks.members)),
         training=dict(bundle.card.training) | {"sinus": facts},
     )
-    made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=network)
+    made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=networks)
     older = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
     notes = [] if config.notes is None else [config.notes.read_text(encoding="utf-8").strip()]
     about_older = "What follows is the card of the bundle that gave classifier and residual."
@@ -57,6 +59,32 @@ def add_sinus(config: AddSinusConfig) -> Path:
     with write_whole(folder / MODEL_CARD) as temporary:
         temporary.write_text("\n\n".join(parts), encoding="utf-8")
     return folder
+
+
+def left_out_of(weights: Path) -> list[str]:
+    """The persons that the run of these weights never saw. Raises `BadConfig` if there are none."""
+    persons = list(run_settings(weights)["leave_out"])
+    if not persons:
+        raise BadConfig(f"The run of {weights} left nobody out: nothing can calibrate it.")
+    return persons
+
+
+def score_unseen(
+    networks: SinusEnsemble,
+    left_out: Sequence[Sequence[str]],
+    samples: SinusSamples,
+    config: AddSinusConfig,
+) -> pd.DataFrame:
+    """Samples as each member sees those of the persons that it never saw; all members' in one table.
+
+    The members are asked one by one, since all of them together have seen everybody. Their mean,
+    which decides later, is steadier than each of them.
+    """
+    tables = [
+        score_samples(SinusEnsemble([member]), samples, persons, config.samples, config.seed)
+        for member, persons in zip(networks.members, left_out, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def margins(scored: pd.DataFrame) -> np.ndarray:

@@ -91,7 +91,7 @@ class LookAtSinusesConfig:
 
     scans: list[Path]
     """Scans, one or more."""
-    weights: Path
-    """`sinus.safetensors` of a run of `train-sinus`."""
+    weights: list[Path]
+    """`sinus.safetensors` of runs of `train-sinus`, one or more: their probabilities are averaged."""
     output: Path
     """Folder for `sinuses.csv` and `sinuses.png`."""

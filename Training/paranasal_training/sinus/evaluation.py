@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from paranasal_training.evaluation.metrics import dice
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.config import LookAtSinusesConfig
-from paranasal_training.sinus.training import load_sinus_network
+from paranasal_training.sinus.training import load_sinus_networks
 from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
-from ParanasalSSLLib.model.sinus_network import SinusNetwork, measure_crops, probabilities
+from ParanasalSSLLib.model.sinus_network import SinusEnsemble, measure_crops
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -41,7 +41,7 @@ class MeasuredSide:
 
 def look_at_sinuses(config: LookAtSinusesConfig) -> Path:
     """Write `sinuses.csv`, one line a side, and `sinuses.png`; returns the table's path."""
-    seen = look_at_scans(load_sinus_network(config.weights), config.scans)
+    seen = look_at_scans(load_sinus_networks(config.weights), config.scans)
     rows = [
         {"scan": one.scan, "side": one.side.value, "quality": one.verdict}
         | measures_row(one.measures)
@@ -56,7 +56,7 @@ def look_at_sinuses(config: LookAtSinusesConfig) -> Path:
     return config.output / "sinuses.csv"
 
 
-def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[MeasuredSide]:
+def look_at_scans(networks: SinusEnsemble, scans: Iterable[Path]) -> list[MeasuredSide]:
     """Both sides of each scan that can be read and whose sinuses are found."""
     seen: list[MeasuredSide] = []
     for path in scans:
@@ -67,7 +67,7 @@ def look_at_scans(network: SinusNetwork, scans: Iterable[Path]) -> list[Measured
             print(f"{path.name}: {error}", flush=True)
             continue
         crops = {side: cut_crop(volume, box) for side, box in found.boxes.items()}
-        measures = ask(network, crops)
+        measures = ask(networks, crops)
         seen += [
             MeasuredSide(path.name, side, found.quality.verdict, crops[side], measures[side])
             for side in crops
@@ -103,11 +103,11 @@ def _draw_side(one: MeasuredSide, axial: Axes, coronal: Axes) -> None:
     axial.set_title(f"{words}\n{figures}", fontsize=5)
 
 
-def ask(network: SinusNetwork, crops: dict[Side, SinusCrop]) -> dict[Side, SinusMeasures]:
+def ask(networks: SinusEnsemble, crops: dict[Side, SinusCrop]) -> dict[Side, SinusMeasures]:
     """Measures of both sides of one scan; each side sees the other."""
     stacked = torch.from_numpy(np.stack([crop.data for crop in crops.values()])).unsqueeze(1)
     with torch.inference_mode():
-        measures = measure_crops(network, list(crops.values()), stacked)
+        measures = measure_crops(networks, list(crops.values()), stacked)
     return dict(zip(crops, measures, strict=True))
 
 
@@ -124,7 +124,7 @@ def measures_row(measures: SinusMeasures) -> dict[str, float]:
 
 
 def score_samples(
-    network: SinusNetwork, samples: SinusSamples, groups: Sequence[str], most: int, seed: int = 0
+    networks: SinusEnsemble, samples: SinusSamples, groups: Sequence[str], most: int, seed: int = 0
 ) -> pd.DataFrame:
     """Samples of these persons, at most so many: truth, figures, Dice of cavity and opacity."""
     rows = []
@@ -132,7 +132,7 @@ def score_samples(
     for row in chosen:
         batch = samples.batch(np.array([row]))
         with torch.inference_mode():
-            cavity, opacity = (m.numpy()[0] for m in probabilities(network(batch.image)))
+            cavity, opacity = networks(batch.image)[0].numpy()
         inside = batch.valid[0].numpy() > 0
         measures = measure_sinus(cavity, opacity, inside)
         true_cavity, true_opacity = (

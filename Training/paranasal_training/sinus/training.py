@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +23,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from paranasal_training.sinus.batches import SinusSamples, augmented, endless_rows
 from paranasal_training.sinus.config import TrainSinusConfig
 from paranasal_training.sinus.losses import sinus_losses, total
-from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.files import tupled, write_json, write_whole
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.networks import channels_last
-from ParanasalSSLLib.model.sinus_network import SinusNetwork
+from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -161,11 +163,28 @@ def half_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
 
-def load_sinus_network(path: Path, config: SinusNetworkConfig | None = None) -> SinusNetwork:
-    """The network of a `sinus.safetensors`, float32, in evaluation mode."""
-    network = SinusNetwork(config or SinusNetworkConfig())
-    network.load_state_dict(load_file(path))
-    return channels_last(network).eval()
+def run_settings(weights: Path) -> dict[str, Any]:
+    """Settings of the run that a `sinus.safetensors` lies in. Raises `BadConfig` without one."""
+    record = weights.parent / RECORD
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadConfig(
+            f"{record} is missing or damaged: it says how {weights.name} was made."
+        ) from error
+
+
+def load_sinus_networks(weights: Sequence[Path]) -> SinusEnsemble:
+    """The networks of runs as one, float32, in evaluation mode. Raises `BadConfig`."""
+    members = []
+    for path in weights:
+        network = SinusNetwork(SinusNetworkConfig(**tupled(run_settings(path)["network"])))
+        network.load_state_dict(load_file(path))
+        members.append(channels_last(network))
+    try:
+        return SinusEnsemble(members).eval()
+    except ValueError as error:
+        raise BadConfig(f"These weights cannot be used together: {error}.") from error
 
 
 def _take_weights(network: SinusNetwork, config: TrainSinusConfig) -> None:
