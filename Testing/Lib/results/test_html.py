@@ -50,4 +50,4 @@ def test_nothing_is_certain(
     record = ScanRecord.of(result, toolbox.card, "sub-0001")
     left = replace(record.sinuses[Side.LEFT], probability=probability)
     write_html_report(result, replace(record, sinuses={Side.LEFT: left}), tmp_path / "x.html")
-    assert f'<td class="number">{words}<' in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert f'<td class="number">{words} <' in (tmp_path / "x.html").read_text(encoding="utf-8")
