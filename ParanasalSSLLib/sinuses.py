@@ -32,6 +32,34 @@ class Kind(IntEnum):
 KIND_NAMES = {int(kind): kind.name.lower() for kind in Kind}
 
 
+class Wall(StrEnum):
+    """A wall of a maxillary sinus."""
+
+    LATERAL = "lateral"
+    MEDIAL = "medial"
+    BACK = "back"
+    FRONT = "front"
+    FLOOR = "floor"
+    ROOF = "roof"
+
+
+class Form(StrEnum):
+    """What a finding looks like: a description, no diagnosis."""
+
+    BAND = "band"
+    DOME = "dome"
+    LOBULATED = "lobulated"
+    COMPLETE = "complete"
+
+
+class Grade(IntEnum):
+    """How much of a sinus is opacified, as in the maxillary item of Lund-Mackay."""
+
+    CLEAR = 0
+    PARTIAL = 1
+    COMPLETE = 2
+
+
 class SnomedCode(NamedTuple):
     """A concept of SNOMED CT."""
 
@@ -95,6 +123,22 @@ def _sct(value: str, meaning: str) -> str:
 
 # What people read for a decision and a probability, the same everywhere.
 DECISION_WORDS = {"anomaly": "Anomaly suspected", "clear": "No anomaly suspected"}
+WALL_WORDS: dict[str | None, str] = {
+    None: "no wall",
+    Wall.LATERAL: "outer wall",
+    Wall.MEDIAL: "medial wall",
+    Wall.BACK: "back wall",
+    Wall.FRONT: "front wall",
+    Wall.FLOOR: "floor",
+    Wall.ROOF: "roof",
+}
+FORM_WORDS: dict[str, str] = {
+    Form.BAND: "band",
+    Form.DOME: "dome",
+    Form.LOBULATED: "lobulated",
+    Form.COMPLETE: "fills the sinus",
+}
+GRADE_WORDS = {Grade.CLEAR: "clear", Grade.PARTIAL: "partial", Grade.COMPLETE: "complete"}
 
 
 def probability_words(probability: float) -> str:

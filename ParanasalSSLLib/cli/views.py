@@ -20,10 +20,11 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
-from ParanasalSSLLib.sinuses import DECISION_WORDS, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, FORM_WORDS, WALL_WORDS, Side, probability_words
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
+    from ParanasalSSLLib.results.sinus_record import FindingRecord, SinusRecord
 
 
 def say(*lines: str, error: bool = False, stream: TextIO | None = None) -> None:
@@ -150,15 +151,39 @@ class TerminalView:
 
 
 def result_table(record: ScanRecord) -> list[str]:
-    """The lines of a scan's small table: side, probability, decision, opacity, quality."""
-    lines = [f"{'side':<7}{'probability':>11}  {'decision':<20}{'opacity':>10}  quality"]
+    """The lines of a scan's small table: one for each side, and its largest finding below it."""
+    outlined = all(sinus.grade is not None for sinus in record.sinuses.values())
+    measured = f"{'filled':>8}{'grade':>7}" if outlined else ""
+    head = f"{'side':<6}{'probability':>11}  {'decision':<20}{'opacity':>9}{measured}  quality"
+    lines = [head]
     for side, sinus in record.sinuses.items():
-        lines.append(
-            f"{side:<7}{probability_words(sinus.probability):>11}"
-            f"  {DECISION_WORDS[sinus.decision]:<20}"
-            f"{sinus.opacity_ml:>7.1f} ml  {record.quality.verdict}"
+        line = (
+            f"{side:<6}{probability_words(sinus.probability):>11}"
+            f"  {DECISION_WORDS[sinus.decision]:<20}{sinus.opacity_ml:>6.1f} ml"
         )
-    return lines
+        if outlined:
+            line += f"{sinus.filled_fraction:>8.0%}{sinus.grade:>7}"
+        lines.append(f"{line}  {record.quality.verdict}")
+    return lines + [
+        line for side, sinus in record.sinuses.items() for line in _largest(side, sinus)
+    ]
+
+
+def _largest(side: Side, sinus: SinusRecord) -> list[str]:
+    """The largest finding of a side that is called anomalous, in a line."""
+    if sinus.decision != "anomaly" or not sinus.findings:
+        return []
+    more = len(sinus.findings) - 1
+    rest = f"; {more} more" if more else ""
+    return [f"{side}: {finding_words(sinus.findings[0])}{rest}"]
+
+
+def finding_words(finding: FindingRecord) -> str:
+    """One finding in words."""
+    return (
+        f"{finding.ml:.1f} ml, {FORM_WORDS[finding.form]}, {WALL_WORDS[finding.wall]}, "
+        f"{finding.diameter_mm:.0f} mm across, {finding.depth_mm:.0f} mm deep"
+    )
 
 
 def _lacking_dicom(files: Mapping[str, str]) -> str | None:

@@ -17,13 +17,12 @@ import numpy as np
 
 from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.files import tupled, write_json
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.results.sinus_record import SinusRecord, Vector, rounded
+from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes.box import SinusBox
     from ParanasalSSLLib.model.card import BundleCard
-    from ParanasalSSLLib.model.opacity import SinusMeasures
-    from ParanasalSSLLib.predict import ScanResult, SinusResult
+    from ParanasalSSLLib.predict import ScanResult
     from ParanasalSSLLib.scans.volume import Volume
 
 RESEARCH_USE = (
@@ -36,10 +35,8 @@ SIMULATED_MODEL = (
 )
 SOFTWARE = "ParanasalSSL"
 REPORT_FORMAT = "paranasal-report"
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 REPORT_SCHEMA = Path(__file__).parents[1] / "data" / "report.schema.json"
-
-Vector = tuple[float, ...]
 
 
 def software_version() -> str:
@@ -104,90 +101,10 @@ class ImageRecord:
             source.format,
             source.modality,
             volume.shape,
-            _rounded(volume.spacing_mm),
+            rounded(volume.spacing_mm),
             fingerprint(volume),
             source.interpolated_slices,
         )
-
-
-@dataclass(frozen=True)
-class BoxRecord:
-    """A `SinusBox`, rounded. axes_ras: its x, y and z as unit vectors."""
-
-    center_ras_mm: Vector
-    axes_ras: tuple[Vector, ...]
-    edge_mm: float
-    origin: str
-
-    @classmethod
-    def of(cls, box: SinusBox) -> BoxRecord:
-        """The box, its numbers rounded."""
-        axes = tuple(_rounded(axis, 6) for axis in box.rotation.T)
-        return cls(_rounded(box.center_ras_mm, 3), axes, float(box.edge_mm), box.origin)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> BoxRecord:
-        """The box of a `report.json`."""
-        axes = tuple(tuple(axis) for axis in content["axes_ras"])
-        return cls(**tupled(content) | {"axes_ras": axes})
-
-
-@dataclass(frozen=True)
-class SinusRecord:
-    """One sinus.
-
-    probability: calibrated, of an anomaly, 0..1. decision: "anomaly" where it reaches `threshold`,
-    else "clear". opacity_ml: volume of what fills the sinus; opacity_fraction: of the box, 0..1.
-    cavity_ml: volume inside the bony walls, air or not; filled_fraction: part of it that is opaque,
-    0..1; depth_mm: greatest depth of the opacity from the wall; findings: number of its parts. None
-    where the model outlines no cavity.
-    """
-
-    name: str
-    probability: float
-    decision: str
-    threshold: float
-    opacity_ml: float
-    opacity_fraction: float
-    box: BoxRecord
-    cavity_ml: float | None = None
-    filled_fraction: float | None = None
-    depth_mm: float | None = None
-    findings: int | None = None
-
-    @classmethod
-    def of(cls, sinus: SinusResult, card: BundleCard) -> SinusRecord:
-        """The sinus that was scored, its numbers rounded."""
-        return cls(
-            name=SINUSES[sinus.side].name,
-            probability=round(float(sinus.probability), 4),
-            decision="anomaly" if sinus.anomalous else "clear",
-            threshold=round(card.decision_threshold, 4),
-            opacity_ml=round(float(sinus.opacity_ml), 3),
-            opacity_fraction=round(float(sinus.opacity_fraction), 5),
-            box=BoxRecord.of(sinus.box),
-            **_measured(sinus.score.measures),
-        )
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> SinusRecord:
-        """The sinus of a `report.json` of this or the first format version."""
-        known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
-        return cls(**known | {"box": BoxRecord.from_json(content["box"])})
-
-
-def _measured(measures: SinusMeasures | None) -> dict[str, Any]:
-    if measures is None:
-        return {}
-    return {
-        "cavity_ml": round(measures.cavity_ml, 2),
-        "filled_fraction": round(measures.filled_fraction, 4),
-        "depth_mm": round(measures.depth_mm, 1),
-        "findings": len(measures.findings),
-    }
-
-
-_NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}
 
 
 @dataclass(frozen=True)
@@ -247,7 +164,7 @@ class ScanRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ScanRecord:
-        """What `to_json` of this or the first format version gave; raises as dictionaries do."""
+        """What `to_json` of this or an earlier format version gave; raises as dictionaries do."""
         return cls(
             scan=content["scan"],
             note=content["note"],
@@ -268,7 +185,7 @@ def write_report(record: ScanRecord, path: Path) -> None:
 
 
 def read_report(path: Path) -> ScanRecord:
-    """The record of a `report.json`, of this or the first format version.
+    """The record of a `report.json`, of this or an earlier format version.
 
     Raises:
         OSError: it cannot be opened.
@@ -278,10 +195,6 @@ def read_report(path: Path) -> ScanRecord:
         return ScanRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} is no report of a scan.") from error
-
-
-def _rounded(values: Any, digits: int = 4) -> Vector:
-    return tuple(round(float(value), digits) for value in np.asarray(values).ravel())
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, Quality
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.model.bundle import SinusScore
+from ParanasalSSLLib.model.opacity import measure_sinus
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -78,8 +79,12 @@ def make_result(
     offset_mm: tuple[float, float, float] = (5.0, 4.0, -6.0),
     verdict: str = "ok",
     reasons: tuple[str, ...] = (),
+    measured: bool = False,
 ) -> ScanResult:
-    """A result whose marked part is a ball of 6 mm, `offset_mm` from each box's centre (RAS)."""
+    """A result whose marked part is a ball of 6 mm, `offset_mm` from each box's centre (RAS).
+
+    measured: as from a bundle that outlines the cavity too, a ball of 14 mm in the box's middle.
+    """
     sinuses = {}
     for side in sides:
         box = SinusBox(side, CENTERS[side], np.eye(3) if rotation is None else rotation)
@@ -88,7 +93,13 @@ def make_result(
         residual = np.where(mask, 0.4, 0.05).astype(np.float32)
         anomalous = side == Side.LEFT
         probability = 0.8 if anomalous else 0.1
-        score = SinusScore(probability, anomalous, residual, np.zeros_like(residual), mask)
+        measures = None
+        if measured:
+            cavity = ball(crop, CENTERS[side], 14.0).astype(np.float32)
+            measures = measure_sinus(cavity, mask.astype(np.float32), crop.inside)
+            mask = measures.opacity
+        rebuilt = np.zeros_like(residual)
+        score = SinusScore(probability, anomalous, residual, rebuilt, mask, measures)
         sinuses[side] = SinusResult(box, crop, score)
     boxes = {side: sinus.box for side, sinus in sinuses.items()}
     return ScanResult(volume, Placement(boxes, make_quality(verdict, reasons)), sinuses)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from ParanasalSSLLib.cli.views import figure_lines
+from typing import Any
+
+from ParanasalSSLLib.cli.views import figure_lines, result_table
+from ParanasalSSLLib.results.record import ScanRecord
 
 
 def test_figures_are_a_small_table() -> None:
@@ -33,3 +36,28 @@ def test_records_are_a_table_and_settings_are_left_out() -> None:
         ["cyst", "3", "0.5"],
         ["polyp", "12", "-"],
     ]
+
+
+def test_table_has_a_line_for_each_side_and_fits_the_terminal(toolbox: Any) -> None:
+    result = toolbox.result(toolbox.head(), measured=True)
+    head, left, right, largest = result_table(ScanRecord.of(result, toolbox.card, "sub-0001"))
+    assert head.split() == [
+        "side",
+        "probability",
+        "decision",
+        "opacity",
+        "filled",
+        "grade",
+        "quality",
+    ]
+    assert left.split()[0] == "left" and left.split()[-3:] == ["8%", "1", "ok"]
+    assert right.split()[0] == "right" and right.split()[-3:] == ["8%", "0", "ok"]
+    assert largest.startswith("left: 0.9 ml, ") and "mm across" in largest
+    assert max(map(len, (head, left, right, largest))) < 80
+
+
+def test_table_of_a_model_without_cavity_says_what_it_knows(toolbox: Any) -> None:
+    record = ScanRecord.of(toolbox.result(toolbox.head()), toolbox.card, "sub-0001")
+    head, *sides = result_table(record)
+    assert head.split() == ["side", "probability", "decision", "opacity", "quality"]
+    assert len(sides) == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib.model.opacity import measure_sinus
+from ParanasalSSLLib.sinuses import Grade
 
 EVERYWHERE = np.ones((64, 64, 64), bool)
 
@@ -58,3 +59,23 @@ def test_no_cavity_no_measures() -> None:
     nothing = np.zeros((64, 64, 64), np.float32)
     measures = measure_sinus(nothing, nothing, EVERYWHERE)
     assert (measures.cavity_ml, measures.filled_fraction, measures.evidence) == (0, 0, 0)
+
+
+def test_grade_never_contradicts_the_decision() -> None:
+    full, half = box(20, 40), box(20, 40)
+    half[:, :, 30:] = 0
+    for opacity in (full, half, np.zeros_like(full)):
+        measures = measure_sinus(box(20, 40), opacity, EVERYWHERE)
+        assert measures.grade(anomalous=False) == Grade.CLEAR
+        assert measures.grade(anomalous=True) > Grade.CLEAR
+
+
+def test_grade_is_complete_only_where_hardly_any_air_is_left() -> None:
+    cavity = box(20, 40)
+    without_edge, with_pocket = box(21, 39), box(20, 40)
+    with_pocket[30:40, 30:40, 30:40] = 0
+    grades = [
+        measure_sinus(cavity, opacity, EVERYWHERE).grade(anomalous=True)
+        for opacity in (cavity, without_edge, with_pocket)
+    ]
+    assert grades == [Grade.COMPLETE, Grade.COMPLETE, Grade.PARTIAL]

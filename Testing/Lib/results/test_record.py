@@ -34,11 +34,12 @@ def written(result: Any, card: Any) -> ScanRecord:
     return replace(record, files=names, checksums=checksums)
 
 
+@pytest.mark.parametrize("measured", [True, False])
 @pytest.mark.parametrize("sides", [tuple(Side), (Side.LEFT,)])
 def test_record_obeys_the_schema_and_comes_back(
-    toolbox: Any, tmp_path: Path, sides: tuple[Side, ...]
+    toolbox: Any, tmp_path: Path, sides: tuple[Side, ...], measured: bool
 ) -> None:
-    result = toolbox.result(toolbox.head(), sides=sides)
+    result = toolbox.result(toolbox.head(), sides=sides, measured=measured)
     record = written(result, toolbox.card)
     write_report(record, tmp_path / "report.json")
     validate(json.loads((tmp_path / "report.json").read_text()))
@@ -55,6 +56,8 @@ def test_record_obeys_the_schema_and_comes_back(
         (("path",), "/home/x"),
         (("image", "sha256"), "of a scan"),
         (("quality", "evidence", "metric"), 0.0),
+        (("sinuses", "left", "grade"), 3),
+        (("sinuses", "left", "findings"), 2),
     ],
 )
 def test_schema_refuses_what_it_should(toolbox: Any, place: tuple[str, ...], value: Any) -> None:
@@ -84,6 +87,43 @@ def test_report_of_the_first_format_version_is_read(toolbox: Any, tmp_path: Path
     assert read.sinuses == record.sinuses
     assert read.quality == record.quality
     assert read.image.sha256 is None
+
+
+def test_report_of_the_second_format_version_is_read(toolbox: Any, tmp_path: Path) -> None:
+    record = written(toolbox.result(toolbox.head(), measured=True), toolbox.card)
+    old = record.to_json() | {"format_version": 2}
+    for sinus in old["sinuses"].values():
+        sinus["findings"] = len(sinus.pop("findings"))
+        del sinus["grade"]
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    read = read_report(tmp_path / "report.json")
+    for side, sinus in record.sinuses.items():
+        assert read.sinuses[side] == replace(sinus, findings=None, grade=None)
+
+
+WALLS = {  # a step towards the wall, RAS mm on the left; on the right the first is mirrored
+    "lateral": (-9, 0, 0),
+    "medial": (9, 0, 0),
+    "back": (0, -9, 0),
+    "front": (0, 9, 0),
+    "floor": (0, 0, -9),
+    "roof": (0, 0, 9),
+}
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPI", "PIR"])
+@pytest.mark.parametrize(("wall", "step"), WALLS.items())
+def test_a_finding_lies_on_the_same_wall_on_both_sides(
+    toolbox: Any, axes: str, wall: str, step: tuple[float, float, float]
+) -> None:
+    """A ball of 6 mm, 9 mm off the middle of a cavity of 14 mm, in the head's own directions."""
+    head, rotation = toolbox.head(axes), toolbox.turned(8, 2)
+    for side in Side:
+        towards = rotation @ (np.array(step) * ((-1 if side == Side.RIGHT else 1), 1, 1))
+        result = toolbox.result(head, (side,), rotation, tuple(towards), measured=True)
+        [finding] = ScanRecord.of(result, toolbox.card, "sub-0001").sinuses[side].findings
+        assert finding.wall == wall
+        np.testing.assert_allclose(finding.center_ras_mm, toolbox.centers[side] + towards, atol=0.7)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"scan": "sub-0001", "sinuses": 3}'])
