@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.sr.coding import Code
+from pydicom.uid import MRImageStorage
 
 from ParanasalSSLLib.geometry import lps_to_ras
 from ParanasalSSLLib.results.dicom_codes import (
@@ -42,7 +43,7 @@ def make_segmentation(scan: DicomScan) -> Segmentation | None:
         return None
     planes, masks = _opaque_planes(scan)
     made = hd.seg.Segmentation(
-        source_images=scan.headers,
+        source_images=[_as_slice(header) for header, _ in scan.images],
         pixel_array=masks,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -60,6 +61,12 @@ def make_segmentation(scan: DicomScan) -> Segmentation | None:
     made.ContentCreatorName = None  # no person, but the attribute must be there
     _refer_to_sources(made, scan)
     return made
+
+
+def _as_slice(header: Dataset) -> Dataset:
+    """The header of a frame as that of a file of one slice: highdicom wants one enhanced file alone."""
+    kind = DataElement("SOPClassUID", "UI", MRImageStorage)  # a new one: elements are shared
+    return Dataset({**dict(header.items()), kind.tag: kind})
 
 
 def _opaque_planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
@@ -80,7 +87,7 @@ def _opaque_planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
 def _position(scan: DicomScan, place: int) -> list[float]:
     """(3,) centre of a plane's first voxel, LPS mm: as the image says, if there is one."""
     sources = scan.sources_of(place)
-    return list(np.mean([np.array(s.ImagePositionPatient, float) for s in sources], axis=0))
+    return list(np.mean([np.array(s.ImagePositionPatient, float) for s, _ in sources], axis=0))
 
 
 def _segment(scan: DicomScan, side: Side, number: int) -> SegmentDescription:
@@ -112,24 +119,32 @@ def _segment(scan: DicomScan, side: Side, number: int) -> SegmentDescription:
 
 
 def _refer_to_sources(segmentation: Segmentation, scan: DicomScan) -> None:
-    """Say for each frame from which images it comes.
+    """Say for each frame from which images it comes, and for each image what it is.
 
     highdicom does this only where every frame lies on a source image; not so with a plane that
     the series lacks, which the reader has filled from both neighbours.
     """
+    kinds = {header.SOPInstanceUID: header.SOPClassUID for header, _ in scan.images}
+    for series in segmentation.ReferencedSeriesSequence:
+        for image in series.ReferencedInstanceSequence:
+            image.ReferencedSOPClassUID = kinds[image.ReferencedSOPInstanceUID]
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
         position = lps_to_ras(np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float))
         sources = scan.sources_of(round(scan.grid.to_index(position)[2]))
         derivation = Dataset()
         derivation.DerivationCodeSequence = [coded(SEGMENTATION)]
-        derivation.SourceImageSequence = [_reference(s, alone=len(sources) == 1) for s in sources]
+        derivation.SourceImageSequence = [
+            _reference(*source, alone=len(sources) == 1) for source in sources
+        ]
         frame.DerivationImageSequence = [derivation]
 
 
-def _reference(source: Dataset, alone: bool) -> Dataset:
+def _reference(source: Dataset, frame: int | None, alone: bool) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = source.SOPClassUID
     item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
     item.PurposeOfReferenceCodeSequence = [coded(SOURCE_IMAGE)]
     item.SpatialLocationsPreserved = "YES" if alone else "NO"
     return item

@@ -40,7 +40,8 @@ _OF_EACH = (
 class DicomScan:
     """What both objects are made from.
 
-    headers: of the source images, completed; in the order of `places`
+    headers: of the source slices, completed; in the order of `places`
+    frames: number of each in its file, from 1; None for a file of one slice
     places: (len(headers),) place of each along the last axis of the grid
     grid: of the series; an index is (column, row, place)
     region: the opaque voxels, in the grid of the series
@@ -49,6 +50,7 @@ class DicomScan:
 
     record: ScanRecord
     headers: list[Dataset]
+    frames: list[int | None]
     places: np.ndarray
     grid: Grid
     region: PastedRegion
@@ -60,6 +62,7 @@ class DicomScan:
         return cls(
             record,
             completed_headers(series),
+            series.frames,
             series.places,
             Grid(series.shape, series.affine),
             PastedRegion.of(in_grid_of_series(result, series)),
@@ -71,9 +74,20 @@ class DicomScan:
         """The sides that get a segment, in the order of their segments' numbers (from 1)."""
         return [s for s in self.region.sides if (self.region.labels == SEGMENT_LABELS[s]).any()]
 
-    def sources_of(self, place: int) -> list[Dataset]:
-        """The header of the image at a place, or of both its neighbours where the series has none."""
-        at = {int(p): header for p, header in zip(self.places, self.headers, strict=True)}
+    @property
+    def images(self) -> list[tuple[Dataset, list[int]]]:
+        """Each source file once: the header of its first slice, the numbers of its frames if any."""
+        numbers: dict[str, list[int]] = {}
+        first: dict[str, Dataset] = {}
+        for header, frame in zip(self.headers, self.frames, strict=True):
+            first.setdefault(header.SOPInstanceUID, header)
+            numbers.setdefault(header.SOPInstanceUID, []).extend([frame] if frame else [])
+        return [(header, sorted(numbers[uid])) for uid, header in first.items()]
+
+    def sources_of(self, place: int) -> list[tuple[Dataset, int | None]]:
+        """Header and frame of the slice at a place, or of both its neighbours where there is none."""
+        slices = zip(self.headers, self.frames, strict=True)
+        at = dict(zip(self.places.tolist(), slices, strict=True))
         return [at[place]] if place in at else [at[place - 1], at[place + 1]]
 
 

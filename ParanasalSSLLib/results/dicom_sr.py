@@ -63,10 +63,13 @@ def make_report(scan: DicomScan, segmentation: Segmentation | None) -> Comprehen
         ],
     )
     root = content[0].ContentSequence
-    root.insert(len(root) - 1, _image_library(scan.headers))  # the template's order
+    root.insert(len(root) - 1, _image_library(scan))  # the template's order
     root.append(_remarks(scan))
     made = hd.sr.Comprehensive3DSR(
-        evidence=[*scan.headers, *([] if segmentation is None else [segmentation])],
+        evidence=[
+            *(header for header, _ in scan.images),
+            *([] if segmentation is None else [segmentation]),
+        ],
         content=content,
         is_complete=True,
         is_final=False,
@@ -78,8 +81,8 @@ def make_report(scan: DicomScan, segmentation: Segmentation | None) -> Comprehen
     return made
 
 
-def _image_library(sources: list[Dataset]) -> ContainerContentItem:
-    """The source images (TID 1600), with what they share said once.
+def _image_library(scan: DicomScan) -> ContainerContentItem:
+    """The source images and their frames (TID 1600), with what they share said once.
 
     highdicom's own repeats the geometry for each image: seconds and megabytes for a 3D scan.
     """
@@ -97,12 +100,16 @@ def _image_library(sources: list[Dataset]) -> ContainerContentItem:
     group.ContentSequence = ContentSequence(
         [
             CodeContentItem(MODALITY, MAGNETIC_RESONANCE, shared),
-            UIDRefContentItem(FRAME_OF_REFERENCE, sources[0].FrameOfReferenceUID, shared),
+            UIDRefContentItem(FRAME_OF_REFERENCE, scan.headers[0].FrameOfReferenceUID, shared),
             *(
                 ImageContentItem(
-                    SOURCE, s.SOPClassUID, s.SOPInstanceUID, relationship_type=contains
+                    SOURCE,
+                    header.SOPClassUID,
+                    header.SOPInstanceUID,
+                    referenced_frame_numbers=frames or None,
+                    relationship_type=contains,
                 )
-                for s in sources
+                for header, frames in scan.images
             ),
         ]
     )

@@ -49,7 +49,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         UnreadableScan: a damaged archive, or one with a password; no room to unpack it.
         UnsupportedScan: too many files, or too large ones.
     """
-    with _temporary_folder(path) as folder:
+    with temporary_folder(path) as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, folder, path)
@@ -58,20 +58,31 @@ def unpacked(path: Path) -> Iterator[Path]:
             *(RuntimeError, NotImplementedError),  # a password, a compression that Python lacks
         ) as error:
             if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
-                raise _no_room(path) from error
+                raise
             raise unreadable(path, error) from error
         yield folder
 
 
 @contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards, also when the process is told to end (SIGTERM, SIGHUP)."""
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, also when the process is told to end (SIGTERM, SIGHUP).
+
+    Args:
+        path: what is unpacked into it; named in errors only.
+
+    Raises `UnreadableScan` where it cannot be made, or the disk is full while it is used.
+    """
     try:
         made = tempfile.TemporaryDirectory(prefix="paranasal-", ignore_cleanup_errors=True)
     except OSError as error:
         raise _no_room(path) from error
-    with made as name, _removed_at_the_end(name):
-        yield Path(name)
+    try:
+        with made as name, _removed_at_the_end(name):
+            yield Path(name)
+    except OSError as error:
+        if error.errno in DISK_IS_FULL:
+            raise _no_room(path) from error
+        raise
 
 
 @contextmanager

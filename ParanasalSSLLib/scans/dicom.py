@@ -1,4 +1,4 @@
-"""DICOM series in folders: the slices of the one MR series, sorted and read as a `Volume`.
+"""DICOM series: the slices of the one MR series, files or frames, sorted and read as a `Volume`.
 
 Slices are grouped by SeriesInstanceUID, and by number and description where that does not tell
 series apart. Single missing slices are filled from both neighbours; the provenance says which.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ParanasalSSLLib.errors import SeveralSeries, UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.errors import ParanasalError, SeveralSeries, UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.archive import KEPT_SUFFIXES
 from ParanasalSSLLib.scans.checks import LIMITS, checked_grid, checked_volume, refuse_modality
 from ParanasalSSLLib.scans.dicom_files import count_lost, file_in, files_below, read_headers
@@ -25,6 +25,8 @@ from ParanasalSSLLib.scans.dicom_stack import (
     stack_slices,
 )
 from ParanasalSSLLib.scans.volume import Provenance, Volume
+
+_ONE_FILE = " Those that share a file have to be split first, for example with dcm2niix."
 
 
 def read_dicom_folder(folder: Path) -> Volume:
@@ -41,18 +43,32 @@ def read_dicom_folder(folder: Path) -> Volume:
     Raises:
         UnreadableScan: no DICOM image in it, or a damaged one.
         SeveralSeries: more than one series that could be the scan.
-        UnsupportedScan: CT, colour, multi-frame, missing or unevenly spaced slices.
+        UnsupportedScan: CT, colour, missing or unevenly spaced slices.
     """
     headers = read_headers(files_below(folder), folder)
     if not headers:
         images = any(p.name.lower().endswith(KEPT_SUFFIXES) for p in folder.iterdir())
         advice = "one of the image files or zips in it" if images else "the folder of one series"
         raise UnreadableScan(f"{folder} holds no DICOM image. Give {advice}.")
-    stack = stack_of_series(headers, folder)
+    return _read_series(headers, folder)
+
+
+def read_dicom_file(path: Path) -> Volume:
+    """Read a multi-frame DICOM file that holds the whole series; else as `read_dicom_folder`."""
+    headers = read_headers([path], path)
+    if not any(header.frame or header.frames > 1 for header in headers):
+        raise UnsupportedScan(
+            f"{path} is a single DICOM file. Give the folder with all slices of its series instead."
+        )
+    return _read_series(headers, path)
+
+
+def _read_series(headers: list[SliceHeader], named: Path) -> Volume:
+    stack = stack_of_series(headers, named)
     # Before loading: what cannot be a head costs no time.
-    grid = checked_grid(stack.shape, stack.affine, folder)
-    source = _provenance(stack, count_lost(stack.headers))
-    return checked_volume(_voxels(stack, folder), grid.affine, source, folder)
+    grid = checked_grid(stack.shape, stack.affine, named)
+    lost = count_lost(stack.headers) if named.is_dir() else 0
+    return checked_volume(_voxels(stack, named), grid.affine, _provenance(stack, lost), named)
 
 
 def _provenance(stack: SliceStack, lost: int) -> Provenance:
@@ -94,9 +110,10 @@ def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
 
     Raises:
         SeveralSeries: more than one series that could be the scan.
-        UnsupportedScan: none, a CT, colour, multi-frame, missing or unevenly spaced slices.
+        UnsupportedScan: none, a CT, colour, missing or unevenly spaced slices.
     """
     series = _choose_series(_without_copies(headers), folder)
+    _refuse_missing_files(series, folder)
     refuse_modality(series[0].modality, folder)
     if not all(header.grey for header in series):
         raise UnsupportedScan(f"{folder} holds colour pictures. Give the grey MR series.")
@@ -122,9 +139,22 @@ def _choose_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader
         raise SeveralSeries(
             f"{folder} holds {len(stacks)} series: {'; '.join(found)}. "
             "Put the wanted one (FLAIR, T2 or T1 with thin slices) into a folder of its own and "
-            "give that."
+            f"give that.{_ONE_FILE if any(s[0].frame for s in stacks) else ''}"
         )
     return stacks[0]
+
+
+def _refuse_missing_files(series: list[SliceHeader], folder: Path) -> None:
+    """An image that was cut into several files must have them all."""
+    cut = {header.frame.concatenation for header in series if header.frame}
+    for image in {one.image for one in cut if one}:
+        files = [one for one in cut if one and one.image == image]
+        total = max(one.total for one in files)
+        if len(files) < total:
+            raise UnsupportedScan(
+                f"{folder} holds {len(files)} of the {total} files of a multi-frame image. Export "
+                "the whole series again."
+            )
 
 
 def _without_copies(headers: list[SliceHeader]) -> list[SliceHeader]:
@@ -132,7 +162,8 @@ def _without_copies(headers: list[SliceHeader]) -> list[SliceHeader]:
     kept: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
     for header in headers:
         place = header.plane and tuple(header.plane.position.tolist())
-        alike = kept[header.series, header.instance, place]
+        number = header.frame and header.frame.number
+        alike = kept[header.series, header.instance, number, place]
         if not any(_is_copy(header, other) for other in alike):
             alike.append(header)
     found = [header for alike in kept.values() for header in alike]
@@ -143,7 +174,8 @@ def _is_copy(one: SliceHeader, other: SliceHeader) -> bool:
     if filecmp.cmp(one.path, other.path, shallow=False):
         return True
     try:
-        return np.array_equal(read_pixels(one.path).ravel(), read_pixels(other.path).ravel())
+        pixels = [read_pixels(h.path, [h.frame] if h.frame else []) for h in (one, other)]
+        return np.array_equal(pixels[0].ravel(), pixels[1].ravel())
     except Exception:  # damaged files make pydicom raise almost anything; told when it is read
         return False
 
@@ -152,7 +184,7 @@ def _told_apart(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     """The series that are long enough to show a head, without overview pictures among their slices.
 
     Some archives give one UID to several series, or one to every slice: number and description
-    tell those apart.
+    tell those apart, and stacks, echoes, time points those in one file.
     """
     groups = _grouped(headers, lambda header: header.series)
     alone = [group[0] for group in groups if len(group) == 1]
@@ -173,7 +205,8 @@ def _grouped(
 def _parts(group: list[SliceHeader]) -> list[list[SliceHeader]]:
     """The series of a UID: usually one, the group itself."""
     long = [p for p in _grouped(group, lambda header: header.description) if _is_long(p)]
-    return long if len(long) > 1 else [group]
+    # A short stack of frames is an overview; a slice without the others' description is none.
+    return long if len(long) > 1 or any(part[0].frame for part in long) else [group]
 
 
 def _without_localizers(group: list[SliceHeader]) -> list[SliceHeader]:
@@ -186,10 +219,10 @@ def _is_long(series: list[SliceHeader]) -> bool:
 
 
 def _no_series(headers: list[SliceHeader], folder: Path) -> UnsupportedScan:
-    if any(header.frames > 1 for header in headers):
+    if any(header.frames > 1 and not header.frame for header in headers):
         return UnsupportedScan(
-            f"{folder} holds a multi-frame DICOM file, which is not read here. Convert it to NIfTI "
-            "(for example with dcm2niix) or export it as single slices."
+            f"{folder} holds a multi-frame DICOM file that does not say where its frames lie. Convert "
+            "it to NIfTI (for example with dcm2niix) or export it as single slices."
         )
     return UnsupportedScan(
         f"{folder} holds no series of at least {LIMITS.smallest_axis_voxels} slices "
@@ -204,12 +237,18 @@ def _voxels(stack: SliceStack, folder: Path) -> np.ndarray:
     middle of the whole series' values.
     """
     slices = np.empty(stack.shape[::-1], np.float32)
-    for place, header in zip(stack.places, stack.headers, strict=True):
+    files = defaultdict(list)
+    for place, header in zip(stack.places.tolist(), stack.headers, strict=True):
+        files[header.path].append((place, header.frame))
+    for path, members in files.items():
         try:
-            slices[place] = read_pixels(header.path).reshape(header.shape)
+            pixels = read_pixels(path, [frame for _, frame in members if frame])
+            slices[[place for place, _ in members]] = pixels.reshape(-1, *slices.shape[1:])
+        except ParanasalError:
+            raise
         except Exception as error:  # damaged files make pydicom raise almost anything
             raise UnreadableScan(
-                f"{file_in(folder, header.path)} is a DICOM image that is truncated, damaged or "
+                f"{file_in(folder, path)} is a DICOM image that is truncated, damaged or "
                 "compressed in a way that is not read here. Copy or export the series again, "
                 "uncompressed."
             ) from error

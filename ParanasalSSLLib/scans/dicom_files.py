@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.scans.archive import has_dicom_name
 from ParanasalSSLLib.scans.checks import LIMITS, unreadable
+from ParanasalSSLLib.scans.dicom_frames import FRAME_TAGS, frames_of
 from ParanasalSSLLib.scans.dicom_stack import SliceHeader, SlicePlane
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "PhotometricInterpretation",
+    *FRAME_TAGS,
 ]
 
 
@@ -58,7 +61,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def read_headers(files: Iterable[Path], named: Path) -> list[SliceHeader]:
-    """Headers of all DICOM images among the files, sorted by path.
+    """Headers of all DICOM images among the files, sorted by path; one for each frame of a file.
 
     Args:
         files: any files; those of other formats are ignored.
@@ -68,15 +71,13 @@ def read_headers(files: Iterable[Path], named: Path) -> list[SliceHeader]:
         UnreadableScan: a DICOM file that is damaged.
         UnsupportedScan: too many files.
     """
-    headers = []
+    headers: list[SliceHeader] = []
     for count, path in enumerate(files, 1):
         if count > LIMITS.most_files:
             raise UnsupportedScan(
                 f"{named} holds more than {LIMITS.most_files} files. Give the folder of one series."
             )
-        header = _read_header(path, named)
-        if header is not None:
-            headers.append(header)
+        headers += _read_header(path, named)
     return sorted(headers, key=lambda header: header.path)
 
 
@@ -118,26 +119,26 @@ def _start(path: Path) -> bytes:
         return file.read(START_BYTES)
 
 
-def _read_header(path: Path, named: Path) -> SliceHeader | None:
-    """The header of one file, or None when it is no DICOM image."""
+def _read_header(path: Path, named: Path) -> list[SliceHeader]:
+    """The header of one file, or of each of its frames; none when it is no DICOM image."""
     import pydicom
 
     bare = False
     try:
         start = _start(path)
         if not is_dicom(start):
-            return None
+            return []
         bare = start[128:132] != b"DICM"
         data = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
         if "Rows" in data:
-            return _slice_header(data, path)
+            return _slice_headers(data, path)
     except Exception as error:  # damaged files make pydicom raise almost anything
         if bare:  # it may be anything
-            return None
+            return []
         raise unreadable(file_in(named, path), error) from error
     if not bare and _is_cut_image(data):
         raise unreadable(file_in(named, path), EOFError("it ends within its header"))
-    return None
+    return []
 
 
 def _is_cut_image(data: Dataset) -> bool:
@@ -151,6 +152,20 @@ def _is_cut_image(data: Dataset) -> bool:
 def file_in(named: Path, path: Path) -> Path:
     """The file itself where a user knows it by its name; what it was unpacked from otherwise."""
     return path if path.is_relative_to(named) else named
+
+
+def _slice_headers(data: Dataset, path: Path) -> list[SliceHeader]:
+    whole = _slice_header(data, path)
+    return [
+        replace(
+            whole,
+            description=", ".join(filter(None, (whole.description, found.part))),
+            localizer=whole.localizer or found.localizer,
+            plane=found.plane,
+            frame=found.frame,
+        )
+        for found in frames_of(data)
+    ] or [whole]
 
 
 def _slice_header(data: Dataset, path: Path) -> SliceHeader:

@@ -1,11 +1,15 @@
-"""The pixels of one DICOM file."""
+"""The pixels of one DICOM file: of its slice, or of some of its frames."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ParanasalSSLLib.scans.archive import temporary_folder
+from ParanasalSSLLib.scans.dicom_stack import Frame
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -29,8 +33,8 @@ _PIXEL_TAGS = [
 _PIXEL_DATA = 0x7FE0_0010
 
 
-def read_pixels(path: Path) -> np.ndarray:
-    """float32 (rows, columns) of one file, rescaled.
+def read_pixels(path: Path, frames: Sequence[Frame] = ()) -> np.ndarray:
+    """float32 (rows, columns) of one file, or (frames, rows, columns) of these frames, rescaled.
 
     Plain pixels are taken by pydicom, which can stop behind them (GDCM took 5 s over 2.5 MB of
     zeros at the end of one file). Compressed ones are left to GDCM. MONOCHROME1 stays as stored.
@@ -46,17 +50,49 @@ def read_pixels(path: Path) -> np.ndarray:
     tags: list[BaseTag | int] = [Tag(name) for name in _PIXEL_TAGS]
     with path.open("rb") as file:
         data = read_partial(file, is_behind_pixels, force=True, specific_tags=tags)
-    if _transfer_syntax(data).is_compressed:
+    compressed = _transfer_syntax(data).is_compressed
+    if frames:
+        stored = _decompressed(data, path) if compressed else data.pixel_array
+        stored = stored.reshape(-1, data.Rows, data.Columns)
+        return np.stack([_rescaled(stored[f.number - 1], f.slope, f.intercept) for f in frames])
+    if compressed:
         import SimpleITK as sitk
 
         image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
         pixels = sitk.GetArrayFromImage(image)
         return _as_stored(pixels, data) if _is_inverted(data) else pixels
-    slope, intercept = _rescaling(data)
-    pixels = data.pixel_array.astype(np.float32)
+    return _rescaled(data.pixel_array, *_rescaling(data))
+
+
+def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    pixels = stored.astype(np.float32)
     pixels *= slope
     pixels += intercept
     return pixels
+
+
+def _decompressed(data: FileDataset, path: Path) -> np.ndarray:
+    """Stored values of all frames (frames, rows, columns).
+
+    GDCM rescales all frames as one of them says: it gets the pixels without what would tell it.
+    """
+    import SimpleITK as sitk
+    from pydicom import Dataset
+    from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
+
+    bare = Dataset()
+    for name in set(_PIXEL_TAGS) - {"RescaleSlope", "RescaleIntercept"}:
+        if name in data:
+            bare[name] = data[name]
+    bare.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    bare.SOPInstanceUID, bare.PhotometricInterpretation = generate_uid(), "MONOCHROME2"
+    bare.file_meta = data.file_meta
+    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
+    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
+    with temporary_folder(path) as folder:
+        copy = folder / "frames.dcm"
+        bare.save_as(copy, enforce_file_format=True)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(copy), sitk.sitkFloat32, "GDCMImageIO"))
 
 
 def _rescaling(data: FileDataset) -> tuple[float, float]:

@@ -35,9 +35,41 @@ class SlicePlane:
     spacing: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Concatenation:
+    """A multi-frame image that was cut into several files.
+
+    Attributes:
+        image: its UID.
+        number: which of its files this is, from 1.
+        total: how many there are, 0 where the file does not say it.
+    """
+
+    image: str
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a multi-frame file.
+
+    Attributes:
+        number: from 1, as DICOM counts.
+        slope: of its rescaling.
+        intercept: of its rescaling.
+        concatenation: what its file is a part of.
+    """
+
+    number: int
+    slope: float = 1.0
+    intercept: float = 0.0
+    concatenation: Concatenation | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """What is needed of one file.
+    """What is needed of one slice: a file, or a frame of one.
 
     Attributes:
         path: the file.
@@ -51,6 +83,7 @@ class SliceHeader:
         shape: rows, columns.
         frames: images in the file.
         plane: where the slice lies, None where the file does not say it.
+        frame: which image of its file it is; None where the file is one slice.
     """
 
     path: Path
@@ -64,6 +97,7 @@ class SliceHeader:
     shape: tuple[int, int]
     frames: int
     plane: SlicePlane | None
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, eq=False)

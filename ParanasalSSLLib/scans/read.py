@@ -9,7 +9,7 @@ from pathlib import Path
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.archive import unpacked
 from ParanasalSSLLib.scans.checks import unreadable
-from ParanasalSSLLib.scans.dicom import read_dicom_folder
+from ParanasalSSLLib.scans.dicom import read_dicom_file, read_dicom_folder
 from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom, read_headers
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
@@ -19,10 +19,10 @@ ZIP = b"PK\x03\x04"  # how such a file begins
 
 
 def read_volume(path: str | Path) -> Volume:
-    """Read a scan: NIfTI, NRRD, MetaImage, a DICOM series folder, or a zip with one of these.
+    """Read a scan: NIfTI, NRRD, MetaImage, a DICOM series, or a zip with one of these.
 
     Args:
-        path: file or folder.
+        path: file or folder. A series is a folder, or one file with all its frames.
 
     Returns:
         The volume, checked.
@@ -65,13 +65,11 @@ def _read_file(path: Path) -> Volume:
     if path.suffix.lower() in ITK_SUFFIXES:
         return read_itk(path)
     if is_dicom(start):
-        raise UnsupportedScan(
-            f"{path} is a single DICOM file. Give the folder with all slices of its series instead "
-            "(a multi-frame file: convert it to NIfTI first, for example with dcm2niix)."
-        )
+        return read_dicom_file(path)
     raise UnreadableScan(
         f"{path} is of no format that is read here. Give NIfTI (.nii, .nii.gz), NRRD (.nrrd, "
-        ".nhdr), MetaImage (.mha, .mhd), or the folder or zip of one DICOM series."
+        ".nhdr), MetaImage (.mha, .mhd), a multi-frame DICOM file, or the folder or zip of one DICOM "
+        "series."
     )
 
 

@@ -23,6 +23,7 @@ from ParanasalSSLLib.scans.archive import unpacked
 from ParanasalSSLLib.scans.checks import checked_grid
 from ParanasalSSLLib.scans.dicom import stack_of_series
 from ParanasalSSLLib.scans.dicom_files import files_below, read_headers
+from ParanasalSSLLib.scans.dicom_stack import SliceHeader
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 # The same in a whole series.
 _SHARED_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+# What a frame's own header has not: NumberOfFrames, functional groups, and place, orientation and
+# spacing, which come from these.
+_OF_ALL_FRAMES = (0x28_0008, 0x5200_9229, 0x5200_9230, 0x20_0032, 0x20_0037, 0x28_0030)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +44,23 @@ class SourceSeries(Grid):
     Shape and affine are those of the volume that `read_volume` makes of the series.
 
     Attributes:
-        headers: pydicom datasets without pixels, along the slice normal; texts are decoded.
+        headers: pydicom datasets without pixels, along the slice normal; texts are decoded. That of a
+            frame is as if it were a file, with the identity of its own.
         places: (len(headers),) index of each along the grid's last axis; that of a missing slice
             is left out.
+        frames: number of each in its file, from 1; None for a file of one slice.
     """
 
     headers: list[Dataset]
     places: np.ndarray
+    frames: list[int | None]
 
 
 def read_source_series(source: str | Path | Sequence[Path]) -> SourceSeries:
     """Read the headers of the series that `read_volume` reads from the same place.
 
     Args:
-        source: the folder or zip of one series, or its files.
+        source: the folder, zip or multi-frame file of one series, or its files.
 
     Returns:
         The headers in the order of the volume's slices, and the volume's grid.
@@ -69,7 +76,7 @@ def read_source_series(source: str | Path | Sequence[Path]) -> SourceSeries:
     if path.is_dir():
         return _source_series(files_below(path), path)
     if not zipfile.is_zipfile(path):
-        raise UnreadableScan(f"{path} is no DICOM series. Give the folder or zip of one series.")
+        return _source_series([path], path)
     with unpacked(path) as folder:
         return _source_series(files_below(folder), path)
 
@@ -89,38 +96,58 @@ def suppressed_warnings() -> Iterator[None]:
 
 
 def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
-    import pydicom
-
     found = read_headers(files, named)
     if not found:
-        raise UnreadableScan(f"{named} holds no DICOM image. Give the folder of one series.")
+        raise UnreadableScan(f"{named} holds no DICOM image. Give the folder or zip of one series.")
     stack = stack_of_series(found, named)
     grid = checked_grid(stack.shape, stack.affine, named)
-    headers: list[Dataset] = []
+    frames = [header.frame.number if header.frame else None for header in stack.headers]
     with suppressed_warnings():
-        for header in stack.headers:
-            try:
-                data = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
-                data.remove_private_tags()
-                data.decode()
-            except Exception as error:  # damaged files make pydicom raise almost anything
-                raise UnreadableScan(
-                    f"{named} holds a DICOM image whose header is damaged ({type(error).__name__}). "
-                    "Export the series again, or do without DICOM output."
-                ) from error
-            headers.append(data)
-        _refuse_without_identity(headers, named)
-    return SourceSeries(grid.shape, grid.affine, headers, stack.places)
+        files_headers = {
+            path: _file_header(path, named) for path in {h.path for h in stack.headers}
+        }
+        headers = [_of_slice(files_headers[header.path], header) for header in stack.headers]
+        _refuse_without_identity(headers, frames, named)
+    return SourceSeries(grid.shape, grid.affine, headers, stack.places, frames)
 
 
-def _refuse_without_identity(headers: list[Dataset], named: Path) -> None:
+def _file_header(path: Path, named: Path) -> Dataset:
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        data.remove_private_tags()
+        data.decode()
+    except Exception as error:  # damaged files make pydicom raise almost anything
+        raise UnreadableScan(
+            f"{named} holds a DICOM image whose header is damaged ({type(error).__name__}). "
+            "Export the series again, or do without DICOM output."
+        ) from error
+    return data
+
+
+def _of_slice(data: Dataset, header: SliceHeader) -> Dataset:
+    """The header of a file, or of a frame of it: where it lies stands at the top, not in groups."""
+    if header.frame is None or header.plane is None:
+        return data
+    from pydicom import Dataset
+
+    frame = Dataset({tag: element for tag, element in data.items() if tag not in _OF_ALL_FRAMES})
+    frame.ImageOrientationPatient = header.plane.orientation.tolist()
+    frame.ImagePositionPatient = header.plane.position.tolist()
+    frame.PixelSpacing = list(header.plane.spacing)
+    return frame
+
+
+def _refuse_without_identity(headers: list[Dataset], frames: list[int | None], named: Path) -> None:
     missing = [tag for tag in _IDENTITY if not all(header.get(tag) for header in headers)]
     if missing:
         raise UnsupportedScan(
             f"{named} has slices without {' and '.join(missing)}, so no DICOM file can refer to "
             "them. Export the series again, or do without DICOM output."
         )
-    if len({header.SOPInstanceUID for header in headers}) < len(headers):
+    instances = [header.SOPInstanceUID for header in headers]
+    if len(set(zip(instances, frames, strict=True))) < len(headers):
         raise UnsupportedScan(
             f"{named} has several slices of one SOPInstanceUID, so no DICOM file can refer to one of "
             "them. Export the series again, or do without DICOM output."

@@ -72,8 +72,10 @@ def test_unknown_suffix_and_other_content(tmp_path: Path, files: Any) -> None:
 
 
 def test_single_dicom_file(tmp_path: Path, files: Any) -> None:
-    (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM" + bytes(64))
-    assert "folder with all slices" in files.refusal(tmp_path / "slice.dcm", UnsupportedScan)
+    path = files.series().write(tmp_path) / "slice000.dcm"
+    assert "folder with all slices" in files.refusal(path, UnsupportedScan)
+    path.write_bytes(bytes(128) + b"DICM" + bytes(64))
+    files.refusal(path, UnreadableScan)
 
 
 def test_message_names_a_relative_path_as_given(
