@@ -14,7 +14,8 @@ from paranasal_training.release.config import AddSinusConfig
 from paranasal_training.release.sinus_bundle import (
     add_sinus,
     figures,
-    fit,
+    fit_calibration,
+    fit_threshold,
     left_out_of,
     score_unseen,
 )
@@ -52,12 +53,22 @@ def scored(clear: list[float], ill: list[float]) -> pd.DataFrame:
     )
 
 
-def test_the_threshold_calls_as_many_clear_sinuses_clear_as_asked_for() -> None:
-    table = scored(np.linspace(0.01, 0.6, 100).tolist(), np.linspace(0.4, 0.99, 100).tolist())
-    calibration, threshold = fit(table, 0.95)
-    facts = figures(table, calibration, threshold)
+def as_they_are(evidence: list[float]) -> pd.DataFrame:
+    """Clear sides of four scans with this evidence."""
+    table = scored(evidence, [])
+    return table.assign(scan=[f"{i % 4}.nii" for i in range(len(table))], side="left")
+
+
+def test_the_threshold_calls_as_many_sides_as_they_are_clear_as_asked_for() -> None:
+    table = scored(np.linspace(0.01, 0.8, 100).tolist(), np.linspace(0.4, 0.99, 100).tolist())
+    real = as_they_are(np.linspace(0.01, 0.6, 100).tolist())
+    calibration = fit_calibration(table)
+    threshold = fit_threshold(real, calibration, 0.95)
+    facts = figures(table, real, calibration, threshold)
     assert calibration.slope > 0
-    assert facts["clear_called_clear"] == pytest.approx(0.95, abs=0.011)
+    assert facts["as_they_are_called_clear"] == pytest.approx(0.95, abs=0.011)
+    assert facts["sides_as_they_are"] == 4
+    assert facts["clear_called_clear"] == pytest.approx(0.71, abs=0.02)
     assert facts["found_by_ml"][2] == {
         "from_ml": 2.0,
         "sinuses": 100,
@@ -69,7 +80,7 @@ def test_the_threshold_calls_as_many_clear_sinuses_clear_as_asked_for() -> None:
 
 def test_one_class_alone_calibrates_nothing() -> None:
     with pytest.raises(BadConfig, match="clear sinuses and diseased ones"):
-        fit(scored([0.1, 0.2], []), 0.95)
+        fit_calibration(scored([0.1, 0.2], []))
 
 
 @pytest.fixture(scope="module")
@@ -187,14 +198,18 @@ def painted(tmp_path: Path) -> Path:
         ("image", images), ("cavity", maps), ("opacity", opacity), ("valid", valid),
     ):  # fmt: skip
         np.save(tmp_path / f"{name}.npy", array)
-    table = pd.DataFrame({"sample": range(6), "group": list("aabbcc"), "signal": 0.5})
+    table = pd.DataFrame(
+        {"sample": range(6), "group": list("aabbcc"), "signal": 0.5, "scan": "s", "side": "left"}
+    )
     table.assign(opacity_ml=[0.0, 262.1] * 3).to_csv(tmp_path / "table.csv", index=False)
     return tmp_path
 
 
 def test_each_member_is_asked_about_the_persons_that_it_never_saw(painted: Path) -> None:
     networks = SinusEnsemble([Fixed(0.9, 0.5), Fixed(0.8, 0.25)])  # type: ignore[list-item]
-    config = AddSinusConfig(bundle=painted, weights=[], store=[painted], output=painted)
+    config = AddSinusConfig(
+        bundle=painted, weights=[], store=[painted], clear=[painted], output=painted
+    )
     table = score_unseen(networks, [["a"], ["b", "c"]], SinusSamples([painted]), config)
     seen = table.groupby("group")["seen_evidence"].agg(["size", "min", "max"])
     assert seen.loc["a"].tolist() == pytest.approx([2, 0.45, 0.45], abs=1e-3)
@@ -233,6 +248,7 @@ def test_add_sinus_makes_a_bundle_of_all_members(painted: Path, tmp_path: Path) 
         bundle=shipped_bundle_path(),
         weights=[run_of(tmp_path / "1", ["a"]), run_of(tmp_path / "2", ["b", "c"])],
         store=[painted],
+        clear=[painted],
         output=tmp_path / "bundle",
     )
     made = load_bundle(add_sinus(config))

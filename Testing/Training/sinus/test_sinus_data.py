@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paranasal_training.sinus import shards
-from paranasal_training.sinus.crops import Heads, draw_sample
+from paranasal_training.sinus.crops import Heads, draw_sample, side_as_it_is
 from paranasal_training.sinus.healthy import Tissue
 from paranasal_training.sinus.looks import Pose, Rescan, draw_rescan
 from paranasal_training.sinus.outline import Limits, outline_cavity
@@ -250,6 +250,21 @@ def test_samples_follow_from_their_seed_and_are_within_bounds(folder: Path) -> N
         assert (one.opacity <= one.cavity).all()
         assert not one.image[0][~one.valid].any()
         assert (one.facts["kind"] == "clear") == (not one.opacity.any())
+
+
+def test_a_side_as_it_is_shows_the_scan_itself_wherever_the_box_lies(folder: Path) -> None:
+    heads = Heads(load_references(folder))
+    first, second = (side_as_it_is(heads, 0, np.random.default_rng(seed)) for seed in (1, 2))
+    reference = heads.clear[0].reference
+    true_ml = (reference.distance > 0).sum() / 1000
+    for drawn in (first, second):
+        assert not drawn.opacity.any() and drawn.facts["kind"] == "clear"
+        whole = drawn.valid.all()
+        assert not whole or drawn.facts["cavity_ml"] == pytest.approx(true_ml, rel=0.05)
+        inside = (drawn.cavity > 0.99) & drawn.valid
+        assert np.median(drawn.image[0][inside]) < 0.1
+    assert first.facts["side"] == second.facts["side"]
+    assert not np.array_equal(first.image, second.image)
 
 
 def test_an_unused_side_only_stands_beside_the_other(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ class AddSinusConfig:
     The persons that each run left out (`run.json` beside it) give calibration, threshold, figures.
     """
     store: list[Path]
-    """Stores of `paint-sinuses`, one or more."""
+    """Stores of `paint-sinuses`, one or more: for calibration and figures."""
+    clear: list[Path]
+    """Stores of `paint-sinuses --as-they-are`, one or more: for the threshold."""
     output: Path
     """Folder of the new bundle."""
     version: str = "4"
@@ -83,8 +85,10 @@ class AddSinusConfig:
     notes: Path | None = None
     """Markdown for the model card: what was seen on real scans (unset: none)."""
     samples: int = 1000
-    """Samples that each network is asked about, at most: those of persons that it never saw."""
+    """Samples of either kind that each network is asked about, at most, all of persons that it never
+    saw.
+    """
     specificity: float = 0.95
-    """Fraction of their clear sinuses that are called clear, 0 to 1."""
+    """Fraction of their clear sides, as they are, that is called clear, 0 to 1."""
     seed: int = 0
     """Seed of the choice of samples."""

@@ -81,8 +81,11 @@ def sinus_section(card: BundleCard) -> str:
         f"never saw (persons left out of each network: {unseen}). On them, at the threshold "
         f"{card.decision_threshold:.2f}:",
         f"| painted disease | sinuses | found |\n| --- | --- | --- |\n{chr(10).join(sizes)}",
-        f"Clear samples called clear: {_percent(facts['clear_called_clear'])} (made harder than real "
-        "scans: shifted, cut, noisy, with look-alikes). Dark fluid that fills 5 ml and more, found: "
+        f"Clear sides of these persons as they were scanned, in boxes that lie otherwise each time "
+        f"({facts['sides_as_they_are']} sides), called clear: "
+        f"{_percent(facts['as_they_are_called_clear'])}. Clear samples that were made harder (cut, "
+        f"noisy, with look-alikes): {_percent(facts['clear_called_clear'])}. Dark "
+        "fluid that fills 5 ml and more, found: "
         f"{_percent(facts['dark_fluid_found'])}. Mean Dice of the cavity "
         f"{facts['dice_cavity']:.2f}, of opacity of 2 ml and more "
         f"{facts['dice_opacity_from_2_ml']:.2f}.",

@@ -41,8 +41,10 @@ def add_sinus(config: AddSinusConfig) -> Path:
     networks = load_sinus_networks(config.weights)
     left_out = [left_out_of(weights) for weights in config.weights]
     scored = score_unseen(networks, left_out, SinusSamples(config.store), config)
-    calibration, threshold = fit(scored, config.specificity)
-    facts = figures(scored, calibration, threshold) | {"left_out": left_out}
+    as_they_are = score_unseen(networks, left_out, SinusSamples(config.clear), config)
+    calibration = fit_calibration(scored)
+    threshold = fit_threshold(as_they_are, calibration, config.specificity)
+    facts = figures(scored, as_they_are, calibration, threshold) | {"left_out": left_out}
     card = replace(
         bundle.card,
         version=config.version,
@@ -92,10 +94,13 @@ def margins(scored: pd.DataFrame) -> np.ndarray:
     return np.array([evidence_margin(evidence) for evidence in scored["seen_evidence"]])
 
 
-def fit(scored: pd.DataFrame, specificity: float) -> tuple[Calibration, float]:
-    """Platt's calibration of the evidence, and the threshold with that specificity.
+def fit_calibration(scored: pd.DataFrame) -> Calibration:
+    """Platt's calibration of the evidence, both classes counting alike.
 
     Samples with less than `LESION_ML` of disease count for neither class.
+
+    Raises:
+        BadConfig: one of the classes is missing.
     """
     clear = (scored["opacity_ml"] == 0).to_numpy()
     ill = (scored["opacity_ml"] >= LESION_ML).to_numpy()
@@ -104,15 +109,23 @@ def fit(scored: pd.DataFrame, specificity: float) -> tuple[Calibration, float]:
     judged = clear | ill
     model = LogisticRegression(class_weight="balanced")
     model.fit(margins(scored)[judged, None], ill[judged])
-    calibration = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
-    highest = float(np.quantile(margins(scored)[clear], specificity))
-    return calibration, round(calibration.probability(highest), 4)
+    return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
-def figures(scored: pd.DataFrame, calibration: Calibration, threshold: float) -> dict[str, Any]:
-    """What the bundle's card says of painted disease in persons that the network never saw."""
-    probability = np.array([calibration.probability(m) for m in margins(scored)])
-    called = probability >= threshold
+def fit_threshold(as_they_are: pd.DataFrame, calibration: Calibration, specificity: float) -> float:
+    """The probability below which that fraction of clear sides, as they were scanned, lies."""
+    highest = float(np.quantile(margins(as_they_are), specificity))
+    return round(calibration.probability(highest), 4)
+
+
+def figures(
+    scored: pd.DataFrame, as_they_are: pd.DataFrame, calibration: Calibration, threshold: float
+) -> dict[str, Any]:
+    """What the bundle's card says of persons that the network never saw."""
+    called, false_alarms = (
+        np.array([calibration.probability(m) for m in margins(table)]) >= threshold
+        for table in (scored, as_they_are)
+    )
     clear = (scored["opacity_ml"] == 0).to_numpy()
     ml = scored["opacity_ml"].to_numpy()
     large = ml >= 2
@@ -129,6 +142,8 @@ def figures(scored: pd.DataFrame, calibration: Calibration, threshold: float) ->
     return {
         "calibration": asdict(calibration),
         "samples": len(scored),
+        "sides_as_they_are": len(as_they_are[["scan", "side"]].drop_duplicates()),
+        "as_they_are_called_clear": _mean(~false_alarms),
         "clear_called_clear": _mean(~called[clear]),
         "found_by_ml": by_size,
         "dark_fluid_found": _mean(called[dark]),

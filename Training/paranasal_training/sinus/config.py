@@ -19,6 +19,9 @@ class PaintSinusesConfig:
     """Samples of the store, 1 or more."""
     groups: list[str] = field(default_factory=list)
     """Persons to take, by the column `group` of `references.csv` (empty: all)."""
+    as_they_are: bool = False
+    """Clear sides as they were scanned, only the box lying otherwise each time: nothing painted, no
+    other contrast. For thresholds."""
     seed: int = 0
     """Seed of all samples, a whole number of 0 or more."""
     processes: int = 1

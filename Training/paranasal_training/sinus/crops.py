@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from paranasal_training.sinus.healthy import draw_surround
 from paranasal_training.sinus.looks import (
+    NO_LOOK,
     SIZE,
     HeadPose,
     Look,
@@ -20,6 +21,7 @@ from paranasal_training.sinus.looks import (
     draw_pose,
     draw_table,
     merge_parts,
+    only_placed,
     rescan_grid,
     shaded,
     slice_gains,
@@ -104,6 +106,36 @@ def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     return Sample(np.stack([image, beside]), cavity, opacity, valid, facts)
 
 
+def side_as_it_is(heads: Heads, number: int, rng: np.random.Generator) -> Sample:
+    """A clear side as it was scanned, in a box that lies otherwise each time.
+
+    Args:
+        heads: where it comes from.
+        number: sides take turns.
+        rng: source of the box's position.
+    """
+    canvas = heads.clear[number % len(heads.clear)]
+    same, head = identity_table(), draw_head_pose(rng)
+    nothing = paint(canvas.cavity, canvas.tissue(same), "clear", rng, healthy=False)
+    images = []
+    for side, mirrored in ((canvas, False), (heads.other(canvas), True)):
+        pose = only_placed(draw_pose(head, mirrored, rng), head)
+        if side is None:
+            images.append(np.zeros((SIZE, SIZE, SIZE), np.float32))
+            continue
+        at = pose.crop_to_cavity()
+        image, inside = _scan(side, None, same, pose, at, NO_LOOK, rng, altered=False)
+        images.append(image)
+        if not mirrored:
+            valid, (cavity, opacity) = inside, _truth(canvas, nothing, at)
+            shift_mm = round(float(np.linalg.norm(pose.shift_mm)), 1)
+    facts = {
+        **_facts(canvas.reference, nothing, NO_LOOK), "contrast": "as is", "other_kind": "as is",
+        "opacity_ml": 0.0, "cavity_ml": _ml(cavity * valid), "shift_mm": shift_mm,
+    }  # fmt: skip
+    return Sample(np.stack(images), cavity, opacity, valid, facts)
+
+
 def _ml(share: np.ndarray) -> float:
     return round(float(share.sum()) / 1000, 3)
 
@@ -149,10 +181,14 @@ def _scan(
     at: np.ndarray,
     look: Look,
     rng: np.random.Generator,
+    altered: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image in 0..1 and valid mask of one side, (64, 64, 64); `at`: the crop in cavity mm."""
+    """Image in 0..1 and valid mask of one side, (64, 64, 64); `at`: the crop in cavity mm.
+
+    altered: what lies outside a clear side may be made brighter.
+    """
     tissue = canvas.tissue(table)
-    surround = draw_surround(tissue, rng) if canvas.reference.clear else None
+    surround = draw_surround(tissue, rng) if altered and canvas.reference.clear else None
     native = canvas.painted(painting, table, surround)
     index = map_points(canvas.reference.box_to_native, at)
     valid = _valid(index, canvas.reference, look)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -98,6 +98,13 @@ def draw_pose(head: HeadPose, mirrored: bool, rng: np.random.Generator) -> Pose:
     return Pose(rotation / head.scale, shift, elastic.astype(np.float32), float(size))
 
 
+def only_placed(pose: Pose, head: HeadPose) -> Pose:
+    """The pose without what would change the anatomy: turned and shifted, no more."""
+    return replace(
+        pose, linear=pose.linear * head.scale, elastic=np.zeros_like(pose.elastic), size=1.0
+    )
+
+
 def draw_table(air: float, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """A tone table for `native`'s values, (HIGHEST - LOWEST + 1,), and its name.
 
@@ -169,6 +176,9 @@ class Look:
     copy_mm: int
     cut_axis: int  # -1: none
     cut_mm: float
+
+
+NO_LOOK = Look(Rescan(), 0.0, 0.0, 0.0, 0.0, 10.0, 0, 0.0, 10, -1, 0.0)
 
 
 def draw_look(finest_mm: float, rng: np.random.Generator) -> Look:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from paranasal_training.sinus.config import PaintSinusesConfig
-from paranasal_training.sinus.crops import Heads, Sample, draw_sample
+from paranasal_training.sinus.crops import Heads, Sample, draw_sample, side_as_it_is
 from paranasal_training.sinus.looks import SIZE
 from paranasal_training.sinus.references import build_references, load_references
 from ParanasalSSLLib.errors import BadConfig
@@ -29,13 +29,14 @@ def paint_sinuses(config: PaintSinusesConfig, output: Path) -> Path:
     references = Path(output) / "references"
     build_references(config.data, references)
     return write_store(
-        output, references, config.samples, config.groups, config.seed, config.processes
-    )
+        output, references, config.samples, config.groups, config.seed, config.processes,
+        config.as_they_are,
+    )  # fmt: skip
 
 
 def write_store(
     folder: Path, references: Path, n: int, groups: Sequence[str] = (), seed: int = 0,
-    workers: int = 1,
+    workers: int = 1, as_they_are: bool = False,
 ) -> Path:  # fmt: skip
     """Write or finish a store of `n` samples.
 
@@ -48,18 +49,20 @@ def write_store(
         groups: persons to take; empty for all.
         seed: sample i depends on it and on i alone.
         workers: processes.
+        as_they_are: clear sides as they were scanned, in place of painted ones.
 
     Raises:
         BadConfig: the folder holds a store of other settings.
     """
     folder = Path(folder)
     (folder / "shards").mkdir(parents=True, exist_ok=True)
-    _refuse_another(folder, {"n": n, "seed": seed, "groups": sorted(groups)})
+    settings: dict[str, object] = {"n": n, "seed": seed, "groups": sorted(groups)}
+    _refuse_another(folder, settings | ({"as_they_are": True} if as_they_are else {}))
     for name, shape in ARRAYS.items():
         if not (folder / f"{name}.npy").exists():
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (n, *shape)).flush()
     missing = [k for k in range(-(-n // SHARD)) if not _shard_table(folder, k).exists()]
-    jobs = [(folder, references, tuple(groups), n, seed, k) for k in missing]
+    jobs = [(folder, references, tuple(groups), n, seed, as_they_are, k) for k in missing]
     if workers <= 1:
         for job in jobs:
             _write_shard(job)
@@ -91,13 +94,14 @@ def _heads(references: Path, groups: tuple[str, ...]) -> Heads:
     return Heads([r for r in loaded if not groups or r.group in groups])
 
 
-def _write_shard(job: tuple[Path, Path, tuple[str, ...], int, int, int]) -> None:
-    folder, references, groups, n, seed, number = job
+def _write_shard(job: tuple[Path, Path, tuple[str, ...], int, int, bool, int]) -> None:
+    folder, references, groups, n, seed, as_they_are, number = job
     heads = _heads(references, groups)
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
     rows = []
     for i in range(number * SHARD, min((number + 1) * SHARD, n)):
-        sample = draw_sample(heads, np.random.default_rng([seed, i]))
+        rng = np.random.default_rng([seed, i])
+        sample = side_as_it_is(heads, i, rng) if as_they_are else draw_sample(heads, rng)
         for name, array in as_bytes(sample).items():
             maps[name][i] = array
         rows.append({"sample": i, **sample.facts})
