@@ -21,8 +21,9 @@ from ParanasalSSLLib.results.dicom_codes import (
     coded,
     laterality,
 )
-from ParanasalSSLLib.results.dicom_source import UTF_8, DicomScan, model_name, series_facts
+from ParanasalSSLLib.results.dicom_source import DicomScan, model_name, series_facts
 from ParanasalSSLLib.results.record import SOFTWARE, software_version
+from ParanasalSSLLib.scans.source_series import UTF_8
 from ParanasalSSLLib.sinuses import (
     RESIDUAL_CATEGORY,
     RESIDUAL_TYPE,

@@ -16,12 +16,11 @@ from ParanasalSSLLib.geometry import SAME_PLACE_MM, Grid, is_same_place
 from ParanasalSSLLib.predict import ScanResult
 from ParanasalSSLLib.results.maps import PastedRegion
 from ParanasalSSLLib.results.record import SOFTWARE, ModelRecord, ScanRecord, software_version
-from ParanasalSSLLib.scans.source_series import SourceSeries
+from ParanasalSSLLib.scans.source_series import UTF_8, SourceSeries
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 
 SERIES_NUMBERS = {"SEG": 9901, "SR": 9902}  # behind a scanner's; what tells series apart is the UID
-UTF_8 = "ISO_IR 192"
 
 # What must be in a header, though it may be empty there (DICOM's type 2).
 _TYPE_2 = (

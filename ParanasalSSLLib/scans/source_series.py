@@ -28,6 +28,10 @@ from ParanasalSSLLib.scans.dicom_stack import SliceHeader
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+UTF_8 = "ISO_IR 192"
+_CHARSETS = {True: (UTF_8, "utf8"), False: ("ISO_IR 100", "latin_1")}  # DICOM's and Python's names
+_TEXT_VRS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")  # those that a character set matters to
+
 # What identifies an image and its place in the world for anything that refers to it.
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 # The same in a whole series.
@@ -116,6 +120,7 @@ def _file_header(path: Path, named: Path) -> Dataset:
 
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        _correct_charset(data)
         data.remove_private_tags()
         data.decode()
     except Exception as error:  # damaged files make pydicom raise almost anything
@@ -124,6 +129,28 @@ def _file_header(path: Path, named: Path) -> Dataset:
             "Export the series again, or do without DICOM output."
         ) from error
     return data
+
+
+def _correct_charset(data: Dataset) -> None:
+    """Many programs write UTF-8 and claim nothing, or claim UTF-8 and write Latin letters."""
+    claimed = data.get("SpecificCharacterSet") or ""
+    if claimed not in ("", "ISO_IR 6", UTF_8):
+        return
+    texts = [item.value for item in data.values() if item.VR in _TEXT_VRS]
+    values = [value for value in texts if isinstance(value, bytes) and not value.isascii()]
+    if values:
+        name, codec = _CHARSETS[all(map(_is_utf_8, values))]
+        data.SpecificCharacterSet = name
+        implicit, little = data.original_encoding
+        data.set_original_encoding(bool(implicit), bool(little), [codec])
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _of_slice(data: Dataset, header: SliceHeader) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,62 @@ from ParanasalSSLLib.errors import ParanasalError, UnreadableScan, UnsupportedSc
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.source_series import read_source_series
 
+# What a header claims, the bytes of the name in it, and the name that they mean.
+NAMES = {
+    "UTF-8": ("ISO_IR 192", "Müller^Zoë".encode(), "Müller^Zoë"),
+    "Latin": ("ISO_IR 100", "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),
+    "Cyrillic": ("ISO_IR 144", "Иванов^Иван".encode("iso8859_5"), "Иванов^Иван"),
+    "Greek": ("ISO_IR 126", "Διονυσιος".encode("iso8859_7"), "Διονυσιος"),
+    "Chinese": ("GB18030", "Wang^XiaoDong=王^小东".encode("gb18030"), "Wang^XiaoDong=王^小东"),
+    "Japanese": (
+        "\\ISO 2022 IR 87",
+        b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+        "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    ),
+    "Korean": (
+        "\\ISO 2022 IR 149",
+        b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7",
+        "Hong^Gildong=洪^吉洞",
+    ),
+    "nothing claimed, plain": (None, b"Doe^Jane", "Doe^Jane"),
+    "nothing claimed, UTF-8": (None, "Müller^Jürgen".encode(), "Müller^Jürgen"),
+    "nothing claimed, Latin": (None, "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),
+    "ASCII claimed, UTF-8": ("ISO_IR 6", "山田^太郎".encode(), "山田^太郎"),
+    "UTF-8 claimed, Latin": ("ISO_IR 192", "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),
+}
 
-def test_patients_name_survives_in_any_script(toolbox: Any, tmp_path: Path) -> None:
-    scripts = {
-        "ISO_IR 100": "Müller^Jürgen",
-        ("", "ISO 2022 IR 87"): "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    }
-    for number, (charset, name) in enumerate(scripts.items()):
-        tags = {"SpecificCharacterSet": charset if isinstance(charset, str) else list(charset)}
-        folder = write_series(
-            thick_head(toolbox), tmp_path / f"in{number}", PatientName=name, **tags
-        )
-        result = toolbox.result(read_volume(folder))
-        written = Written(result, toolbox.card, folder, tmp_path / f"out{number}")
-        for data in (written.segmentation, written.report):
-            assert str(data.PatientName) == name
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_patients_name_is_written_as_it_is_claimed_in_any_script(
+    toolbox: Any, tmp_path: Path, kind: str
+) -> None:
+    claimed, name, meant = NAMES[kind]
+    tags = {"PatientName": "X" * len(name), "StudyDescription": "Y" * len(name)}
+    folder = write_series(thick_head(toolbox), tmp_path / "in", **tags)
+    for path in folder.iterdir():
+        rename(path, claimed, name)
+    written = Written(toolbox.result(read_volume(folder)), toolbox.card, folder, tmp_path / "out")
+    for data in (written.segmentation, written.report):
+        assert str(data.PatientName) == data.StudyDescription == meant
+        assert data.SpecificCharacterSet == "ISO_IR 192"
+    for path in written.paths:
+        assert meant.encode() in path.read_bytes()
+
+
+def rename(path: Path, claimed: str | None, name: bytes) -> None:
+    """Bytes for bytes, as a program writes them that claims what it likes."""
+    content = path.read_bytes()
+    charset = element(0x0008_0005, b"CS", b"ISO_IR 100")
+    new = element(0x0008_0005, b"CS", claimed.encode()) if claimed else b""
+    for old, inserted in ((b"X" * len(name), name), (b"Y" * len(name), name), (charset, new)):
+        assert content.count(old) == 1
+        content = content.replace(old, inserted)
+    path.write_bytes(content)
+
+
+def element(tag: int, kind: bytes, value: bytes) -> bytes:
+    value += b" " * (len(value) % 2)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, kind, len(value)) + value
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")  # while the test writes them
