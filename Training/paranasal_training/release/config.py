@@ -92,3 +92,27 @@ class AddSinusConfig:
     """Fraction of their clear sides, as they are, that is called clear, 0 to 1."""
     seed: int = 0
     """Seed of the choice of samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusDecisionsConfig:
+    """`paranasal compare-decisions`: ways to call a sinus diseased, side by side."""
+
+    bundle: Path
+    """Folder of the bundle whose classifier is compared."""
+    weights: list[Path]
+    """`sinus.safetensors` of runs of `train-sinus`; each is asked about persons that it left out."""
+    store: list[Path]
+    """Stores of `paint-sinuses`, one or more."""
+    clear: list[Path]
+    """Stores of `paint-sinuses --as-they-are`, one or more: for the thresholds."""
+    output: Path
+    """Folder for `decisions.csv` and `decisions.md`."""
+    samples: int = 500
+    """Samples of either kind that each network is asked about, at most."""
+    specificity: float = 0.95
+    """Fraction of clear sides, as they are, that every decision calls clear, 0 to 1."""
+    resamples: int = 500
+    """Draws of persons for the intervals, 1 or more."""
+    seed: int = 0
+    """Seed of the choice of samples and of the draws."""
