@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.levels import RADIOLOGICAL
 from ParanasalSSLLib.results.next_step import next_step
-from ParanasalSSLLib.results.pictures import head_picture, side_picture
+from ParanasalSSLLib.results.pictures import ReportPictures, Row, png
 from ParanasalSSLLib.results.record import ScanRecord
-from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, Side, probability_words
-
-if TYPE_CHECKING:
-    from ParanasalSSLLib.predict import ScanResult
+from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, probability_words
 
 _TEMPLATES = Path(__file__).parents[1] / "data"
 
-RADIOLOGICAL = (Side.RIGHT, Side.LEFT)  # the patient's right is on the viewer's left
 VERDICT_WORDS = {
     "ok": "The automatic checks found nothing wrong with where the boxes lie. They say nothing of "
     "whether the model reads the sinuses rightly.",
@@ -29,8 +25,8 @@ VERDICT_WORDS = {
 }
 
 
-def write_html_report(result: ScanResult, record: ScanRecord, path: Path) -> None:
-    """Write the page: pictures of the result; all words and figures from its record."""
+def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) -> None:
+    """Write the page; all its words and figures come from the record."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
@@ -45,15 +41,17 @@ def write_html_report(result: ScanResult, record: ScanRecord, path: Path) -> Non
         verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,
         colors={side: _css_color(facts.color) for side, facts in SINUSES.items()},
-        head=_encoded(head_picture(result)),
-        sides={side: _encoded(side_picture(result, side)) for side in result.sinuses},
+        boxes=_encoded(pictures.boxes),
+        levels=[(level, _encoded(row)) for level, row in pictures.levels],
+        residual=_encoded(pictures.residual),
     )
     with write_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _encoded(picture: bytes) -> str:
-    return base64.b64encode(picture).decode("ascii")
+def _encoded(row: Row) -> list[tuple[str, str]]:
+    """What each picture shows, and its PNG as base64."""
+    return [(words, base64.b64encode(png(image)).decode("ascii")) for words, image in row.pictures]
 
 
 def _css_color(rgb: tuple[float, float, float]) -> str:

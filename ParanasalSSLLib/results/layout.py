@@ -6,6 +6,10 @@
     OUT/sub-0001/sub-0001_desc-boxes.mrk.json           the boxes, opens in 3D Slicer
     OUT/sub-0001/sub-0001_report.json                   all numbers (data/report.schema.json)
     OUT/sub-0001/sub-0001_report.html                   pictures and words, one file
+    OUT/sub-0001/sub-0001_desc-boxes_slices.png         the head with the boxes
+    OUT/sub-0001/sub-0001_desc-middle_slices.png        slices through the middle of the sinuses
+    OUT/sub-0001/sub-0001_desc-leftfinding_slices.png   and through a side's largest finding, if any
+    OUT/sub-0001/sub-0001_desc-rightfinding_slices.png
 
 and, where it is asked for and the scan is a DICOM series,
 
@@ -26,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATASET_DESCRIPTION = "dataset_description.json"
+PICTURES = ("boxes", "middle", "leftfinding", "rightfinding")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class ScanFiles:
         """The page, for people."""
         return self._named("report.html")
 
+    def slices(self, what: str) -> Path:
+        """A picture of the page as PNG; what: one of `PICTURES`."""
+        return self._named(f"desc-{what}_slices.png")
+
     @property
     def dicom_segmentation(self) -> Path:
         """DICOM SEG, on request."""
@@ -77,12 +86,13 @@ class ScanFiles:
 
     @property
     def beside_report(self) -> dict[str, Path]:
-        """All files but `report_json`, by what that calls them; the last two are not always made."""
+        """All files but `report_json`, by what that calls them; some are made only for some scans."""
         return {
             "residual_map": self.residual_map,
             "segmentation": self.segmentation,
             "boxes": self.boxes,
             "html": self.report_html,
+            **{f"{what}_slices": self.slices(what) for what in PICTURES},
             "dicom_seg": self.dicom_segmentation,
             "dicom_sr": self.dicom_report,
         }

@@ -42,6 +42,12 @@ def _suspected(record: ScanRecord) -> list[str]:
 
 
 def _nothing_suspected(record: ScanRecord) -> str:
+    outlined = [side for side, sinus in record.sinuses.items() if sinus.opacity_ml]
+    if outlined:
+        return (
+            f"look at the slices through the largest finding of {_named(outlined)}: it is outlined, "
+            "but too faint or small for the model to suspect an anomaly"
+        )
     return (
         f"look once at the slices of {_named(list(record.sinuses))}: the model suspects nothing "
         "there, but it misses small and faint findings"

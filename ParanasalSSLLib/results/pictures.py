@@ -1,233 +1,277 @@
-"""The pictures of a scan's page: each sinus in three planes, and the head with its boxes, as PNG."""
+"""The report's pictures: both sinuses beside one another at some levels, and the head with its boxes.
+
+Radiological convention: the patient's right is on the viewer's left.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.levels import RADIOLOGICAL, Level, SinusPair, levels_of
+from ParanasalSSLLib.results.panels import (
+    CAVITY,
+    OPACITY,
+    OUTSIDE,
+    RESIDUAL_TOP,
+    WHITE,
+    Color,
+    draw_box,
+    draw_letters,
+    draw_outline,
+    draw_residual,
+    draw_scale,
+    draw_scan,
+    residual_colors,
+    width_of,
+    write,
+)
 from ParanasalSSLLib.results.planes import (
     AXIAL,
     CORONAL,
     ORIENTATIONS,
     SAGITTAL,
+    Orientation,
     Plane,
-    point_of_interest,
 )
-from ParanasalSSLLib.scans.volume import window_width
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from ParanasalSSLLib.predict import ScanResult, SinusResult
 
-DPI = 110
-_SIDE_FIELD_MM = 92.0  # edge of a sinus picture: the box and some surroundings
+PIXELS = 320  # edge of one picture
+GAP, STRIP = 6, 34  # between pictures; height of a line of words
 _HEAD_FIELD_MM = 230.0
-_SIDE_PIXELS = 230
-_HEAD_PIXELS = 230
-_RESIDUAL_TOP = 0.5  # residual shown in the brightest colour, the same in all reports
-_RESIDUAL_CLEAR = 0.03  # residual below which the colour is fully transparent
-_OUTLINE, _CAVITY_OUTLINE = "#19f0ff", "#5be36b"
 
 
-def side_picture(result: ScanResult, side: Side) -> bytes:
-    """PNG: three planes of one sinus, above the scan alone, below with residual and outlines."""
-    sinus = result.sinuses[side]
-    center = point_of_interest(sinus)
-    figure, axes = _dark_figure(rows=2, columns=3, right_margin=0.075)
-    painted = None
-    for column, orientation in enumerate(ORIENTATIONS):
-        plane = Plane.through(center, sinus.box.rotation, orientation, _SIDE_FIELD_MM)
-        grey = plane.sample(
-            result.volume.data, result.volume, _SIDE_PIXELS, outside=sinus.crop.window[0]
-        )
-        for row in (0, 1):
-            _show_grey(axes[row][column], plane, grey, sinus.crop.window)
-        axes[0][column].set_title(orientation.name, color="white", fontsize=9, pad=3)
-        painted = _show_residual(axes[1][column], plane, sinus)
-        _show_box(axes[1][column], plane, sinus.box, SINUSES[side].color)
-        _show_scale(axes[0][column])
-    assert painted is not None
-    _show_color_bar(figure, painted)
-    return _png(figure)
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Pictures that belong together, side by side: words for what each shows, and the picture."""
+
+    pictures: tuple[tuple[str, Image.Image], ...]
+
+    def together(self, title: str) -> Image.Image:
+        """All of them in one picture, under a title."""
+        images = [image for _, image in self.pictures]
+        return _sheet([images], [title], gap=4 * GAP)
 
 
-def head_picture(result: ScanResult) -> bytes:
-    """PNG: the whole head with both boxes, axial, coronal and one sagittal plane for each box."""
-    boxes = {side: sinus.box for side, sinus in result.sinuses.items()}
-    planes = list(_head_planes(boxes))
-    volume = result.volume
-    dark = float(volume.data.min())
-    greys = [plane.sample(volume.data, volume, _HEAD_PIXELS, outside=dark) for plane in planes]
-    window = tuple(np.percentile(np.stack(greys), (2, 99.5)))
-    figure, axes = _dark_figure(rows=1, columns=len(planes))
-    for axis, (title, plane), grey in zip(axes[0], _titled(planes, boxes), greys, strict=True):
-        _show_grey(axis, plane, grey, window)
-        axis.set_title(title, color="white", fontsize=9, pad=3)
-        for side, box in boxes.items():
-            _show_box(axis, plane, box, SINUSES[side].color, label=side.value)
-    return _png(figure)
+@dataclass(frozen=True, eq=False)
+class ReportPictures:
+    """All pictures of one scan.
+
+    boxes: the head with its boxes. levels: the middle of the sinuses first, then the findings.
+    residual: at the largest finding, or in the middle where there is none.
+    """
+
+    boxes: Row
+    levels: tuple[tuple[Level, Row], ...]
+    residual: Row
 
 
-def _head_planes(boxes: Mapping[Side, SinusBox]) -> Iterable[Plane]:
-    middle = np.mean([box.center_ras_mm for box in boxes.values()], axis=0)
-    frame = next(iter(boxes.values())).rotation
-    # The sinuses lie low and in front: move the picture's middle up and back into the head.
-    shift = frame @ np.array([0.0, -45.0, 30.0])
-    for orientation in (AXIAL, CORONAL):
-        normal = frame[:, 2] if orientation is AXIAL else frame[:, 1]
-        center = middle + shift - normal * (shift @ normal)
-        yield Plane.through(center, frame, orientation, _HEAD_FIELD_MM)
-    for box in boxes.values():
-        aside = frame[:, 0] * ((box.center_ras_mm - middle) @ frame[:, 0])
-        yield Plane.through(middle + shift + aside, frame, SAGITTAL, _HEAD_FIELD_MM)
-
-
-def _titled(planes: list[Plane], boxes: Mapping[Side, SinusBox]) -> Iterable[tuple[str, Plane]]:
-    titles = [AXIAL.name, CORONAL.name, *(f"Sagittal, {side.value}" for side in boxes)]
-    return zip(titles, planes, strict=True)
-
-
-def _dark_figure(
-    rows: int, columns: int, right_margin: float = 0.004
-) -> tuple[Figure, list[list[Axes]]]:
-    """A black figure of square axes without frames, laid out by hand (fast)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    title, cell, gap = 0.22, 2.9 if columns == 3 else 2.3, 0.04
-    width = (columns * (cell + gap) + gap) / (1 - right_margin)
-    height = title + rows * (cell + gap) + gap
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="black")
-    FigureCanvasAgg(figure)
-    axes = []
-    for row in range(rows):
-        bottom = height - title - (row + 1) * (cell + gap)
-        lefts = [gap + column * (cell + gap) for column in range(columns)]
-        axes.append(
-            [
-                figure.add_axes((left / width, bottom / height, cell / width, cell / height))
-                for left in lefts
-            ]
-        )
-    for axis in (axis for line in axes for axis in line):
-        axis.set_axis_off()
-    return figure, axes
-
-
-def _extent(plane: Plane) -> tuple[float, float, float, float]:
-    half = plane.field_mm / 2
-    return (-half, half, -half, half)
-
-
-def _show_grey(axis: Axes, plane: Plane, grey: np.ndarray, window: tuple[float, ...]) -> None:
-    low, high = window
-    axis.imshow(
-        (grey - low)
-        / window_width(low, high),  # in the scan's own unit it may be beyond Matplotlib
-        cmap="gray",
-        vmin=0.0,
-        vmax=1.0,
-        origin="lower",
-        extent=_extent(plane),
-        interpolation="bilinear",
+def draw_pictures(result: ScanResult) -> ReportPictures:
+    """Draw what the report shows."""
+    pair = SinusPair.of(_boxes(result))
+    levels = levels_of(result, pair)
+    scene = _Scene(result, pair, _window(result))
+    return ReportPictures(
+        _head_row(result, pair),
+        tuple((level, _row(level, scene.outlines)) for level in levels),
+        _row(levels[:2][-1], scene.residual),
     )
-    style: dict[str, Any] = {
-        "color": "#ffe08a",
-        "fontsize": 9,
-        "fontweight": "bold",
-        "transform": axis.transAxes,
-        "path_effects": _readable(),
-    }
-    left, right, top, bottom = plane.orientation.letters
-    axis.text(0.02, 0.5, left, va="center", ha="left", **style)
-    axis.text(0.98, 0.5, right, va="center", ha="right", **style)
-    axis.text(0.5, 0.985, top, va="top", ha="center", **style)
-    axis.text(0.5, 0.015, bottom, va="bottom", ha="center", **style)
 
 
-def _readable() -> list[Any]:
-    """A dark rim that keeps letters readable on bright tissue."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=2, foreground="black")]
-
-
-def _show_residual(axis: Axes, plane: Plane, sinus: SinusResult) -> Any:
-    """Residual in colour, more solid the greater it is, and the outlines of cavity and opacity."""
-    residual = plane.sample(sinus.residual, sinus.crop, _SIDE_PIXELS)
-    solid = np.clip((residual - _RESIDUAL_CLEAR) / (_RESIDUAL_TOP / 2 - _RESIDUAL_CLEAR), 0, 1)
-    painted = axis.imshow(
-        residual,
-        cmap="inferno",
-        vmin=0.0,
-        vmax=_RESIDUAL_TOP,
-        alpha=0.8 * solid,
-        origin="lower",
-        extent=_extent(plane),
-        interpolation="nearest",
-    )
-    if sinus.score.measures is not None:
-        _show_outline(axis, plane, sinus, sinus.score.measures.cavity, _CAVITY_OUTLINE)
-    _show_outline(axis, plane, sinus, sinus.opacity, _OUTLINE)
-    return painted
+def write_key_images(pictures: ReportPictures, files: ScanFiles) -> None:
+    """Write the boxes and each level as a PNG file of its own, whole or not at all."""
+    rows = {"boxes": pictures.boxes} | {level.name: row for level, row in pictures.levels}
+    titles = {"boxes": "The boxes"} | {level.name: level.words for level, _ in pictures.levels}
+    for name, row in rows.items():
+        image = row.together(f"{files.scan_id}: {titles[name]}. Research use only, no diagnosis.")
+        with write_whole(files.slices(name)) as temporary:
+            temporary.write_bytes(png(image))
 
 
-def _show_outline(
-    axis: Axes, plane: Plane, sinus: SinusResult, mask: np.ndarray, color: str
-) -> None:
-    """The outline of a bool mask (64, 64, 64) of the crop's grid, where the plane meets it."""
-    values = plane.sample(mask.astype(np.float32), sinus.crop, _SIDE_PIXELS)
-    if values.max() > 0.5:
-        axis.contour(values, levels=[0.5], colors=[color], linewidths=1.1, extent=_extent(plane))
-
-
-def _show_box(
-    axis: Axes,
-    plane: Plane,
-    box: SinusBox,
-    color: tuple[float, float, float],
-    label: str | None = None,
-) -> None:
-    corners = plane.cut(box)
-    if not len(corners):
-        return
-    closed = np.vstack([corners, corners[:1]])
-    # Solid where boxes are what the picture is about (they have labels), else unobtrusive.
-    style: Any = "solid" if label else (0, (4, 2))
-    axis.plot(closed[:, 0], closed[:, 1], color=color, linewidth=1.3, linestyle=style)
-    if label:
-        x, y = corners[:, 0].mean(), corners[:, 1].min()
-        text = axis.text(x, y - 2, label, color=color, fontsize=8, ha="center", va="top")
-        text.set_path_effects(_readable())
-
-
-def _show_scale(axis: Axes) -> None:
-    """A bar of 10 mm in the lower left corner."""
-    start = -_SIDE_FIELD_MM / 2 + 5
-    axis.plot([start, start + 10], [start, start], color="white", linewidth=2)
-    axis.text(start + 5, start + 1.5, "10 mm", color="white", fontsize=7, ha="center", va="bottom")
-
-
-def _show_color_bar(figure: Figure, painted: Any) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    axis = figure.add_axes((0.938, 0.08, 0.014, 0.34))
-    # The mappable of its own is opaque, unlike the painted image.
-    bar = figure.colorbar(ScalarMappable(painted.norm, painted.cmap), cax=axis, extend="max")
-    bar.outline.set_edgecolor("white")
-    bar.set_ticks([0.0, 0.25, 0.5])
-    axis.tick_params(colors="white", labelsize=7)
-    axis.set_title("residual", color="white", fontsize=7)
-
-
-def _png(figure: Figure) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """The picture as the bytes of a PNG file."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor="black", pil_kwargs={"compress_level": 4})
+    image.save(stream, format="PNG", compress_level=6)
     return stream.getvalue()
+
+
+def _row(level: Level, draw: Callable[[Orientation, Level], Image.Image]) -> Row:
+    return Row(tuple((o.name, draw(o, level)) for o in ORIENTATIONS))
+
+
+def _boxes(result: ScanResult) -> dict[Side, SinusBox]:
+    return {side: sinus.box for side, sinus in result.sinuses.items()}
+
+
+def _window(result: ScanResult) -> tuple[float, float]:
+    """One for both sides, so that they can be compared: from the darkest to the brightest crop."""
+    crops = [sinus.crop for sinus in result.sinuses.values()]
+    windows = [crop.window for crop in crops if crop.inside.any()] or [(0.0, 1.0)]
+    return min(low for low, _ in windows), max(high for _, high in windows)
+
+
+# ------------------------------------------------------------------------------------ the sinuses
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """The pictures of the sinuses, all of one field of view and one window."""
+
+    result: ScanResult
+    pair: SinusPair
+    window: tuple[float, float]
+
+    def outlines(self, orientation: Orientation, level: Level) -> Image.Image:
+        """Both sides: above the scan alone, below with the outlines of cavity and opacity."""
+        above, below = [], []
+        for side in RADIOLOGICAL:
+            plane = self.pair.plane(side, orientation, level)
+            scan = draw_scan(plane, self.result.volume, self.window, PIXELS)
+            outlined = scan.copy()
+            if side in self.result.sinuses:
+                _draw_outlines(outlined, plane, self.result.sinuses[side])
+            above.append(_furnished(scan, plane))
+            below.append(_furnished(outlined, plane))
+        return _sheet([above, below], self._titles(orientation), self._legend(orientation, level))
+
+    def residual(self, orientation: Orientation, level: Level) -> Image.Image:
+        """Both sides with the residual in colour."""
+        pictures = []
+        for side in RADIOLOGICAL:
+            plane = self.pair.plane(side, orientation, level)
+            scan = draw_scan(plane, self.result.volume, self.window, PIXELS)
+            if side in self.result.sinuses:
+                sinus = self.result.sinuses[side]
+                draw_residual(scan, plane, sinus.residual, sinus.crop)
+            pictures.append(_furnished(scan, plane))
+        return _sheet([pictures], self._titles(orientation), _residual_legend())
+
+    def _titles(self, orientation: Orientation) -> list[str]:
+        left, right = (
+            side.capitalize() + ("" if side in self.result.sinuses else " (not scored)")
+            for side in RADIOLOGICAL
+        )
+        return [left, orientation.name, right]
+
+    def _legend(self, orientation: Orientation, level: Level) -> Image.Image:
+        entries = [(OPACITY, "opacity")]
+        if any(sinus.score.measures is not None for sinus in self.result.sinuses.values()):
+            entries.insert(0, (CAVITY, "cavity"))
+        planes = [self.pair.plane(side, orientation, level) for side in RADIOLOGICAL]
+        if not all(plane.inside(self.result.volume, PIXELS).all() for plane in planes):
+            entries.append((OUTSIDE, "not in the scan"))
+        return _legend(entries)
+
+
+def _draw_outlines(image: Image.Image, plane: Plane, sinus: SinusResult) -> None:
+    if sinus.score.measures is not None:
+        cavity = sinus.score.measures.cavity
+        draw_outline(image, plane, cavity, sinus.crop, CAVITY, within=False)
+    draw_outline(image, plane, sinus.opacity, sinus.crop, OPACITY, within=True)
+
+
+def _furnished(image: Image.Image, plane: Plane, scale_mm: int = 10) -> Image.Image:
+    draw_letters(image, plane.orientation)
+    draw_scale(image, plane, scale_mm)
+    return image
+
+
+# --------------------------------------------------------------------------------------- the head
+
+
+def _head_row(result: ScanResult, pair: SinusPair) -> Row:
+    """The head in planes through the middle of the boxes, one sagittal for each box."""
+    boxes = _boxes(result)
+    planes = dict(_head_planes(boxes, pair))
+    window = _head_window(result, list(planes.values()))
+    pictures = []
+    for words, plane in planes.items():
+        image = draw_scan(plane, result.volume, window, PIXELS)
+        for side, box in boxes.items():
+            draw_box(image, plane, box, _bytes(SINUSES[side].color), side.value)
+        pictures.append((words, _sheet([[_furnished(image, plane, 50)]], [words])))
+    return Row(tuple(pictures))
+
+
+def _head_planes(boxes: Mapping[Side, SinusBox], pair: SinusPair) -> Iterable[tuple[str, Plane]]:
+    middle = np.mean([box.center_ras_mm for box in boxes.values()], axis=0)
+    # The sinuses lie low and in front: move the picture's middle up and back into the head.
+    shift = pair.rotation @ np.array([0.0, -45.0, 30.0])
+    for orientation in (AXIAL, CORONAL):
+        normal = pair.rotation[:, orientation.normal]
+        center = middle + shift - normal * (shift @ normal)
+        yield orientation.name, Plane.through(center, pair.rotation, orientation, _HEAD_FIELD_MM)
+    right = pair.rotation[:, 0]
+    for side in (side for side in RADIOLOGICAL if side in boxes):
+        center = middle + shift + right * ((boxes[side].center_ras_mm - middle) @ right)
+        plane = Plane.through(center, pair.rotation, SAGITTAL, _HEAD_FIELD_MM)
+        yield f"{SAGITTAL.name}, {side}", plane
+
+
+def _head_window(result: ScanResult, planes: Sequence[Plane]) -> tuple[float, float]:
+    volume = result.volume
+    values = np.stack([plane.sample(volume.data, volume, PIXELS, outside=None) for plane in planes])
+    inside = np.stack([plane.inside(volume, PIXELS) for plane in planes])
+    low, high = np.percentile(values[inside], (2, 99.5))
+    return float(low), float(high)
+
+
+def _bytes(rgb: Sequence[float]) -> Color:
+    red, green, blue = (round(255 * part) for part in rgb)
+    return red, green, blue
+
+
+# ----------------------------------------------------------------------------------------- sheets
+
+
+def _sheet(
+    rows: Sequence[Sequence[Image.Image]],
+    titles: Sequence[str],
+    legend: Image.Image | None = None,
+    gap: int = GAP,
+) -> Image.Image:
+    """Pictures of one size in rows, with words above, evenly spread, and a legend below."""
+    width, height = rows[0][0].size
+    columns, bottom = len(rows[0]), STRIP + len(rows) * (height + gap) - gap
+    total = bottom + (STRIP if legend else 0)
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, total))
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            sheet.paste(image, (x * (width + gap), STRIP + y * (height + gap)))
+    for number, words in enumerate(titles):
+        place = (sheet.width * (2 * number + 1) / (2 * len(titles)), STRIP / 2)
+        write(sheet, place, words, "mm", WHITE)
+    if legend:
+        sheet.paste(legend, (0, bottom))
+    return sheet
+
+
+def _legend(entries: Iterable[tuple[Color, str]]) -> Image.Image:
+    strip, x = Image.new("RGB", (2 * PIXELS + GAP, STRIP)), 8
+    for color, words in entries:
+        half = 9 if color == OUTSIDE else 3  # an area, a line
+        strip.paste(color, (x, STRIP // 2 - half, x + 28, STRIP // 2 + half))
+        write(strip, (x + 36, STRIP / 2), words, "lm", WHITE)
+        x += 36 + round(width_of(words)) + 28
+    return strip
+
+
+def _residual_legend() -> Image.Image:
+    strip, x = Image.new("RGB", (2 * PIXELS + GAP, STRIP)), 8
+    colors = np.round(residual_colors(np.linspace(0, RESIDUAL_TOP, 160))).astype(np.uint8)
+    write(strip, (x, STRIP / 2), "residual 0", "lm", WHITE)
+    x += round(width_of("residual 0")) + 10
+    strip.paste(Image.fromarray(np.repeat(colors[None], STRIP // 2, axis=0)), (x, STRIP // 4))
+    write(strip, (x + len(colors) + 10, STRIP / 2), f"{RESIDUAL_TOP} or more", "lm", WHITE)
+    return strip

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.geometry import Grid
-
-if TYPE_CHECKING:
-    from ParanasalSSLLib.predict import SinusResult
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,11 @@ class Orientation:
     right: tuple[int, int]
     up: tuple[int, int]
     letters: tuple[str, str, str, str]
+
+    @property
+    def normal(self) -> int:
+        """The axis that the plane does not hold."""
+        return 3 - self.right[0] - self.up[0]
 
 
 AXIAL = Orientation("Axial", (0, -1), (1, 1), ("R", "L", "A", "P"))
@@ -77,24 +78,31 @@ class Plane:
         steps = np.stack([self.up, self.right, self.normal], axis=1) * self.field_mm / pixels
         return Grid.around(self.center, steps, (pixels, pixels, 1))
 
-    def sample(self, data: np.ndarray, grid: Grid, pixels: int, outside: float = 0.0) -> np.ndarray:
+    def sample(
+        self, data: np.ndarray, grid: Grid, pixels: int, outside: float | None = 0.0
+    ) -> np.ndarray:
         """Linear samples of an image in this plane.
 
         Args:
             data: (I, J, K).
             grid: where its voxels lie.
             pixels: along each edge of the picture.
-            outside: value beyond the image.
+            outside: value beyond the image; None for the nearest voxel's.
 
         Returns:
             float32 (pixels, pixels); row 0 is the lowest row of the picture.
         """
         picture = self.grid(pixels)
         index = grid.to_index(picture.to_world(np.moveaxis(np.indices(picture.shape), 0, -1)))
+        beyond = {"mode": "nearest"} if outside is None else {"mode": "constant", "cval": outside}
         values = ndimage.map_coordinates(
-            data, np.moveaxis(index, -1, 0), order=1, cval=outside, output=np.float32
+            data, np.moveaxis(index, -1, 0), order=1, output=np.float32, **beyond
         )
         return values[:, :, 0]
+
+    def inside(self, grid: Grid, pixels: int) -> np.ndarray:
+        """bool (pixels, pixels): the pixel lies in a voxel of an image; rows as in `sample`."""
+        return self.grid(pixels).voxels_inside(grid)[:, :, 0]
 
     def on_screen(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) RAS mm -> (N, 2) mm to the right of and above the picture's centre."""
@@ -121,19 +129,3 @@ def _edges(box: SinusBox) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     for first, second in combinations(corners, 2):
         if np.count_nonzero(np.abs((second - first) @ box.rotation) > box.edge_mm / 2) == 1:
             yield first, second
-
-
-def point_of_interest(sinus: SinusResult) -> np.ndarray:
-    """RAS mm through which the three planes of a sinus pass.
-
-    The middle of the largest opacity (the voxel of it that is nearest to its centre), or the box's
-    centre where there is none.
-    """
-    parts, number = ndimage.label(sinus.opacity)
-    if number == 0:
-        return np.asarray(sinus.box.center_ras_mm, float)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    voxels = np.argwhere(parts == sizes.argmax())
-    middle = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-    return sinus.crop.to_world(middle)

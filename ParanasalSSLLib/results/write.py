@@ -20,6 +20,7 @@ from ParanasalSSLLib.results.older import (
     refuse_foreign_dataset,
     refuse_other_scan,
 )
+from ParanasalSSLLib.results.pictures import draw_pictures, write_key_images
 from ParanasalSSLLib.results.record import SOFTWARE, ScanRecord, software_version, write_report
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def _write_files(
         from ParanasalSSLLib.results.dicom import write_dicom
 
         write_dicom(result, record, series, files)
-    write_html_report(result, record, files.report_html)
+    pictures = draw_pictures(result)
+    write_key_images(pictures, files)
+    write_html_report(pictures, record, files.report_html)
     written = {name: path for name, path in files.beside_report.items() if path.exists()}
     record = replace(
         record,

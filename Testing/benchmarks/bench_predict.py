@@ -151,6 +151,7 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
     from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
     from ParanasalSSLLib.predict import FoundSinuses, score_sinuses
     from ParanasalSSLLib.results.html import write_html_report
+    from ParanasalSSLLib.results.pictures import draw_pictures, write_key_images
 
     lap("import (torch, networks)")
     bundle = load_bundle(shipped_bundle_path(), device)
@@ -173,8 +174,10 @@ def measure_stages(scan: Path, device: str) -> dict[str, Any]:
         maps.write_segmentation(region, files.segmentation)
         lap("write map and segmentation")
         record = ScanRecord.of(result, bundle.card, "sub-0001")
-        write_html_report(result, record, files.report_html)
-        lap("write HTML report")
+        pictures = draw_pictures(result)
+        write_key_images(pictures, files)
+        write_html_report(pictures, record, files.report_html)
+        lap("write pictures and HTML report")
     return {"rows": rows}
 
 

@@ -47,7 +47,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
+    monkeypatch.setattr(pictures, "PIXELS", 40)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         return main(["predict", *map(str, arguments), "-o", str(tmp_path / "out")])
@@ -77,7 +77,7 @@ def test_scan_is_scored_and_the_table_printed(
 def test_no_name_of_the_input_is_in_any_output(run: Run, scan: Path, tmp_path: Path) -> None:
     run(scan)
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(written) == 6
+    assert len(written) == 8
     for path in written:
         assert "Mustermann" not in str(path.relative_to(tmp_path))
         content = path.read_bytes()

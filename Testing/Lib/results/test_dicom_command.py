@@ -45,7 +45,7 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli, "load_model", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
+    monkeypatch.setattr(pictures, "PIXELS", 40)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         given = ["predict", *map(str, arguments), "--dicom-out", "-o", str(tmp_path / "out")]
@@ -74,12 +74,11 @@ def test_mixed_list_gets_dicom_files_where_it_can_and_says_so(
     assert "sub-0002: no DICOM files, because this scan is no DICOM series" in printed.out
     assert "Mustermann" not in printed.out + printed.err
     schema = pytest.importorskip("jsonschema")
-    for number, count in ((1, 7), (2, 5)):
+    for number, has_dicom in ((1, True), (2, False)):
         made = ScanFiles(tmp_path / "out" / f"sub-000{number}", f"sub-000{number}")
         content = json.loads(made.report_json.read_text())
         schema.validate(content, json.loads(REPORT_SCHEMA.read_text()))
-        assert len(list(made.folder.iterdir())) == count
-        named = {content["files"][key] for key in ("dicom_seg", "dicom_sr") if count == 7}
+        named = {content["files"][key] for key in ("dicom_seg", "dicom_sr") if has_dicom}
         assert named == {path.name for path in made.folder.glob("*.dcm")}
     assert_identity_stays(tmp_path / "out", folder)
 

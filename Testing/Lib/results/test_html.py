@@ -10,6 +10,8 @@ import pytest
 
 from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results.html import write_html_report
+from ParanasalSSLLib.results.next_step import next_step
+from ParanasalSSLLib.results.pictures import draw_pictures
 from ParanasalSSLLib.results.record import ScanRecord
 from ParanasalSSLLib.sinuses import Side
 
@@ -18,21 +20,24 @@ def test_report_is_one_file_with_all_figures_and_words(toolbox: Any, tmp_path: P
     reason = "The floor of the left sinus is <near> the edge."
     result = toolbox.result(toolbox.head(), verdict="review", reasons=(reason,))
     path = tmp_path / "report.html"
-    started = time.perf_counter()
+    started = time.process_time()
     note = "Simulated head, no patient."
-    write_html_report(result, ScanRecord.of(result, toolbox.card, "sub-0001", note), path)
-    assert time.perf_counter() - started < 10  # about one second; this catches a runaway
+    write_html_report(
+        draw_pictures(result), ScanRecord.of(result, toolbox.card, "sub-0001", note), path
+    )
+    assert time.process_time() - started < 10  # about one second; this catches a runaway
 
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:)""", text), "refers to another file"
-    for words in ("Left maxillary sinus", "Right maxillary sinus", "0.80", "0.10", "0.9 ml"):
+    for words in ("largest finding of the left sinus", "0.80", "0.10", "0.9 ml"):
         assert words in text
     assert note in text
     for words in ("Anomaly suspected", "No anomaly suspected", "no diagnosis", "simulated"):
         assert words in text
     assert "&lt;near&gt;" in text and "<near>" not in text
     assert "{{" not in text and "{%" not in text, "a place in the template was left unfilled"
-    assert len(re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]{1000}", text)) == 3
+    assert len(re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]{1000}", text)) == 4 + 3 * 3 + 3
+    assert text.count("<img alt=") == text.count("<img")
 
 
 @pytest.mark.parametrize(
@@ -45,9 +50,27 @@ def test_nothing_is_certain(
     probability: float,
     words: str,
 ) -> None:
-    monkeypatch.setattr(pictures, "DPI", 30)
+    monkeypatch.setattr(pictures, "PIXELS", 40)
     result = toolbox.result(toolbox.head(), sides=(Side.LEFT,))
     record = ScanRecord.of(result, toolbox.card, "sub-0001")
     left = replace(record.sinuses[Side.LEFT], probability=probability)
-    write_html_report(result, replace(record, sinuses={Side.LEFT: left}), tmp_path / "x.html")
+    left_only = replace(record, sinuses={Side.LEFT: left})
+    write_html_report(draw_pictures(result), left_only, tmp_path / "x.html")
     assert f'<td class="number">{words} <' in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
+def test_what_ok_covers_and_what_to_do_next_are_said(toolbox: Any, tmp_path: Path) -> None:
+    result = toolbox.result(toolbox.head())
+    record = ScanRecord.of(result, toolbox.card, "sub-0001")
+    write_html_report(draw_pictures(result), record, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert next_step(record) in text
+    assert "Position of the boxes: ok" in text and "nothing of whether the model reads" in text
+
+
+def test_the_patients_right_comes_first_in_words_too(toolbox: Any, tmp_path: Path) -> None:
+    result = toolbox.result(toolbox.head())
+    record = ScanRecord.of(result, toolbox.card, "sub-0001")
+    write_html_report(draw_pictures(result), record, tmp_path / "x.html")
+    table = (tmp_path / "x.html").read_text(encoding="utf-8").split("<table>")[1]
+    assert table.index("Right") < table.index("Left") and table.index("0.10") < table.index("0.80")

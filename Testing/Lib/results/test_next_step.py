@@ -57,6 +57,11 @@ def test_clear_sinuses_are_not_called_healthy(scored: ScanRecord) -> None:
     assert "slices of both sinuses" in sentence and "misses" in sentence
 
 
+def test_what_is_outlined_below_the_threshold_is_looked_at(scored: ScanRecord) -> None:
+    sentence = next_step(saying(scored, left=("clear", 0.4), right=("clear", 0.0)))
+    assert "largest finding of the left sinus" in sentence and "right" not in sentence
+
+
 def test_a_side_that_was_not_scored_is_named(scored: ScanRecord) -> None:
     sentence = next_step(saying(scored, right=("clear", 0.0)))
     assert "slices of the right sinus" in sentence

@@ -22,7 +22,7 @@ from ParanasalSSLLib.scans.volume import Volume
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DPI", 20)  # drawn faster
+    monkeypatch.setattr(pictures, "PIXELS", 40)  # drawn faster
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_what_users_put_in_or_changed_stays(written: Callable[..., ScanFiles]) -
     assert kept["notes/one.txt"] == b"a note"
     assert kept[f"edited_{files.boxes.name}"] == b"moved in Slicer"
     assert kept[files.boxes.name] != b"moved in Slicer"
-    assert len(kept) == 5 + 3
+    assert len(kept) == 9 + 3
 
 
 PREDICT = """
@@ -219,7 +219,7 @@ from ParanasalSSLLib.errors import UnsafeOutput
 from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results.write import write_scan
 from ParanasalSSLLib.scans.volume import Volume
-pictures.DPI = 20
+pictures.PIXELS = 40
 toolbox = Toolbox()
 head = toolbox.head()
 volume = Volume(head.data + np.float32(sys.argv[3]), head.affine)
@@ -252,6 +252,6 @@ def test_parallel_calls_in_one_folder_lose_nothing_and_tell_the_truth(tmp_path: 
     for scan_id, sha256 in reported:
         report = json.loads(ScanFiles.in_output(out, scan_id).report_json.read_text())
         assert report["image"]["sha256"] == sha256
-        assert len(list((out / scan_id).iterdir())) == 5
+        assert len(list((out / scan_id).iterdir())) == 9
     names = sorted(path.name for path in out.iterdir())
     assert names == ["dataset_description.json", "sub-0001", "sub-1", "sub-2"]

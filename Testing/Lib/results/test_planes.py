@@ -13,7 +13,6 @@ from ParanasalSSLLib.results.planes import (
     SAGITTAL,
     Orientation,
     Plane,
-    point_of_interest,
 )
 from ParanasalSSLLib.sinuses import Side
 
@@ -73,19 +72,6 @@ def test_oblique_plane_cuts_a_box_in_a_convex_polygon(toolbox: Any) -> None:
     following = np.roll(edges, -1, axis=0)
     turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
     assert len(corners) == 6 and ((turns > 0).all() or (turns < 0).all())
-
-
-def test_planes_pass_the_largest_opacity(toolbox: Any) -> None:
-    sinus = toolbox.result(toolbox.head()).sinuses[Side.RIGHT]
-    sinus.opacity[1:3, 1:3, 1:3] = True  # a smaller part elsewhere
-    expected = toolbox.centers[Side.RIGHT] + (5.0, 4.0, -6.0)
-    np.testing.assert_allclose(point_of_interest(sinus), expected, atol=1.0)
-
-
-def test_planes_pass_the_box_when_there_is_no_opacity(toolbox: Any) -> None:
-    sinus = toolbox.result(toolbox.head()).sinuses[Side.RIGHT]
-    sinus.opacity[:] = False
-    np.testing.assert_allclose(point_of_interest(sinus), toolbox.centers[Side.RIGHT])
 
 
 def distance_map(volume: Any, ras: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DPI", 30)  # drawn faster
+    monkeypatch.setattr(pictures, "PIXELS", 40)  # drawn faster
 
 
 def test_scan_folder_holds_the_named_files_and_nothing_else(toolbox: Any, tmp_path: Path) -> None:
@@ -27,8 +27,12 @@ def test_scan_folder_holds_the_named_files_and_nothing_else(toolbox: Any, tmp_pa
     files = ScanFiles.in_output(tmp_path, "sub-0001")
     assert sorted(path.name for path in files.folder.iterdir()) == [
         "sub-0001_desc-boxes.mrk.json",
+        "sub-0001_desc-boxes_slices.png",
+        "sub-0001_desc-leftfinding_slices.png",
+        "sub-0001_desc-middle_slices.png",
         "sub-0001_desc-residual_dseg.seg.nrrd",
         "sub-0001_desc-residual_map.nii.gz",
+        "sub-0001_desc-rightfinding_slices.png",
         "sub-0001_report.html",
         "sub-0001_report.json",
     ]
@@ -70,3 +74,14 @@ def test_report_knows_its_files_and_their_checksums(toolbox: Any, tmp_path: Path
     assert set(record.files.values()) == set(record.checksums)
     assert record.checksums == {name: sha256(folder / name) for name in record.checksums}
     assert set(record.checksums) == {p.name for p in folder.iterdir()} - {"sub-0001_report.json"}
+
+
+def test_pictures_of_a_finding_that_is_gone_are_removed(toolbox: Any, tmp_path: Path) -> None:
+    write_scan(toolbox.result(toolbox.head()), toolbox.card, tmp_path, "sub-0001")
+    clear = toolbox.result(toolbox.head())
+    clear.sinuses[Side.LEFT].opacity[:] = False
+    record = write_scan(clear, toolbox.card, tmp_path, "sub-0001")
+    files = ScanFiles.in_output(tmp_path, "sub-0001")
+    assert files.slices("rightfinding").is_file()
+    assert not list(files.folder.glob("*leftfinding*"))
+    assert "leftfinding_slices" not in record.files
