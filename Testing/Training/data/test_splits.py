@@ -60,18 +60,49 @@ def test_every_kind_gets_its_share_of_the_test_set(
         )
 
 
+SHARES = (0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+def chosen_of(table: pd.DataFrame, run: int, share: float) -> pd.Index:
+    training = table[(table["set"] == "fold") & (table["fold"] != run)]
+    return training.index[training[f"position_{run}"] < share]
+
+
 def test_label_fractions_are_nested_and_keep_the_ratio(
     paper: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     kinds, table = paper
-    training = table[(table["set"] == "fold") & (table["fold"] != 2)]
     smaller: set[str] = set()
-    for share in (0.1, 0.2, 0.4, 0.6, 0.8):
-        chosen = training.index[training["position"] < share]
-        assert len(chosen) == pytest.approx(share * len(training), abs=6)
-        assert anomalous_share(kinds.loc[chosen]) == pytest.approx(anomalous_share(kinds), abs=0.05)
+    for share in SHARES:
+        chosen = chosen_of(table, 2, share)
+        assert len(chosen) == pytest.approx(share * len(chosen_of(table, 2, 1.0)), abs=1)
+        assert anomalous_share(kinds.loc[chosen]) == pytest.approx(anomalous_share(kinds), abs=0.02)
         assert smaller < set(chosen)
         smaller = set(chosen)
+
+
+def test_every_kind_keeps_its_quota_and_runs_overlap_as_by_chance(
+    paper: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    kinds, _ = paper
+    strata = kinds.apply(lambda row: "".join(map(str, sorted(row))), axis=1)
+    line = strata.rename("stratum").rename_axis("patient").reset_index()
+    overlaps = []
+    for seed in range(20):
+        table = divide(line, replace(NOWHERE, seed=seed)).set_index("patient")
+        for run in range(1, 6):
+            whole = kinds.loc[chosen_of(table, run, 1.0)].to_numpy()
+            for share in SHARES:
+                part = kinds.loc[chosen_of(table, run, share)].to_numpy()
+                for kind in range(5):
+                    quota = (whole == kind).sum() * len(part) / len(whole)
+                    assert (
+                        abs((part == kind).sum() - quota) < 1.5
+                    )  # of the patients' 2 sinuses each
+        few = [set(chosen_of(table, run, 0.1)) for run in range(1, 6)]
+        overlaps += [len(one & two) for i, one in enumerate(few) for two in few[:i]]
+    # 60 of 598 each; two runs have 448 patients in common.
+    assert np.mean(overlaps) == pytest.approx(60 / 598 * 60 / 598 * 448, abs=1.5)
 
 
 def test_no_patient_is_in_two_sets(toy_store: CropStore, tmp_path: Path) -> None:

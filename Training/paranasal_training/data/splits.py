@@ -5,8 +5,9 @@
 - `patient`: as in the crop store's table; both sides of a patient always stay together.
 - `set`: `test` (fixed, 30 %), or `fold`.
 - `fold`: 1 to 5 for the latter; fold k validates in run k and trains in all the others.
-- `position`: 0 to 1; a fraction p takes the patients with a position below p, so that smaller ones are
-  nested in larger ones.
+- `position_1`, `position_2`, ...: 0 to 1, one a run; in run k a fraction p takes the patients with a
+  `position_k` below p, so that smaller ones are nested in larger ones. Each run draws its own, so that
+  the runs' few labels are no more alike than chance makes them.
 
 `splits.json` beside it says which crops it was made for, and how many sinuses of each class there are.
 """
@@ -14,6 +15,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +29,10 @@ from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import sha256, write_json, write_whole
 
 Part = Literal["train", "validation", "test", "unlabelled"]
-COLUMNS = ("patient", "set", "fold", "position")
+COLUMNS = ("patient", "set", "fold")
+POSITION = "position_{}"
+TOLERANCE = 1.0  # sinuses of a kind by which a beginning may miss its quota, where it can
 COLUMN_TYPES: Any = {"patient": str, "fold": "Int64"}
-GOLDEN = (5**0.5 - 1) / 2
 REMAKE = "Make it again with `paranasal split`."
 
 
@@ -92,17 +95,59 @@ def divide(strata: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     test = np.floor((turn + 1) * config.test_fraction) > np.floor(turn * config.test_fraction)
     number = np.cumsum(~test) - 1
     fold = pd.Series(number % config.folds + 1, dtype="Int64").mask(test)
-    # Multiples of the golden ratio: any stretch of them covers 0 to 1 evenly.
-    position = ((np.where(test, turn, number // config.folds) + rng.random()) * GOLDEN) % 1
-    table = pd.DataFrame(
-        {
-            "patient": line["patient"],
-            "set": np.where(test, "test", "fold"),
-            "fold": fold,
-            "position": position.round(6),
-        }
-    )
+    parts = {"patient": line["patient"], "set": np.where(test, "test", "fold"), "fold": fold}
+    positions = {
+        POSITION.format(run): _positions(line["stratum"], [test, fold.eq(run).fillna(False)], rng)
+        for run in range(1, config.folds + 1)
+    }
+    table = pd.DataFrame(parts | positions)
     return table.sort_values("patient").reset_index(drop=True)
+
+
+def _positions(
+    strata: pd.Series, apart: list[np.ndarray | pd.Series], rng: np.random.Generator
+) -> np.ndarray:
+    """Positions (n,) in one run: test set, validation (`apart`) and training each in an order of its
+    own."""
+    part = sum(np.asarray(chosen, int) << bit for bit, chosen in enumerate(apart))
+    position = np.zeros(len(strata))
+    for number in np.unique(part):
+        rows = np.flatnonzero(part == number)
+        order = even_order(strata.iloc[rows].tolist(), rng)
+        position[rows[order]] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return position.round(6)
+
+
+def even_order(strata: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    """A random order whose every beginning holds each kind of sinus in proportion.
+
+    The next patient is drawn from all who keep every kind's count within `TOLERANCE` of its quota;
+    where nobody does, it is one who comes nearest.
+
+    Args:
+        strata: of n patients; the characters after the colon are the kinds of their sinuses.
+        rng: source of the order.
+
+    Returns:
+        int (n,), numbers of patients.
+    """
+    names, of = np.unique(np.asarray(strata, dtype=object).astype(str), return_inverse=True)
+    words = [name.rsplit(":", 1)[-1] for name in names]
+    kinds = sorted(set("".join(words)))
+    content = np.array([[word.count(kind) for kind in kinds] for word in words], float)
+    waiting = [list(rng.permutation(np.flatnonzero(of == i))) for i in range(len(names))]
+    quota = np.bincount(of) @ content / len(strata)
+    held = np.zeros(len(kinds))
+    order = []
+    for taken in range(1, len(strata) + 1):
+        count = np.array([len(patients) for patients in waiting])
+        off = np.abs(held + content - taken * quota).max(axis=1)
+        off[count == 0] = np.inf
+        near = off <= max(TOLERANCE, off.min())
+        chosen = int(rng.choice(len(names), p=count * near / (count * near).sum()))
+        held = held + content[chosen]
+        order.append(waiting[chosen].pop())
+    return np.array(order, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +182,7 @@ class Partition:
             )
         if store.table["label"].isna().all():
             return cls(store, part, np.zeros(len(part)))
-        whole = divide(patient_strata(store), SplitConfig(store=store.folder, output=Path()))
-        position = _by_patient(store, whole.set_index("patient")["position"]).fillna(0)
-        return cls(store, part, position.to_numpy(float))
+        return cls(store, part, _positions_as_divided(store, part))
 
     @classmethod
     def read(cls, store: CropStore, splits: Path, fold: int = 1) -> Partition:
@@ -168,7 +211,7 @@ class Partition:
         part[known & (group == "test")] = "test"
         part[known & (group == "fold")] = "train"
         part[known & (own == fold).fillna(False)] = "validation"
-        position = _by_patient(store, table["position"]).fillna(0)
+        position = _by_patient(store, table[POSITION.format(fold)]).fillna(0)
         return cls(store, part, position.to_numpy(float))
 
     def rows(
@@ -201,6 +244,15 @@ class Partition:
                     )
 
 
+def _positions_as_divided(store: CropStore, part: np.ndarray) -> np.ndarray:
+    """Positions of all rows of a store whose own table divides it."""
+    line = patient_strata(store).sort_values("patient", ignore_index=True)
+    of = line["patient"].map(dict(zip(store.table["patient"], part, strict=True)))
+    rng = np.random.default_rng([0, 0x5C])
+    drawn = _positions(line["stratum"], [of == "test", of == "validation"], rng)
+    return _by_patient(store, pd.Series(drawn, line["patient"])).fillna(0).to_numpy(float)
+
+
 def _by_patient(store: CropStore, values: pd.Series) -> pd.Series:
     return store.table["patient"].map(values)
 
@@ -214,7 +266,8 @@ def _read_table(path: Path, store: CropStore) -> pd.DataFrame:
         raise BadStore(f"{path} is missing or damaged. {REMAKE}") from error
     if record["store"] != store.checksum:
         raise BadStore(f"{path} divides other crops than those in {store.folder}. {REMAKE}")
-    if not intact or tuple(table.columns) != COLUMNS:
+    names = (*COLUMNS, *(POSITION.format(run) for run in range(1, record["folds"] + 1)))
+    if not intact or tuple(table.columns) != names:
         raise BadStore(f"{path} was changed after it was made. {REMAKE}")
     twice = table["patient"][table["patient"].duplicated()]
     if len(twice):
