@@ -31,6 +31,7 @@ COMMANDS = (
     _command("pretrain", "stage 3: self-supervised pretraining, any method", "Training, in this order", "stages.config:PretrainConfig", "stages.pretrain:pretrain"),
     _command("finetune", "stage 4: classifier from labels", "Training, in this order", "stages.config:FinetuneConfig", "stages.finetune:finetune"),
     _command("paint-sinuses", "real heads with painted disease -> store of samples", "Sinus network", "sinus.config:PaintSinusesConfig", "sinus.shards:paint_sinuses", output=True),
+    _command("sinus-crops", "those samples -> crop store, for self-supervision", "Sinus network", "sinus.config:SinusCropsConfig", "sinus.plain_crops:write_sinus_crops", output=True),
     _command("train-sinus", "network of a sinus's cavity and what fills it", "Sinus network", "sinus.config:TrainSinusConfig", "sinus.training:train_sinus"),
     _command("look-at-sinuses", "what that network says of real scans", "Sinus network", "sinus.config:LookAtSinusesConfig", "sinus.evaluation:look_at_sinuses", "scans"),
     _command("evaluate", "metrics of a classifier on the test split", "Evaluation", "evaluation.config:EvaluateConfig", "evaluation.classifier:evaluate"),

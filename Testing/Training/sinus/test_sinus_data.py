@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paranasal_training.data.store import CropStore
 from paranasal_training.sinus import shards
+from paranasal_training.sinus.config import SinusCropsConfig
 from paranasal_training.sinus.crops import Heads, draw_sample, side_as_it_is
 from paranasal_training.sinus.healthy import Tissue
 from paranasal_training.sinus.looks import Pose, Rescan, draw_rescan
@@ -23,6 +25,7 @@ from paranasal_training.sinus.painting import (
     grow,
     paint,
 )
+from paranasal_training.sinus.plain_crops import write_sinus_crops
 from paranasal_training.sinus.references import (
     WALL_MM,
     Reference,
@@ -297,6 +300,18 @@ def test_a_store_goes_on_where_it_ended(
     assert draw_sheet(stored_panels(tmp_path, range(4)), tmp_path / "sheet.png").exists()
     with pytest.raises(BadConfig):
         shards.write_store(tmp_path, folder, 5, seed=4)
+
+
+def test_painted_samples_become_a_crop_store_without_outlines(folder: Path, tmp_path: Path) -> None:
+    shards.write_store(tmp_path / "store", folder, 6, seed=1)
+    config = SinusCropsConfig(store=[tmp_path / "store"])
+    store = CropStore.open(write_sinus_crops(config, tmp_path / "crops"))
+    with (tmp_path / "store" / "table.csv").open(newline="") as file:
+        clear = [float(row["opacity_ml"]) == 0 for row in csv.DictReader(file)]
+    assert store.table["label"].notna().tolist() == clear
+    assert (store.table["split"] == "unlabelled").tolist() == [not c for c in clear]
+    image = np.load(tmp_path / "store" / "image.npy")
+    assert np.array_equal(store.crops, image[:, 0]) and store.lesions is None
 
 
 def test_the_table_keeps_a_persons_scans_together() -> None:

@@ -28,6 +28,20 @@ class PaintSinusesConfig:
     """Processes that draw samples at the same time, 1 or more."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SinusCropsConfig:
+    """`paranasal sinus-crops`: painted samples as a crop store, for self-supervision."""
+
+    store: list[Path]
+    """Stores of `paint-sinuses`, one or more."""
+    leave_out: list[str] = field(default_factory=list)
+    """Persons whose samples are not taken."""
+    samples: int = 4000
+    """Samples to take, at most."""
+    seed: int = 0
+    """Seed of the choice."""
+
+
 @dataclass(frozen=True)
 class SinusAugmentConfig:
     """What is drawn for each sample, each time that training sees it."""
