@@ -17,7 +17,7 @@ from ParanasalSSLLib.results.layout import ScanFiles
 
 NUMBER = r"(?<=^sub-)\d{4,}$|x\d+$"  # what `_following` changes in an id
 SUFFIXES = r"(\.seg)?\.(nii|nrrd|nhdr|mha|mhd|hdr|img|zip|dcm|tar)?(\.gz)?$"
-LONGEST_LABEL = 50
+LONGEST_LABEL = 46  # with a sum and a number behind it, an id has at most 64 letters
 
 
 @dataclass(frozen=True)

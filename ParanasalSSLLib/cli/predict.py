@@ -89,6 +89,8 @@ class PredictConfig:
             raise BadConfig(f"--output {self.output} is a file; name a folder")
         if self.id is not None:
             check_ids(self.id, len(self.scans))
+        if self.note is not None and any("\ud800" <= letter <= "\udfff" for letter in self.note):
+            raise BadConfig("--note has letters that are no UTF-8: use a terminal in UTF-8")
 
 
 def run_predict(config: PredictConfig, call: Call) -> int:

@@ -6,9 +6,10 @@ into it, or changed in it, goes into the new one. Anything else is refused in wo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
 
 _REPORT_FORMAT = "paranasal-report"
 _SOFTWARE = "ParanasalSSL"
+REPORT_SUM = "report_sha256"  # the field of a report that holds its `report_sum`
 
 
 def refuse_unsafe_output(out: str | Path, ids: Sequence[str], sources: Iterable[Path]) -> None:
@@ -88,9 +90,18 @@ _MOVE_AWAY = "Choose another output folder or another id, or move it away."
 
 def keep_what_users_made(files: ScanFiles, new: Path) -> None:
     """Bring into `new` what users put into the older result `files`, or changed in it."""
-    checksums = _read_own_report(files).get("checksums")
-    written = checksums if isinstance(checksums, dict) else {}
-    keep_users_files(files.folder, new, written | {files.report_json.name: None})
+    report = _read_own_report(files)
+    checksums = report.get("checksums")
+    written: dict[str, str | None] = dict(checksums) if isinstance(checksums, dict) else {}
+    edited = REPORT_SUM in report and report[REPORT_SUM] != report_sum(report)
+    written[files.report_json.name] = "edited" if edited else None
+    keep_users_files(files.folder, new, written)
+
+
+def report_sum(report: Mapping[str, Any]) -> str:
+    """Hexadecimal SHA-256 of a report's content but for this sum: tells whether a user edited it."""
+    rest = {key: value for key, value in report.items() if key != REPORT_SUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_inputs(out: Path, results: Iterable[ScanFiles], sources: list[Path]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.files import tupled, write_json
+from ParanasalSSLLib.results.older import REPORT_SUM, report_sum
 from ParanasalSSLLib.results.sinus_record import SinusRecord, Vector, rounded
 from ParanasalSSLLib.sinuses import Side
 
@@ -180,8 +181,9 @@ class ScanRecord:
 
 
 def write_report(record: ScanRecord, path: Path) -> None:
-    """Write `report.json`."""
-    write_json(path, record.to_json(), allow_nan=False)
+    """Write `report.json`, with the sum that tells whether a user has edited it since."""
+    content = record.to_json()
+    write_json(path, content | {REPORT_SUM: report_sum(content)}, allow_nan=False)
 
 
 def read_report(path: Path) -> ScanRecord:
@@ -193,7 +195,7 @@ def read_report(path: Path) -> ScanRecord:
     """
     try:
         return ScanRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path.name} is no report of a scan.") from error
 
 

@@ -108,8 +108,14 @@ class SinusRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> SinusRecord:
-        """The sinus of a `report.json` of this or an earlier format version."""
+        """The sinus of a `report.json` of this or an earlier format version.
+
+        Raises KeyError, TypeError, ValueError or AttributeError for anything else.
+        """
         known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
+        known |= {name: float(known[name]) for name in _NUMBERS}
+        if known["decision"] not in DECISIONS:
+            raise ValueError(f"{known['decision']!r} is no decision")
         parts = known.get("findings")
         findings = None
         if isinstance(parts, list):  # version 2 has their number only
@@ -135,4 +141,6 @@ def rounded(values: Any, digits: int = 4) -> Vector:
     return tuple(round(float(value), digits) for value in np.asarray(values).ravel())
 
 
+DECISIONS = ("anomaly", "clear")
+_NUMBERS = ("probability", "threshold", "opacity_ml", "opacity_fraction")
 _NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}

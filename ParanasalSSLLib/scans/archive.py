@@ -11,17 +11,19 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.errors import UnreadableScan, UnsafeOutput, UnsupportedScan
+from ParanasalSSLLib.files import alone
 from ParanasalSSLLib.scans.checks import LIMITS, unreadable
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES
 
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)  # of the formats that are one file
 KEPT_SUFFIXES = (*IMAGE_SUFFIXES, ".zip")
+PREFIX, INNER = "paranasal-", "unpacked"  # names of temporary folders, and of what is in each
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _DICOM_SUFFIXES = ("", ".dcm", ".dicom", ".ima")
@@ -67,22 +69,34 @@ def unpacked(path: Path) -> Iterator[Path]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """A folder that is gone afterwards, also when the process is told to end (SIGTERM, SIGHUP).
 
+    After a SIGKILL it is gone with the next scan that anybody reads (`tidy_temporary`).
+
     Args:
         path: what is unpacked into it; named in errors only.
 
     Raises `UnreadableScan` where it cannot be made, or the disk is full while it is used.
     """
     try:
-        made = tempfile.TemporaryDirectory(prefix="paranasal-", ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         raise _no_room(path) from error
     try:
-        with made as name, _removed_at_the_end(name):
-            yield Path(name)
+        with made as name, _removed_at_the_end(name), alone(folder := Path(name, INNER)):
+            folder.mkdir()  # behind the lock: what has it and no lock is nobody's
+            yield folder
     except OSError as error:
         if error.errno in DISK_IS_FULL:
             raise _no_room(path) from error
         raise
+
+
+def tidy_temporary() -> None:
+    """Remove what a process that was killed has unpacked; patients' data lie in no lasting place."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{INNER}"):
+        # Another user's, or one that lives: OSError or UnsafeOutput.
+        with suppress(OSError, UnsafeOutput), alone(folder, wait=False) as is_alone:
+            if is_alone and not folder.parent.is_symlink():
+                shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.scans.archive import unpacked
+from ParanasalSSLLib.scans.archive import tidy_temporary, unpacked
 from ParanasalSSLLib.scans.checks import unreadable
 from ParanasalSSLLib.scans.dicom import read_dicom_file, read_dicom_folder
 from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom, read_headers
@@ -33,6 +33,7 @@ def read_volume(path: str | Path) -> Volume:
         SeveralSeries: a DICOM folder with more than one series.
     """
     path = Path(path)
+    tidy_temporary()
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # the last: a zero byte

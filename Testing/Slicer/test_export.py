@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reports import validated
 
 from ParanasalSSLLib.boxes.placement import read_placement
 from ParanasalSSLLib.boxes.quality import Quality
@@ -56,6 +57,8 @@ def test_everything_is_written_and_nothing_overwritten(
         assert boxes[side].origin == box.origin
     assert not list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))
     assert not list((out / "sub-0001").iterdir())
+    (out / "sub-0001").rmdir()
+    assert list(validated(out)) == ["sub-0002"]
     assert placedPanel.ui.exportButton.enabled
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from reports import validated
 
 from ParanasalSSLLib.boxes.quality import Quality, Verdict
 from ParanasalSSLLib.errors import BadConfig
@@ -180,6 +181,7 @@ def test_five_scans_one_of_them_broken(
     assert set(states.values()) == {"done"}
     assert len({(row[1], row[2]) for row in table if row[4] == "done"}) == 1
     assert not list((tmp_path / "results").glob(".*"))
+    assert len(validated(tmp_path / "results")) == 4
 
     row = next(n for n, cells in enumerate(table) if cells[0] == "scan 3.nii.gz")
     ui.worklistTable.cellClicked.emit(row, 0)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ def test_full_temporary_disk_is_called_that(
     scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
     monkeypatch.setattr(archive, "_unpack", lambda *_: Path("/dev/full").write_bytes(bytes(9999)))
     assert "is full" in files.refusal(scan, UnreadableScan)
-    monkeypatch.setattr(archive.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(archive.tempfile, "tempdir", str(scan / "gone"))
     assert "is full or cannot be written" in files.refusal(scan, UnreadableScan)
 
 
@@ -100,14 +102,10 @@ with unpacked(__import__("pathlib").Path(sys.argv[1])) as folder:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_no_patient_data_stay_behind_when_the_process_is_told_to_end(
-    tmp_path: Path, number: str, files: Any
-) -> None:
-    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+@contextmanager
+def unpacking(scan: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has unpacked the scan into a folder of `temporary` and waits."""
+    temporary.mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-c", READ_AND_WAIT, str(scan)],
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -118,9 +116,40 @@ def test_no_patient_data_stay_behind_when_the_process_is_told_to_end(
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())
     assert folder.is_relative_to(temporary) and any(folder.iterdir())
-    process.send_signal(getattr(signal, number))
-    assert process.wait(20) != 0
+    yield process
+    process.kill()
+    process.wait(20)
     process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_no_patient_data_stay_behind_when_the_process_is_told_to_end(
+    tmp_path: Path, number: str, files: Any
+) -> None:
+    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
+    with unpacking(scan, tmp_path / "temporary") as process:
+        process.send_signal(getattr(signal, number))
+        assert process.wait(20) != 0
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+def test_what_a_killed_process_unpacked_goes_with_the_next_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Any
+) -> None:
+    scan = files.zipped(files.series().write(tmp_path / "series"), tmp_path / "scan.zip")
+    temporary = tmp_path / "temporary"
+    monkeypatch.setattr(archive.tempfile, "tempdir", str(temporary))
+    with unpacking(scan, temporary):  # lives
+        with unpacking(scan, temporary):
+            pass  # is killed
+        assert len(list(temporary.iterdir())) == 2
+        with pytest.raises(UnreadableScan):
+            read_volume(tmp_path / "another.nii.gz")
+        [kept] = temporary.iterdir()
+        assert any((kept / archive.INNER).iterdir())
+    read_volume(scan)
     assert not list(temporary.iterdir())
 
 
