@@ -38,6 +38,10 @@ class Panel(Protocol):
         """Whether boxes are being placed, or a scan scored or exported."""
         ...
 
+    def addModel(self, folder: str) -> None:
+        """Add a model bundle to the list and choose it. Raises `BadBundle`."""
+        ...
+
     def prepare(self) -> None:
         """Install missing Python packages, asking first; raises `PackagesMissing`."""
         ...

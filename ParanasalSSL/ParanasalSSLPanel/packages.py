@@ -13,11 +13,13 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.errors import ParanasalError, install_line
 
 REQUESTER = "ParanasalSSL"
 MINIMUM_TORCH = "2.5"
 HIGHDICOM = "highdicom>=0.27"
+TRAINING_COMMANDS = "paranasal.commands"  # entry points, see the library's `cli.main`
+TRAINING_PACKAGES = ("paranasal_training", "pandas", "sklearn")
 
 
 class PackagesMissing(ParanasalError):
@@ -45,6 +47,22 @@ def ensureHighdicom() -> None:
     """
     if importlib.util.find_spec("highdicom") is None:
         _pipEnsure(lambda packaging: [HIGHDICOM])
+
+
+def requireTraining() -> None:
+    """Have what adapts a model; it is no part of this extension, and too much to install in passing.
+
+    Raises:
+        PackagesMissing: with the command that installs it.
+    """
+    has_packages = all(importlib.util.find_spec(name) for name in TRAINING_PACKAGES)
+    if not has_packages or not importlib.metadata.entry_points(group=TRAINING_COMMANDS):
+        raise PackagesMissing(
+            _(
+                "Adapting a model needs the training part of this project, which is not installed. "
+                "This installs it, in a terminal:\n{command}"
+            ).format(command=install_line("training"))
+        )
 
 
 def isTorchInstalled() -> bool:

@@ -140,6 +140,10 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         """Whether boxes are being placed, or a scan scored or exported."""
         return self._blocked or self.runSection.isRunning or self.exportSection.isRunning
 
+    def addModel(self, folder: str) -> None:
+        """Add a model bundle to the list and choose it. Raises `BadBundle`."""
+        self.runSection.addModel(folder)
+
     def prepare(self) -> None:
         """Install missing Python packages, asking first; raises `PackagesMissing`."""
         self.logic.prepare()

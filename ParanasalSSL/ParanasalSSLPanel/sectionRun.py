@@ -104,10 +104,15 @@ class RunSection:
         )
         if folder:
             with self._panel.telling():
-                models.addModel(folder)
-                self.listModels(folder)
-                self._onChosen(self._ui.modelComboBox.currentIndex)
+                self.addModel(folder)
                 self._onModelCard()
+
+    def addModel(self, folder: str) -> None:
+        """Add a model bundle to the list and choose it. Raises `BadBundle`."""
+        models.addModel(folder)
+        self.listModels(folder)
+        if self._panel.parameters is not None:
+            self._onChosen(self._ui.modelComboBox.currentIndex)
 
     def _onModelCard(self, checked: bool = False) -> None:
         with self._panel.telling():

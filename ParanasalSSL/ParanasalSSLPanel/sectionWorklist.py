@@ -12,9 +12,10 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side, probability_words
 from ParanasalSSLPanel import scans
+from ParanasalSSLPanel.adaptation import AdaptationRun
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.openResult import openResult
-from ParanasalSSLPanel.packages import ensureHighdicom
+from ParanasalSSLPanel.packages import ensureHighdicom, requireTraining
 from ParanasalSSLPanel.trust import verdictWords
 from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn, stateWords
 
@@ -28,6 +29,7 @@ class WorklistSection:
         self._panel, self._ui = panel, panel.ui
         self._worklist: Worklist | None = None
         self._run: WorklistRun | None = None
+        self._adaptation: AdaptationRun | None = None
         self._table = self._ui.worklistTable
         headers = [_("Scan"), _("Left"), _("Right"), _("Quality"), _("State")]
         self._table.setColumnCount(len(headers))
@@ -45,6 +47,7 @@ class WorklistSection:
         self._ui.addLoadedButton.connect("clicked(bool)", self.onAddLoaded)
         self._ui.runWorklistButton.connect("clicked(bool)", self.onRun)
         self._ui.cancelWorklistButton.connect("clicked(bool)", self._onCancel)
+        self._ui.adaptButton.connect("clicked(bool)", self._onAdapt)
         self._ui.csvButton.connect("clicked(bool)", self._onCsv)
         self._ui.tryAgainButton.connect("clicked(bool)", self._onTryAgain)
         self._table.connect("cellClicked(int,int)", self._onRow)
@@ -56,8 +59,8 @@ class WorklistSection:
 
     @property
     def isRunning(self) -> bool:
-        """Whether the list is being scored."""
-        return self._run is not None
+        """Whether the list is being scored, or a model adapted to it."""
+        return self._run is not None or self._adaptation is not None
 
     # ------------------------------------------------------------------------------ the list
 
@@ -75,6 +78,7 @@ class WorklistSection:
         failed = any(row.entry.state == "failed" for row in rows)
         self._ui.tryAgainButton.enabled = failed and not running
         self._ui.csvButton.enabled = bool(rows)
+        self._ui.adaptButton.enabled = len(rows) > 1 and not running
         self._ui.worklistFolderEdit.enabled = not running
 
     def _fill(self, rows: list[Row]) -> None:
@@ -171,8 +175,9 @@ class WorklistSection:
             self.update()
 
     def _onCancel(self, checked: bool = False) -> None:
-        if self._run is not None:
-            self._run.cancel()
+        for run in (self._run, self._adaptation):
+            if run is not None:
+                run.cancel()
 
     def _onTryAgain(self, checked: bool = False) -> None:
         with self._panel.telling():
@@ -181,15 +186,54 @@ class WorklistSection:
 
     def stop(self) -> None:
         """Before the panel goes: what is not finished waits for the next time."""
-        if self._run is not None:
-            self._run.cancel()
-            self._run.wait()
+        for run in (self._run, self._adaptation):
+            if run is not None:
+                run.cancel()
+                run.wait()
 
     def _onEnded(self, words: str) -> None:
         self._run = None
         failed = sum(row.entry.state == "failed" for row in self._worklist.rows())
         unscored = _("{number} of the scans could not be scored; point at their state to see why.")
         self._ui.worklistLabel.text = words or (unscored.format(number=failed) if failed else "")
+        self.update()
+
+    # ------------------------------------------------------------------------------ adapting
+
+    def _onAdapt(self, checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Choose an empty folder for the new model")
+        )
+        if folder:
+            self.adapt(Path(folder))
+
+    def adapt(self, output: Path) -> None:
+        """Adapt the chosen model to the scans of the list, in the background."""
+        with self._panel.telling():
+            requireTraining()
+            self._panel.prepare()
+            paths = [entry.path for entry in self._worklist.entries.values()]
+            self._adaptation = AdaptationRun(
+                paths, output, self._panel.settings, self._say, self._panel.log, self._onAdapted
+            )
+            self._say(_("Adapting in the background."))
+            self._adaptation.start()
+            self.update()
+
+    def _say(self, words: str) -> None:
+        self._ui.worklistLabel.text = words
+
+    def _onAdapted(self, folder: str, words: str) -> None:
+        self._adaptation = None
+        self._say(words)
+        if folder:
+            with self._panel.telling():
+                self._panel.addModel(folder)
+                done = _(
+                    "The new model is chosen above. Before you use it, look at {folder}.report/"
+                    "adaptation.html: what was used, and what has changed."
+                )
+                self._say(done.format(folder=folder))
         self.update()
 
     def _onRow(self, row: int, column: int) -> None:

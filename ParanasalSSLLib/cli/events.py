@@ -1,4 +1,4 @@
-"""What `paranasal predict` tells its callers: frozen types, one JSON object a line.
+"""What `predict` and `adapt` tell their callers: frozen types, one JSON object a line.
 
 With `--json-progress` these lines are all that is on standard output. Their order, for each scan:
 `StageBegun` for every stage, then `ScanDone` or `ScanFailed`; at the end, once, `Summary`, or
@@ -76,6 +76,18 @@ class ScanFailed(_ScanEvent):
 
 
 @dataclass(frozen=True)
+class StepBegun:
+    """A long call that is not about one scan (`paranasal adapt`) is at a step.
+
+    words: what it does. fraction: of the whole call, 0..1.
+    """
+
+    name: ClassVar[str] = "step"
+    words: str = ""
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
 class Summary:
     """All scans were tried. done, failed: numbers of scans. out: folder of the results."""
 
@@ -96,9 +108,9 @@ class CallFailed:
     exit_status: int = 1
 
 
-Event = StageBegun | ScanDone | ScanFailed | Summary | CallFailed
+Event = StageBegun | ScanDone | ScanFailed | StepBegun | Summary | CallFailed
 _TYPES: dict[str, type[Event]] = {
-    kind.name: kind for kind in (StageBegun, ScanDone, ScanFailed, Summary, CallFailed)
+    kind.name: kind for kind in (StageBegun, ScanDone, ScanFailed, StepBegun, Summary, CallFailed)
 }
 
 

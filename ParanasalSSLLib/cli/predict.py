@@ -96,7 +96,7 @@ class PredictConfig:
 def run_predict(config: PredictConfig, call: Call) -> int:
     """Score every scan; a bad one is reported and the next one begun. Returns the exit status."""
     if config.end_with_input:
-        _end_with_input()
+        stop_with_input()
     jobs = plan_jobs(config.scans, config.keep_names, config.id)
     if not config.json_progress:
         view = QuietView() if call.quiet else TerminalView(len(jobs), config.dicom_out)
@@ -210,7 +210,7 @@ def _finish(
             job = settled
 
 
-def _end_with_input() -> None:
+def stop_with_input() -> None:
     """Do as Ctrl-C does when standard input ends: its other end was closed, or was killed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started deaf to it
 

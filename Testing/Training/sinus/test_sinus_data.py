@@ -338,3 +338,12 @@ def test_flair_and_t1_of_one_head_have_cavities_of_one_size(shared_data: Path) -
     for side in Side:
         flair, t1 = (found[scan, side] for scan in scans)
         assert flair == pytest.approx(t1, rel=0.15)
+
+
+def test_an_outline_stays_in_its_region() -> None:
+    region = np.ones((96, 96, 96), bool)
+    region[48:] = False
+    box = SinusBox(Side.LEFT, CENTER[Side.LEFT])
+    row = ReferenceRow("head.nii.gz", "t2", "person", Side.LEFT, True, Limits())
+    whole, part = (make_reference(head((1.0, 1.0, 1.0)), box, row, r) for r in (None, region))
+    assert 0 < part.cavity_ml < 0.6 * whole.cavity_ml

@@ -54,7 +54,7 @@ def find_bids_scans(folder: Path, suffix: str | None, tell: Tell) -> list[BidsSc
     Raises:
         BadConfig: no such scan, several suffixes, or participants that do not fit the folders.
     """
-    files = _raw_files(folder, tell)
+    files = raw_files(folder, tell)
     chosen = _chosen_suffix(folder, suffix, {name: len(paths) for name, paths in files.items()})
     paths = sorted(files[chosen])
     scanned = list(dict.fromkeys(path.relative_to(folder).parts[0] for path in paths))
@@ -79,7 +79,7 @@ def _scan(
 # -------------------------------------------------------------------------------------- files
 
 
-def _raw_files(folder: Path, tell: Tell) -> dict[str, list[Path]]:
+def raw_files(folder: Path, tell: Tell) -> dict[str, list[Path]]:
     """Files of raw scans by their suffix; others beside them are told."""
     files: dict[str, list[Path]] = {}
     derived, strange = [], []

@@ -38,10 +38,10 @@ def in_parallel(jobs: list[ScanJob], processes: int | None) -> Iterator[Outcome]
     if not jobs:
         return
     number = min(processes or available_cores(), len(jobs))
-    pool = ProcessPoolExecutor(number, get_context("spawn"), _start_process)
+    pool = ProcessPoolExecutor(number, get_context("spawn"), start_process)
     futures: list[Future[Outcome]] = []
     try:
-        with _ignoring_ctrl_c():  # the processes inherit it: only this one is to be interrupted
+        with ignoring_ctrl_c():  # the processes inherit it: only this one is to be interrupted
             futures = [pool.submit(do_scan, job) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
@@ -65,7 +65,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_process() -> None:
+def start_process() -> None:
     """One thread a process, since the scans fill the cores; and an end when the parent is killed."""
     import SimpleITK as sitk
 
@@ -81,7 +81,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
+def ignoring_ctrl_c() -> Iterator[None]:
     """Ctrl-C is ignored inside, here and for good in processes that are started inside."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -11,6 +11,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def plan_job(
     settings = {
         "version": [RESULT_VERSION, software_version()],
         "path": os.path.realpath(scan.path),
-        "files": _stamps(scan.path),
+        "files": stamps(scan.path),
         "jitter": [jitter, asdict(jitter_sd), seed],
         "boxes": None if boxes is None else _placement_facts(boxes),
         "crop": asdict(CropConfig()),
@@ -139,7 +140,7 @@ def plan_job(
     )
 
 
-def _stamps(path: Path) -> list[tuple[str, int, int]]:
+def stamps(path: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of change of a file, or of all in a DICOM folder; none of a dead link."""
     if not path.exists():
         return []
@@ -235,15 +236,21 @@ def _pictures(volume: Volume, box: SinusBox, crop: SinusCrop) -> np.ndarray:
 
 
 def _refusal(job: ScanJob, error: Exception) -> Outcome:
+    names = (str(job.path), os.path.realpath(job.path), job.name, job.path.name)
+    return Outcome(job.number, "failed", (reason_of(error, names),), type(error).__name__)
+
+
+def reason_of(error: Exception, names: Iterable[str]) -> str:
+    """What was wrong with a scan, in words without the source's names of it."""
     if isinstance(error, ParanasalError):
         text = str(error)
     elif isinstance(error, MemoryError):
         text = "There is not enough memory for this scan. Use fewer processes."
     else:
         text = f"An unexpected problem ({type(error).__name__}: {error})."
-    for private in (str(job.path), os.path.realpath(job.path), job.name, job.path.name):
+    for private in names:
         text = text.replace(private, "The scan")
-    return Outcome(job.number, "failed", (text,), type(error).__name__)
+    return text
 
 
 # -------------------------------------------------------------------------------- result files

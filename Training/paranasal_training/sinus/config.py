@@ -70,6 +70,8 @@ class TrainSinusConfig:
     """Persons (column `group` of the stores) that are not learnt from."""
     minutes: float = 60.0
     """Length of the training, minutes, above 0; the learning rate falls to nearly 0 at its end."""
+    steps: int | None = None
+    """Length of the training in steps, 1 or more, whatever time they take (unset: `minutes` say it)."""
     start: Path | None = None
     """Weights to start from, a `sinus.safetensors` (unset: random ones)."""
     encoder: Path | None = None
@@ -98,6 +100,8 @@ class TrainSinusConfig:
     def __post_init__(self) -> None:
         if self.minutes <= 0 or self.batch_size < 2 or self.threads < 1:
             raise BadConfig("minutes is above 0, batch_size 2 or more, threads 1 or more.")
+        if self.steps is not None and self.steps < 1:
+            raise BadConfig("steps is 1 or more.")
         if self.start and self.encoder:
             raise BadConfig("A run starts from whole weights or from an encoder, not from both.")
 

@@ -51,7 +51,11 @@ def air_and_tissue(image: np.ndarray, inside: np.ndarray) -> tuple[float, float]
 
 
 def outline_cavity(
-    image: np.ndarray, inside: np.ndarray, limits: Limits = Limits(), reach_mm: float = 30.0
+    image: np.ndarray,
+    inside: np.ndarray,
+    limits: Limits = Limits(),
+    reach_mm: float = 30.0,
+    region: np.ndarray | None = None,
 ) -> np.ndarray:
     """Outline the cavity of the clear sinus in the middle of a block.
 
@@ -60,6 +64,7 @@ def outline_cavity(
         inside: bool (n, n, n), voxels of the scan's image.
         limits: where the outline ends in any case.
         reach_mm: nothing further than this from the sinus's core belongs to it.
+        region: bool (n, n, n), nothing outside belongs to it (None: no such limit).
 
     Returns:
         bool (n, n, n); all False where no air is found near the centre.
@@ -67,6 +72,8 @@ def outline_cavity(
     smooth = ndimage.gaussian_filter(image, 0.8)
     air, tissue = air_and_tissue(smooth, inside)
     dark = (smooth < air + AIR_SHARE * (tissue - air)) & inside & limits.region(image.shape)
+    if region is not None:
+        dark &= region
     # Beyond the image's edge the sinus goes on: the edge must not count as a wall.
     depth_mm = ndimage.distance_transform_edt(dark | ~inside) * dark
     away = _distance_from((np.array(image.shape) - 1) / 2, image.shape)

@@ -138,11 +138,16 @@ def build_references(data: Path, folder: Path, table: Path = TABLE) -> list[Path
     return written
 
 
-def make_reference(volume: Volume, box: SinusBox, row: ReferenceRow) -> Reference:
-    """Outline the cavity near `box`, move the box to its centre and keep the scan around it."""
+def make_reference(
+    volume: Volume, box: SinusBox, row: ReferenceRow, region: np.ndarray | None = None
+) -> Reference:
+    """Outline the cavity near `box`, move the box to its centre and keep the scan around it.
+
+    region: bool (96, 96, 96), 1 mm around the box, which the outline does not leave.
+    """
     config = CropConfig(size_voxels=BLOCK)
     crop = cut_crop(volume, box, config)
-    cavity = outline_cavity(crop.data, crop.inside, row.limits)
+    cavity = outline_cavity(crop.data, crop.inside, row.limits, region=region)
     low, high = PLAUSIBLE_ML
     clear = row.use and low < cavity.sum() / 1000 < high
     if clear:
@@ -241,10 +246,11 @@ def save_reference(reference: Reference, path: Path) -> None:
 
 def load_references(folder: Path) -> list[Reference]:
     """All references in `folder`, in the order of their names."""
-    return [_load(path) for path in sorted(Path(folder).glob("*.npz"))]
+    return [load_reference(path) for path in sorted(Path(folder).glob("*.npz"))]
 
 
-def _load(path: Path) -> Reference:
+def load_reference(path: Path) -> Reference:
+    """One reference, as `save_reference` wrote it."""
     with np.load(path) as stored:
         values = {name: stored[name] for name in stored.files}
     slices = (values.pop("slices_0"), values.pop("slices_1"), values.pop("slices_2"))

@@ -21,6 +21,7 @@ from ParanasalSSLLib.files import write_json, write_whole
 
 SHARD = 256
 _CUBE = (SIZE, SIZE, SIZE)
+ShardJob = tuple[Path, Path, tuple[str, ...], int, int, bool, int]  # of `plan_shards`
 ARRAYS = {"image": (2, *_CUBE), "cavity": _CUBE, "opacity": _CUBE, "valid": _CUBE}
 
 
@@ -55,6 +56,24 @@ def write_store(
         BadConfig: the folder holds a store of other settings.
     """
     folder = Path(folder)
+    jobs = plan_shards(folder, references, n, groups, seed, as_they_are)
+    if workers <= 1:
+        for job in jobs:
+            write_shard(job)
+            join_tables(folder, n)
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            for _ in pool.map(write_shard, jobs):
+                join_tables(folder, n)
+    join_tables(folder, n)
+    return folder
+
+
+def plan_shards(
+    folder: Path, references: Path, n: int, groups: Sequence[str] = (), seed: int = 0,
+    as_they_are: bool = False,
+) -> list[ShardJob]:  # fmt: skip
+    """Make the arrays of a store and list the shards that are not whole yet, see `write_store`."""
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     settings: dict[str, object] = {"n": n, "seed": seed, "groups": sorted(groups)}
     _refuse_another(folder, settings | ({"as_they_are": True} if as_they_are else {}))
@@ -62,17 +81,7 @@ def write_store(
         if not (folder / f"{name}.npy").exists():
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (n, *shape)).flush()
     missing = [k for k in range(-(-n // SHARD)) if not _shard_table(folder, k).exists()]
-    jobs = [(folder, references, tuple(groups), n, seed, as_they_are, k) for k in missing]
-    if workers <= 1:
-        for job in jobs:
-            _write_shard(job)
-            _join_tables(folder, n)
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            for _ in pool.map(_write_shard, jobs):
-                _join_tables(folder, n)
-    _join_tables(folder, n)
-    return folder
+    return [(folder, references, tuple(groups), n, seed, as_they_are, k) for k in missing]
 
 
 def _refuse_another(folder: Path, settings: dict[str, object]) -> None:
@@ -94,7 +103,8 @@ def _heads(references: Path, groups: tuple[str, ...]) -> Heads:
     return Heads([r for r in loaded if not groups or r.group in groups])
 
 
-def _write_shard(job: tuple[Path, Path, tuple[str, ...], int, int, bool, int]) -> None:
+def write_shard(job: ShardJob) -> None:
+    """Draw the samples of one shard."""
     folder, references, groups, n, seed, as_they_are, number = job
     heads = _heads(references, groups)
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
@@ -123,8 +133,8 @@ def _write_rows(path: Path, rows: list[dict[str, object]]) -> None:
         writer.writerows(rows)
 
 
-def _join_tables(folder: Path, n: int) -> None:
-    """table.csv: the rows of all shards that are whole."""
+def join_tables(folder: Path, n: int) -> None:
+    """Write table.csv: the rows of all shards that are whole."""
     rows: list[dict[str, object]] = []
     for number in range(-(-n // SHARD)):
         path = _shard_table(folder, number)

@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -43,14 +43,7 @@ def train_sinus(config: TrainSinusConfig) -> Path:
     rows = samples.rows(config.leave_out, inside=False)
     logger.info("%d samples of %d persons", len(rows), samples.table.loc[rows, "group"].nunique())
     rng = np.random.default_rng([config.seed, run.step])
-    with stop_request() as stopped:
-        for chosen in endless_rows(rows, config.batch_size, rng):
-            if run.over or stopped():
-                break
-            run.train_on(samples, chosen, rng)
-            if run.save_is_due:
-                run.save()
-    run.save()
+    run.learn(samples, endless_rows(rows, config.batch_size, rng), rng)
     return config.output / WEIGHTS
 
 
@@ -76,17 +69,32 @@ class SinusRun:
     @property
     def share(self) -> float:
         """Of the run that is over, 0..1."""
+        if self.config.steps is not None:
+            return min(self.step / self.config.steps, 1.0)
         return min(self.seconds / (60 * self.config.minutes), 1.0)
 
     @property
     def over(self) -> bool:
-        """Whether the time for training is used up."""
+        """Whether the time, or the steps, for training are used up."""
         return self.share >= 1
 
     @property
     def save_is_due(self) -> bool:
         """Whether the last checkpoint is older than `save_every_s`."""
         return time.monotonic() - self._saved > self.config.save_every_s
+
+    def learn(
+        self, samples: SinusSamples, batches: Iterable[np.ndarray], rng: np.random.Generator
+    ) -> None:
+        """Until the run is over, or SIGTERM comes; saved in either case."""
+        with stop_request() as stopped:
+            for rows in batches:
+                if self.over or stopped():
+                    break
+                self.train_on(samples, rows, rng)
+                if self.save_is_due:
+                    self.save()
+        self.save()
 
     def train_on(self, samples: SinusSamples, rows: np.ndarray, rng: np.random.Generator) -> None:
         """One step of the optimiser."""

@@ -1,0 +1,203 @@
+"""Which scans belong together, which sides are clear beyond doubt, what sets the threshold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from paranasal_training.adapt.adapt import groups_of, write_key
+from paranasal_training.adapt.choose import Choice, choose
+from paranasal_training.adapt.config import AdaptConfig
+from paranasal_training.adapt.learn import blended, mixed_rows
+from paranasal_training.adapt.look import SideFacts
+from paranasal_training.adapt.outcome import called, outcome_of
+from paranasal_training.adapt.scans import find_site_scans
+
+from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.sinuses import Side
+
+
+def quiet(words: str) -> None:
+    """Tells nobody."""
+
+
+def clear_side(scan: str = "p0001_1", side: Side = Side.LEFT, **other: object) -> SideFacts:
+    facts = SideFacts(
+        scan=scan, person=scan.split("_")[0], modality="t1", side=side, verdict="ok",
+        probability=0.05, evidence=0.04, opacity_ml=0.0, cavity_ml=15.0, outline_ml=16.0, airy=1.0,
+        level=0.05,
+    )  # fmt: skip
+    return replace(facts, **other)  # type: ignore[arg-type]
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+# ---------------------------------------------------------------------------------------- scans
+
+
+def test_a_bids_folder_gives_all_scans_of_a_subject_to_one_person(tmp_path: Path) -> None:
+    for subject in ("sub-Meier", "sub-02"):
+        for suffix in ("FLAIR", "T1w"):
+            touch(tmp_path / subject / "anat" / f"{subject}_{suffix}.nii.gz".replace("Meier", "M"))
+    scans = find_site_scans([tmp_path], quiet)
+    assert [scan.name for scan in scans] == ["p0001_1", "p0001_2", "p0002_1", "p0002_2"]
+    assert [scan.modality for scan in scans] == ["flair", "t1"] * 2
+
+
+def test_scans_given_one_by_one_belong_together_by_subject_or_folder(tmp_path: Path) -> None:
+    in_folders = [touch(tmp_path / p / name) for p in "ab" for name in ("x.nii", "y_T2.nii")]
+    assert [s.person for s in find_site_scans(in_folders, quiet)] == ["p0001"] * 2 + ["p0002"] * 2
+    in_one = in_folders[:2]
+    assert [s.person for s in find_site_scans(in_one, quiet)] == ["p0001", "p0002"]
+    subjects = [touch(tmp_path / n) for n in ("sub-1_a.nii", "sub-1_b.nii", "sub-2_a.nii")]
+    assert [s.person for s in find_site_scans(subjects, quiet)] == ["p0001", "p0001", "p0002"]
+
+
+def test_a_table_says_whose_scans_they_are(tmp_path: Path) -> None:
+    touch(tmp_path / "x.nii"), touch(tmp_path / "y.nii")
+    (tmp_path / "scans.csv").write_text("path,patient\nx.nii,Meier\ny.nii,Meier\n")
+    assert {s.person for s in find_site_scans([tmp_path / "scans.csv"], quiet)} == {"p0001"}
+
+
+def test_missing_and_repeated_scans_are_refused(tmp_path: Path) -> None:
+    path = touch(tmp_path / "x.nii")
+    with pytest.raises(BadConfig, match="twice"):
+        find_site_scans([path, path], quiet)
+    with pytest.raises(BadConfig, match="does not exist"):
+        find_site_scans([path, tmp_path / "z.nii"], quiet)
+
+
+def test_a_key_is_written_over_keys_only(tmp_path: Path) -> None:
+    scans = find_site_scans([touch(tmp_path / "Meier.nii"), touch(tmp_path / "Bauer.nii")], quiet)
+    for _ in range(2):
+        write_key(scans, tmp_path / "key.csv")
+    assert (tmp_path / "key.csv").read_text().splitlines()[1].endswith("Meier.nii")
+    (tmp_path / "notes.txt").write_text("mine\n")
+    with pytest.raises(BadConfig, match="is no key"):
+        write_key(scans, tmp_path / "notes.txt")
+
+
+# --------------------------------------------------------------------------------------- choice
+
+
+def test_clear_sides_are_used() -> None:
+    sides = [clear_side(), clear_side(side=Side.RIGHT)]
+    assert all(choice.used for choice in choose(sides, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("why", "change"),
+    [
+        ("No plausible outline", {"outline_ml": 0.0}),
+        ("different size", {"outline_ml": 30.0}),
+        ("different size", {"outline_ml": 8.0}),
+        ("not dark", {"airy": 0.9}),
+        ("brighter", {"level": 0.16}),
+        ("suspects", {"probability": 0.7}),
+    ],
+)
+def test_a_side_in_doubt_is_not_used(why: str, change: dict[str, float]) -> None:
+    others = [clear_side(f"p{n:04d}_1") for n in range(2, 6)]
+    doubtful, *rest = choose([clear_side(**change), *others], 0.5)
+    assert not doubtful.used and why in doubtful.reasons[0]
+    assert all(choice.used for choice in rest)
+
+
+def test_a_side_much_smaller_than_the_other_is_not_used() -> None:
+    small = clear_side(side=Side.RIGHT, outline_ml=8.0, cavity_ml=8.0)
+    left, right = choose([clear_side(), small], 0.5)
+    assert left.used and "other side" in right.reasons[0]
+
+
+def test_a_model_that_suspects_most_of_a_kind_of_scan_is_believed_for_half() -> None:
+    """The bundle does not know that kind of scan; what it finds least suspicious is taken."""
+    probabilities = np.linspace(0.6, 0.95, 9)
+    sides = [clear_side(f"p{n:04d}_1", probability=p) for n, p in enumerate(probabilities)]
+    used = [choice.used for choice in choose(sides, 0.5)]
+    assert used == [True] * 4 + [False] * 5
+
+
+# --------------------------------------------------------------------------------------- groups
+
+
+def choices_of(persons: int, used: int) -> list[Choice]:
+    sides = [clear_side(f"p{n:04d}_1") for n in range(persons)]
+    return [Choice(side, () if n < used else ("no",)) for n, side in enumerate(sides)]
+
+
+def test_every_group_has_clear_sinuses_and_every_person_one_group() -> None:
+    groups = groups_of(choices_of(10, 4), 3)
+    assert sorted(person for group in groups for person in group) == [
+        f"p{n:04d}" for n in range(10)
+    ]
+    clear = {f"p{n:04d}" for n in range(4)}
+    assert all(clear & set(group) for group in groups)
+
+
+def test_too_few_clear_persons_are_told() -> None:
+    with pytest.raises(BadConfig, match="of 3 persons or more; there are those of 2"):
+        groups_of(choices_of(10, 2), 3)
+
+
+# ------------------------------------------------------------------------------------- learning
+
+
+def test_half_of_each_batch_are_old_donors() -> None:
+    batches = mixed_rows(np.arange(10), np.arange(100, 105), 4, np.random.default_rng(0))
+    assert all((rows >= 100).sum() == 2 for rows in islice(batches, 20))
+    alone = mixed_rows(np.arange(10), np.arange(0), 4, np.random.default_rng(0))
+    assert all((rows < 10).all() and len(rows) == 4 for rows in islice(alone, 20))
+
+
+def test_old_and_new_weights_are_averaged() -> None:
+    old, new = ({"w": torch.full((2,), v), "n": torch.tensor(1)} for v in (1.0, 2.0))
+    assert torch.equal(blended(old, new, 0.25)["w"], torch.full((2,), 1.75))
+    assert blended(old, new, 0.25)["n"].dtype == torch.int64
+
+
+# -------------------------------------------------------------------------------------- outcome
+
+
+def painted(scan: str, evidence: float, ml: float, when: str) -> dict[str, object]:
+    return {
+        "scan": scan, "side": "left", "seen_evidence": evidence, "opacity_ml": ml, "signal": 0.5,
+        "dice_cavity": 0.9, "dice_opacity": 0.8, "when": when,
+    }  # fmt: skip
+
+
+def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
+    """A diseased sinus taken for a clear one would raise it, and real disease be overlooked."""
+    choices = [Choice(clear_side(f"p{n:04d}_1"), ()) for n in range(4)]
+    evidence = [0.1, 0.2, 0.15, 0.95]
+    rows = []
+    for when in ("before", "after"):
+        for choice, seen in zip(choices, evidence, strict=True):
+            rows += [painted(choice.facts.scan, seen, 0.0, when)] * 5
+            rows += [painted(choice.facts.scan, 0.8 + 0.02 * n, 3.0, when) for n in range(5)]
+    as_is = pd.DataFrame(
+        {"scan": c.facts.scan, "side": "left", "evidence": e, "opacity_ml": 0.0}
+        for c, e in zip(choices, evidence, strict=True)
+    )
+    scored = pd.DataFrame(rows)
+    clear = scored[scored["opacity_ml"] == 0]
+    outcome = outcome_of(choices, scored, clear, as_is, 0.5, 0.95)
+    assert [side.doubtful for side in outcome.sides] == [False, False, False, True]
+    assert outcome.painted["after"]["found_by_ml"][2]["found"] == 1.0
+    assert outcome.sides[3].called_after and called(outcome.sides) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"samples": 3}, {"keep_old": 2.0}, {"name": "Haus 3"}, {"processes": 0}]
+)
+def test_options_without_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadConfig):
+        AdaptConfig(scans=[Path("x")], **wrong)  # type: ignore[arg-type]

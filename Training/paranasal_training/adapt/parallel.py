@@ -1,0 +1,67 @@
+"""Jobs over the cores; what each has done lies in files, so that a stopped call can be resumed."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from paranasal_training.prepare.parallel import available_cores, ignoring_ctrl_c, start_process
+from ParanasalSSLLib.errors import BadStore
+
+Job = TypeVar("Job")
+MOST = 4  # processes, each of which holds a network in training
+TICK_S = 1.0
+
+
+def usual_processes() -> int:
+    """As many as there are cores, four at most."""
+    return min(available_cores(), MOST)
+
+
+def run_jobs(
+    work: Callable[[Job], None],
+    jobs: Sequence[Job],
+    processes: int,
+    tick: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Do all jobs; `tick` is called with the number that is done, about once a second.
+
+    Raises:
+        BadStore: a process was killed (memory).
+        KeyboardInterrupt: after Ctrl-C, at once; processes that are training save what they have.
+    """
+    if processes == 1:
+        for number, job in enumerate(jobs, start=1):
+            work(job)
+            tick(number)
+    elif jobs:
+        _in_processes(work, jobs, min(processes, len(jobs)), tick)
+
+
+def _in_processes(
+    work: Callable[[Job], None], jobs: Sequence[Job], processes: int, tick: Callable[[int], None]
+) -> None:
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), start_process)
+    try:
+        with ignoring_ctrl_c():  # the processes inherit it: only this one is to be interrupted
+            pending = {pool.submit(work, job) for job in jobs}
+        while pending:
+            done, pending = wait(pending, TICK_S, FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            tick(len(jobs) - len(pending))
+    except BrokenProcessPool as error:
+        raise BadStore(
+            "A process was killed, most likely for lack of memory. The same command goes on where "
+            "it stopped; use fewer processes."
+        ) from error
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
