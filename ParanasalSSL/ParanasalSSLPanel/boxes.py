@@ -40,12 +40,12 @@ def showBoxes(
     nodes = {side: _showBox(scan, box) for side, box in boxes.items()}
     setAttribute(scan, "quality", json.dumps(quality.to_json()))
     setAttribute(scan, "placed on", json.dumps(worldAffine(scan).tolist()))
-    lockBoxes(scan, False)
+    adjustBoxes(scan, False)
     return nodes
 
 
 def _showBox(scan: vtkMRMLScalarVolumeNode, box: SinusBox) -> vtkMRMLMarkupsROINode:
-    name = _("{sinus} box").format(sinus=_(SINUSES[box.side].name))
+    name = boxName(box.side).format(scan=scan.GetName())
     node = nodeOrNew(scan, f"{box.side.value} box", "vtkMRMLMarkupsROINode", name)
     node.SetROIType(node.ROITypeBox)
     node.SetSize(box.edge_mm, box.edge_mm, box.edge_mm)
@@ -57,18 +57,23 @@ def _showBox(scan: vtkMRMLScalarVolumeNode, box: SinusBox) -> vtkMRMLMarkupsROIN
     return node
 
 
+def boxName(side: Side) -> str:
+    """What the scene calls a box; with a place for the scan's name."""
+    return {Side.LEFT: _("{scan}: left sinus box"), Side.RIGHT: _("{scan}: right sinus box")}[side]
+
+
 def _styleBox(node: vtkMRMLMarkupsROINode, side: Side) -> None:
-    """The side's colour; handles to drag and turn, none to resize: the size is the model's."""
+    """An outline in the side's colour and one letter, so that the image stays to be seen."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetColor(SINUSES[side].color)
     display.SetSelectedColor(SINUSES[side].color)
-    display.SetFillOpacity(0.1)
-    display.SetPropertiesLabelVisibility(True)
-    display.SetHandlesInteractive(True)
-    display.SetTranslationHandleVisibility(True)
-    display.SetRotationHandleVisibility(True)
-    display.SetScaleHandleVisibility(False)
+    display.SetFillVisibility(False)
+    display.SetFillOpacity(0.0)  # some views draw a fill of any opacity darker than it is
+    display.SetPropertiesLabelVisibility(False)
+    node.SetNthControlPointLabel(0, side.value[0].upper())  # in every language, as on films
+    display.SetPointLabelsVisibility(True)
+    display.SetScaleHandleVisibility(False)  # the size is the model's
 
 
 # ----------------------------------------------------------------------- corrections by hand
@@ -112,26 +117,41 @@ def mirrorBox(scan: vtkMRMLScalarVolumeNode, side: Side) -> None:
     _moveBox(target, matrix)
 
 
-def lockBoxes(scan: vtkMRMLScalarVolumeNode, locked: bool) -> None:
-    """Let boxes be dragged and turned, or keep them as they are."""
-    setAttribute(scan, "locked", "yes" if locked else None)
+def adjustBoxes(scan: vtkMRMLScalarVolumeNode, adjusted: bool, turned: bool | None = None) -> None:
+    """Give the boxes handles, or keep them as they are and out of the way.
+
+    turned: whether there are rings to turn them, too, which lie over the face; None: as before.
+    """
+    turned = areTurned(scan) if turned is None else turned
+    setAttribute(scan, "adjusted", "yes" if adjusted else None)
+    setAttribute(scan, "turned", "yes" if turned else None)
     for node in (boxNode(scan, side) for side in Side):
         if node is not None:
-            node.SetLocked(locked)
-            node.GetDisplayNode().SetHandlesInteractive(not locked)
+            node.SetLocked(not adjusted)
+            display = node.GetDisplayNode()
+            display.SetHandlesInteractive(adjusted)
+            display.SetTranslationHandleVisibility(adjusted)
+            display.SetRotationHandleVisibility(adjusted and turned)
 
 
-def areLocked(scan: vtkMRMLScalarVolumeNode) -> bool:
-    """Whether `lockBoxes` has locked them."""
-    return attributeOf(scan, "locked") is not None
+def areAdjusted(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a user can drag the boxes."""
+    return attributeOf(scan, "adjusted") is not None
+
+
+def areTurned(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a user who can drag the boxes can turn them, too."""
+    return attributeOf(scan, "turned") is not None
 
 
 def _present(scan: vtkMRMLScalarVolumeNode, side: Side) -> vtkMRMLMarkupsROINode:
     node = boxNode(scan, side)
     if node is None:
-        raise BadBoxes(
-            _("There is no {side} box. Press Place boxes first.").format(side=_(side.value))
-        )
+        words = {
+            Side.LEFT: _("There is no left box. Press Place boxes first."),
+            Side.RIGHT: _("There is no right box. Press Place boxes first."),
+        }
+        raise BadBoxes(words[side])
     return node
 
 

@@ -14,7 +14,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
 from ParanasalSSLPanel import results, scans
-from ParanasalSSLPanel.boxes import boxesOf, qualityOf, showBoxes
+from ParanasalSSLPanel.boxes import adjustBoxes, boxesOf, qualityOf, showBoxes
 from ParanasalSSLPanel.compute import (
     AUTOMATIC,
     Computation,
@@ -111,6 +111,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         def done(findings: Findings) -> None:
             if slicer.mrmlScene.IsNodePresent(scan):
                 results.showFindings(scan, boxes, findings)
+                adjustBoxes(scan, False)
                 watcher.done(findings)
             else:
                 watcher.failed(gone)

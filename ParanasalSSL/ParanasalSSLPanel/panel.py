@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel import results, scans
+from ParanasalSSLPanel import cases, results, scans
 from ParanasalSSLPanel.boxes import boxesOf, boxNode
 from ParanasalSSLPanel.compute import Settings
 from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
@@ -43,6 +43,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._shownScan: str | None = None
         self._shownOverlay: tuple[Any, ...] | None = None
         self._blocked = False
+        self._viewsAreLeft = False
         self._stamp = 0
 
     # ------------------------------------------------------------------------- life of the panel
@@ -99,8 +100,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         """Show the parameters of the present scene; a loaded scene brings its own."""
         self._disconnectParameters()
         self.parameters = self.logic.getParameterNode()
-        if self.parameters.scan is None:
-            self.parameters.scan = next(iter(scans.scansInScene()), None)
+        self._propose()
         # By name, since Slicer's `connectGui` gives nothing to disconnect with (its issue 7547).
         widgets = {
             "scan": self.ui.scanSelector,
@@ -112,7 +112,8 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters),
         )
         self.runSection.showChoices()
-        self._onParameters()
+        with self._leavingViews():
+            self._onParameters()
 
     def _disconnectParameters(self) -> None:
         self._observe(None)
@@ -170,24 +171,48 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._sayIfOutdated()
 
     def showResults(self) -> None:
-        """Show new results, over the slices too; while another module is open, on coming back."""
+        """Show new results, over the slices too, unless another module is open."""
         self.refresh()
-        self._shownOverlay = None
         if self.parameters is not None:
-            self._onParameters()
+            self._showInViews()
+
+    def _showInViews(self) -> None:
+        """The chosen scan alone, with its overlay."""
+        cases.showCase(self.scan)
+        if self.scan is not None:
+            results.showOverlay(self.scan, *self._overlay)
+
+    @property
+    def _overlay(self) -> tuple[float, float]:
+        """Threshold and opacity of the overlay."""
+        return self.parameters.residualThreshold, self.parameters.overlayOpacity
 
     def _onNodeAdded(self, caller: Any, event: Any) -> None:
         """The first scan may have been loaded."""
         if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
+        with self._leavingViews():
+            self._propose()
+
+    def _propose(self) -> None:
         if self.parameters.scan is None:
-            self.parameters.scan = next(iter(scans.scansInScene()), None)
+            self.parameters.scan = scans.proposedScan()
+
+    @contextmanager
+    def _leavingViews(self) -> Iterator[None]:
+        """What is not the user's choice of a scan does not change what the views show."""
+        self._viewsAreLeft = True
+        try:
+            yield
+        finally:
+            self._viewsAreLeft = False
 
     def _onNodeRemoved(self, caller: Any, event: Any) -> None:
         """The scan, a box or a result may have been deleted in another module."""
         if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
-        self._onParameters()
+        with self._leavingViews():
+            self._onParameters()
         self.refresh()
 
     def _onNodesChanged(self, caller: Any, event: Any) -> None:
@@ -197,17 +222,18 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
         """Another scan, or another look of the overlay. What is shown already stays as it is."""
-        parameters, scan = self.parameters, self.scan
+        scan = self.scan
         name = scan.GetID() if scan is not None else ""
         if self._shownScan != name:
             self._shownScan = name
             self._showScan()
+            if not self._viewsAreLeft:
+                self._showInViews()
             self.refresh()
-        overlay = (name, parameters.residualThreshold, parameters.overlayOpacity)
-        if self._shownOverlay != overlay:
-            self._shownOverlay = overlay
+        if self._shownOverlay != self._overlay:
+            self._shownOverlay = self._overlay
             if scan is not None:
-                results.showOverlay(scan, *overlay[1:])
+                results.styleOverlay(scan, *self._overlay)
 
     def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
         """Hear of the scan and its boxes, and no longer of others."""

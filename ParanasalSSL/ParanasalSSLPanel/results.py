@@ -12,6 +12,7 @@ import vtk
 from slicer import (
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
+    vtkMRMLSliceCompositeNode,
     vtkMRMLTableNode,
 )
 from slicer.i18n import tr as _
@@ -111,15 +112,38 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
         opacity: of what is painted, 0..1.
     """
     residual = residualOf(scan)
+    slicer.util.setSliceViewerLayers(background=scan, foreground=residual)
+    styleOverlay(scan, threshold, opacity)
+
+
+def styleOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float) -> None:
+    """How the residual map looks where it is shown; what the slice views show stays."""
+    residual = residualOf(scan)
     if residual is None:
-        slicer.util.setSliceViewerLayers(background=scan, foreground=None)
         return
     display = residual.GetDisplayNode()
     display.SetThreshold(max(threshold, LEAST_SHOWN), LARGEST_RESIDUAL)
     display.SetApplyThreshold(True)
-    slicer.util.setSliceViewerLayers(
-        background=scan, foreground=residual, foregroundOpacity=opacity
-    )
+    for composite in _viewsOf(residual):
+        composite.SetForegroundOpacity(opacity)
+
+
+def isOverlayShown(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a slice view shows the residual map of a scan."""
+    residual = residualOf(scan)
+    return residual is not None and bool(_viewsOf(residual))
+
+
+def hideOverlay(scan: vtkMRMLScalarVolumeNode) -> None:
+    """Take the residual map of a scan off the slice views that show it."""
+    residual = residualOf(scan)
+    for composite in _viewsOf(residual) if residual is not None else []:
+        composite.SetForegroundVolumeID(None)
+
+
+def _viewsOf(residual: vtkMRMLScalarVolumeNode) -> list[vtkMRMLSliceCompositeNode]:
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return [c for c in composites if c.GetForegroundVolumeID() == residual.GetID()]
 
 
 # --------------------------------------------------------------------------------- the opacities

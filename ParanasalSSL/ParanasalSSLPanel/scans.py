@@ -87,6 +87,14 @@ def scansInScene() -> list[vtkMRMLScalarVolumeNode]:
     return [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if isScan(n)]
 
 
+def proposedScan() -> vtkMRMLScalarVolumeNode | None:
+    """The scan that a slice view shows; else the first one of the scene."""
+    found = scansInScene()
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    shown = {composite.GetBackgroundVolumeID() for composite in composites}
+    return next((n for n in found if n.GetID() in shown), next(iter(found), None))
+
+
 def fileOf(node: vtkMRMLScalarVolumeNode, folder: Path) -> Path:
     """The file that a volume was loaded from; one without a file of its own is written.
 

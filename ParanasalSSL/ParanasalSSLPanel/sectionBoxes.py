@@ -7,7 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel import boxes, scans, trust, views
+from ParanasalSSLPanel import boxes, cases, scans, trust, views
 from ParanasalSSLPanel.interface import Panel
 
 
@@ -32,7 +32,9 @@ class BoxesSection:
         for button, slot in zip(buttons, self._slots, strict=True):
             button.connect("clicked(bool)", slot)
         self._ui.placeBoxesButton.connect("clicked(bool)", self.onPlaceBoxes)
-        self._ui.lockBoxesCheckBox.connect("toggled(bool)", self._onLock)
+        self._ui.adjustBoxesButton.connect("clicked(bool)", self._onAdjust)
+        self._ui.turnBoxesCheckBox.connect("clicked(bool)", self._onAdjust)
+        self._ui.closeCaseButton.connect("clicked(bool)", self._onCloseCase)
 
     def showScan(self, scan: Any) -> None:
         """Whether the present scan can be judged, before anything is computed."""
@@ -44,11 +46,15 @@ class BoxesSection:
         """What the section says about the boxes as they are now."""
         quality = boxes.qualityOf(scan) if scan is not None else None
         words = trust.qualityWords(quality) if quality else _("No boxes yet.")
-        locked = scan is not None and boxes.areLocked(scan)
-        self._ui.placeBoxesButton.enabled = scan is not None and not busy and not locked
-        self._ui.lockBoxesCheckBox.checked = locked
+        adjusted = scan is not None and boxes.areAdjusted(scan)
+        for button in (self._ui.placeBoxesButton, self._ui.closeCaseButton):
+            button.enabled = scan is not None and not busy
         present = {side: boxes.isMoved(scan, side) if scan is not None else None for side in Side}
-        self._ui.lockBoxesCheckBox.enabled = any(moved is not None for moved in present.values())
+        anything = any(moved is not None for moved in present.values())
+        self._ui.adjustBoxesButton.enabled = anything and not busy
+        self._ui.adjustBoxesButton.checked = adjusted
+        self._ui.turnBoxesCheckBox.enabled = adjusted and not busy
+        self._ui.turnBoxesCheckBox.checked = scan is not None and boxes.areTurned(scan)
         if any(present.values()):
             words = _(
                 "{words} A box was moved by hand: it is as good as you have placed it."
@@ -57,7 +63,7 @@ class BoxesSection:
         both = None not in present.values()
         for side, moved in present.items():
             self._labels[side].text = _boxWords(side, moved)
-            free = not locked and not busy
+            free = adjusted and not busy
             self._resetButtons[side].enabled = bool(moved) and boxes.isPlaced(scan, side) and free
             self._mirrorButtons[side].enabled = both and free
 
@@ -67,6 +73,7 @@ class BoxesSection:
             self._panel.prepare()  # it may ask, which no other cursor should cover
             with self._panel.working(_("Finding the maxillary sinuses")):
                 self._panel.logic.placeBoxes(self._panel.scan)
+                cases.showCase(self._panel.scan)
                 views.jumpToBoxes(self._panel.scan)
 
     def _onReset(self, side: Side) -> None:
@@ -77,20 +84,22 @@ class BoxesSection:
         with self._panel.telling():
             boxes.mirrorBox(self._panel.scan, side)
 
-    def _onLock(self, locked: bool) -> None:
-        scan = self._panel.scan
-        if scan is not None and locked != boxes.areLocked(scan):
-            boxes.lockBoxes(scan, locked)
-            self._panel.refresh()
+    def _onAdjust(self, checked: bool = False) -> None:
+        adjusted, turned = self._ui.adjustBoxesButton.checked, self._ui.turnBoxesCheckBox.checked
+        boxes.adjustBoxes(self._panel.scan, adjusted, turned)
+        self._panel.refresh()
+
+    def _onCloseCase(self, checked: bool = False) -> None:
+        cases.closeCase(self._panel.scan)
 
 
 def _boxWords(side: Side, moved: bool | None) -> str:
     words = {
         (Side.LEFT, None): _("Left: no box"),
-        (Side.LEFT, False): _("Left: registered"),
-        (Side.LEFT, True): _("Left: by hand"),
+        (Side.LEFT, False): _("Left: automatic"),
+        (Side.LEFT, True): _("Left: manual"),
         (Side.RIGHT, None): _("Right: no box"),
-        (Side.RIGHT, False): _("Right: registered"),
-        (Side.RIGHT, True): _("Right: by hand"),
+        (Side.RIGHT, False): _("Right: automatic"),
+        (Side.RIGHT, True): _("Right: manual"),
     }
     return words[side, moved]

@@ -75,8 +75,8 @@ def box_from_markup(markup: dict[str, Any]) -> tuple[SinusBox, Remembered | None
 def _side_of(markup: dict[str, Any]) -> Side:
     labels = [point.get("label", "") for point in markup.get("controlPoints", [])]
     for text in (markup.get("name", ""), *labels):
-        words = text.lower()
-        sides = [side for side in Side if side.value in words]
+        words = text.lower()  # "L" and "R" are what the Slicer module labels its boxes with
+        sides = [side for side in Side if side.value in words or words == side.value[0]]
         if len(sides) == 1:
             return sides[0]
     raise BadBoxes('an ROI does not say its side: have "left" or "right" in its name.')

@@ -41,7 +41,8 @@ def test_the_rois_lie_where_the_library_put_the_boxes(
         corners = box.corners_ras_mm()
         assert np.allclose(bounds[::2], corners.min(axis=0), atol=1e-3)
         assert np.allclose(bounds[1::2], corners.max(axis=0), atol=1e-3)
-        assert SINUSES[side].name in node.GetName()
+        assert node.GetName() == f"Made-up scan: {side.value} sinus box"
+        assert node.GetNthControlPointLabel(0) == side.value[0].upper()
 
 
 def test_untouched_boxes_are_of_registration_and_come_back_exactly(
@@ -262,16 +263,32 @@ def test_a_box_is_mirrored_from_the_other_side_of_the_head(placed: Any, geometry
     np.testing.assert_allclose(after[Side.LEFT].rotation, axes, atol=1e-6)
 
 
-def test_locked_boxes_cannot_be_dragged(placed: Any) -> None:
-    from ParanasalSSLPanel.boxes import areLocked, boxNode, lockBoxes
+def displays(scan: Any) -> list[Any]:
+    return [node_of(scan, side).GetDisplayNode() for side in Side]
 
-    lockBoxes(placed, True)
-    assert areLocked(placed)
-    assert all(boxNode(placed, side).GetLocked() for side in Side)
-    assert not any(boxNode(placed, s).GetDisplayNode().GetHandlesInteractive() for s in Side)
-    lockBoxes(placed, False)
-    assert not areLocked(placed)
-    assert not any(boxNode(placed, side).GetLocked() for side in Side)
+
+def test_boxes_do_not_cover_the_image(placed: Any) -> None:
+    for display in displays(placed):
+        assert not display.GetFillVisibility() and display.GetFillOpacity() == 0
+        assert not display.GetHandlesInteractive() and not display.GetPropertiesLabelVisibility()
+
+
+def test_boxes_have_handles_only_while_they_are_adjusted(placed: Any, logic: Any) -> None:
+    from ParanasalSSLPanel.boxes import adjustBoxes, areAdjusted
+
+    assert not areAdjusted(placed)
+    assert all(node_of(placed, side).GetLocked() for side in Side)
+    adjustBoxes(placed, True)
+    assert areAdjusted(placed)
+    assert not any(node_of(placed, side).GetLocked() for side in Side)
+    for display in displays(placed):
+        assert display.GetHandlesInteractive() and display.GetTranslationHandleVisibility()
+        assert not display.GetRotationHandleVisibility() and not display.GetScaleHandleVisibility()
+    adjustBoxes(placed, True, turned=True)
+    assert all(display.GetRotationHandleVisibility() for display in displays(placed))
+    logic.run(placed)
+    assert all(node_of(placed, side).GetLocked() for side in Side)
+    assert not any(display.GetHandlesInteractive() for display in displays(placed))
 
 
 def test_boxes_that_are_not_there_are_said_in_words(scan: Any) -> None:

@@ -29,13 +29,13 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(panel.parameters.scan), study)
     panel.ui.placeBoxesButton.click()
     assert "registration looks good" in panel.ui.qualityLabel.text
-    geometry.move(slicer.util.getNode("Left maxillary sinus box"), (-2, 1, 0))
+    geometry.move(slicer.util.getNode("scan: left sinus box"), (-2, 1, 0))
     panel.ui.runButton.click()
     assert panel.ui.messageLabel.text == ""
     panel.ui.opacitySlider.setValue(0.35)
     panel.ui.thresholdSlider.setValue(0.25)
     panel.ui.levelsButton.click()
-    panel.ui.lockBoxesCheckBox.click()
+    panel.ui.adjustBoxesButton.click()
 
     scanNode = panel.parameters.scan
     before = {
@@ -79,7 +79,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
         facts(node) for node in (results.segmentationOf(scanNode), nodeOf(scanNode, "levels"))
     ]
     assert places(slicer) == before["places"]
-    assert panel.ui.lockBoxesCheckBox.checked
+    assert panel.ui.adjustBoxesButton.checked
     assert qualityOf(scanNode).verdict == "ok"
     assert panel.ui.tableView.mrmlTableNode() is results.tableOf(scanNode)
     assert panel.ui.noticesLabel.text.endswith("Stand-in, no model.")
@@ -153,7 +153,7 @@ def test_dragging_a_box_after_a_run_says_that_the_numbers_are_old(
 ) -> None:
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
-    geometry.move(slicer.util.getNode("Right maxillary sinus box"), (0, 4, 0))
+    geometry.move(slicer.util.getNode("Made-up scan: right sinus box"), (0, 4, 0))
     assert "where the boxes were" in panel.ui.messageLabel.text
     panel.ui.runButton.click()
     assert panel.ui.messageLabel.text == ""
@@ -162,7 +162,7 @@ def test_dragging_a_box_after_a_run_says_that_the_numbers_are_old(
 def test_what_is_deleted_elsewhere_leaves_the_panel(slicer: Any, panel: Any, scan: Any) -> None:
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
-    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Right maxillary sinus box"))
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Made-up scan: right sinus box"))
     assert "where the boxes were" in panel.ui.messageLabel.text
     slicer.mrmlScene.RemoveNode(panel.ui.tableView.mrmlTableNode())
     assert panel.ui.tableView.mrmlTableNode() is None
@@ -216,7 +216,7 @@ def test_a_users_slice_views_are_left_alone_on_coming_back(
     panel.exit()
     other = addMadeUpScan("Other")
     slicer.util.setSliceViewerLayers(background=other)
-    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Right maxillary sinus box"))
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Made-up scan: right sinus box"))
     panel.enter()
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {c.GetBackgroundVolumeID() for c in composites} == {other.GetID()}

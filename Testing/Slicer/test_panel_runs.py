@@ -206,7 +206,7 @@ def test_a_run_ends_while_another_module_is_open(
     slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path
 ) -> None:
     from ParanasalSSLPanel import models
-    from ParanasalSSLPanel.results import residualOf, tableOf
+    from ParanasalSSLPanel.results import tableOf
 
     models.addModel(str(untrainedBundle))
     realPanel.runSection.listModels(str(untrainedBundle))
@@ -218,7 +218,7 @@ def test_a_run_ends_while_another_module_is_open(
     realPanel.enter()
     assert realPanel.ui.tableView.mrmlTableNode() is tableOf(scan)
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-    assert {c.GetForegroundVolumeID() for c in composites} == {residualOf(scan).GetID()}
+    assert not any(c.GetForegroundVolumeID() for c in composites), "the reader's views"
 
 
 @pytest.mark.slow

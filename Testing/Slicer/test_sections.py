@@ -73,12 +73,13 @@ def test_the_buttons_of_a_side_change_that_sides_box(
     mirror = getattr(panel.ui, f"{side.value}MirrorButton")
     label = getattr(panel.ui, f"{side.value}BoxLabel")
     before, untouched = place(side), place(other)
+    panel.ui.adjustBoxesButton.click()
     assert not reset.enabled
     geometry.move(boxNode(scan, side), (0, 5, 0))
-    assert "by hand" in label.text and reset.enabled
+    assert "manual" in label.text and reset.enabled
     reset.click()
     np.testing.assert_allclose(place(side), before, atol=1e-6)
-    assert "registered" in label.text
+    assert "automatic" in label.text
 
     geometry.move(boxNode(scan, other), (0, 0, 7))
     mirror.click()
@@ -86,18 +87,21 @@ def test_the_buttons_of_a_side_change_that_sides_box(
     np.testing.assert_allclose(place(other)[:2], untouched[:2], atol=1e-6)
 
 
-def test_locked_boxes_can_be_neither_changed_nor_placed_anew(
-    panel: Any, scan: Any, geometry: Any
-) -> None:
+def test_boxes_are_changed_only_after_adjust_boxes(panel: Any, scan: Any, geometry: Any) -> None:
     from ParanasalSSLPanel.boxes import boxNode
 
+    ui = panel.ui
     geometry.move(boxNode(scan, Side.LEFT), (0, 5, 0))
-    panel.ui.lockBoxesCheckBox.click()
-    names = ("leftResetButton", "rightMirrorButton", "leftMirrorButton", "placeBoxesButton")
-    assert not any(getattr(panel.ui, name).enabled for name in names)
+    buttons = (ui.leftResetButton, ui.rightMirrorButton, ui.leftMirrorButton, ui.turnBoxesCheckBox)
+    assert not any(button.enabled for button in buttons)
     assert boxNode(scan, Side.LEFT).GetLocked()
-    panel.ui.lockBoxesCheckBox.click()
-    assert all(getattr(panel.ui, name).enabled for name in names)
+    ui.adjustBoxesButton.click()
+    assert all(button.enabled for button in buttons)
+    assert not boxNode(scan, Side.LEFT).GetLocked()
+    ui.turnBoxesCheckBox.click()
+    assert boxNode(scan, Side.LEFT).GetDisplayNode().GetRotationHandleVisibility()
+    ui.runButton.click()
+    assert not ui.adjustBoxesButton.checked and not any(button.enabled for button in buttons)
 
 
 def test_each_side_has_its_colour(panel: Any, scan: Any) -> None:

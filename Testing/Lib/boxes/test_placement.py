@@ -159,7 +159,7 @@ BAD_CONTENT = {
     "no markups": {"markups": []},
     "markups null": {"markups": None},
     "markups of numbers": {"markups": [4]},
-    "no side in the names": {"markups": [roi(name="R")]},
+    "no side in the names": {"markups": [roi(name="ROI")]},
     "both sides in the name": {"markups": [roi(name="left or right")]},
     "name of another type": {"markups": [roi(name=None)]},
     "no cube": {"markups": [roi(size=[64, 64, 30])]},

@@ -1,0 +1,56 @@
+"""One case on screen: a scan with its boxes and results; those of other scans are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import slicer
+from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
+
+from ParanasalSSLPanel.scanNodes import PREFIX, attributeOf, setAttribute
+
+HIDDEN = "hidden with its case"
+
+
+def nodesOfCase(scan: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
+    """Boxes and results of a scan; empty if it has none."""
+    roles = (scan.GetNthNodeReferenceRole(n) for n in range(scan.GetNumberOfNodeReferenceRoles()))
+    nodes = (scan.GetNodeReference(role) for role in roles if role.startswith(PREFIX))
+    return [node for node in nodes if node is not None]
+
+
+def showCase(scan: vtkMRMLScalarVolumeNode | None) -> None:
+    """Hide what belongs to other scans; show what was hidden of this one."""
+    for other in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        for node in _drawn(other):
+            if other is scan:
+                _showAgain(node)
+            else:
+                _hide(node)
+
+
+def closeCase(scan: vtkMRMLScalarVolumeNode) -> None:
+    """Take a scan and all that belongs to it out of the scene."""
+    for node in nodesOfCase(scan):
+        slicer.mrmlScene.RemoveNode(node)
+    slicer.mrmlScene.RemoveNode(scan)
+
+
+def _drawn(scan: vtkMRMLScalarVolumeNode) -> Iterator[vtkMRMLNode]:
+    """What is drawn by itself; a volume is seen only where a slice view shows it."""
+    for node in nodesOfCase(scan):
+        if not node.IsA("vtkMRMLVolumeNode") and node.IsA("vtkMRMLDisplayableNode"):
+            yield node
+
+
+def _hide(node: vtkMRMLNode) -> None:
+    if node.GetDisplayVisibility():
+        setAttribute(node, HIDDEN, "yes")
+        node.SetDisplayVisibility(False)
+
+
+def _showAgain(node: vtkMRMLNode) -> None:
+    """What a user has hidden stays hidden."""
+    if attributeOf(node, HIDDEN) is not None:
+        setAttribute(node, HIDDEN, None)
+        node.SetDisplayVisibility(True)
