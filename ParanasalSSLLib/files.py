@@ -129,6 +129,15 @@ def _exchange(new: Path, path: Path, take_over: Callable[[Path, Path], None] | N
         os.replace(old, new)  # half removed, it must not be taken for an older result
 
 
+def tidy_up(path: Path) -> None:
+    """Put right what a process that was killed has left of a folder; one that works is waited for."""
+    path = path.resolve()
+    if any(path.parent.glob(f".{escape(path.name)}.*")):
+        with alone(path) as is_alone:
+            if is_alone:
+                _tidy_up(path)
+
+
 def _tidy_up(path: Path) -> None:
     """Put back an older result that was moved aside, and remove a new one that was not finished."""
     ours = (

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,14 +116,17 @@ def find_sinuses(
     scan: str | Path | Volume,
     placement: Placement | None = None,
     progress: ProgressSink = no_progress,
+    files: Sequence[Path] = (),
 ) -> FoundSinuses:
     """Read a scan and find its boxes, or judge those of `placement`; refuse what is not to be trusted.
+
+    files: those of one DICOM series, where the folder `scan` holds several.
 
     Raises `UnreadableScan` or `UnsupportedScan` (reading, gaps in a sinus), `NotAHead` or
     `SinusOutsideImage` (quality "failed"; a scan of quality "review" passes).
     """
     progress(Progress.at(Stage.READ))
-    volume = scan if isinstance(scan, Volume) else read_volume(scan)
+    volume = scan if isinstance(scan, Volume) else read_volume(scan, files)
     progress(Progress.at(Stage.REGISTER))
     placed = place_boxes(volume, placement)
     refuse_failed(placed.quality)

@@ -90,10 +90,27 @@ def no_progress(progress: Progress) -> None:
     """The sink that shows nothing."""
 
 
-class ProgressBar:
-    """A tqdm bar on the terminal for one scan after the other; silent when it is no terminal.
+@dataclass(frozen=True)
+class _Running:
+    """A scan under way: its stage, when that began, and the share of the scan that it takes."""
 
-    Its text is the scan's neutral id and the stage.
+    title: str
+    stage: Stage
+    began: float
+    start: float
+    end: float
+
+    @property
+    def fraction(self) -> float:
+        """Ever slower towards the stage's end, never beyond."""
+        passed = 1 - math.exp((self.began - time.monotonic()) / STAGE_S)
+        return self.start + passed * (self.end - self.start)
+
+
+class ProgressBar:
+    """A tqdm bar on the terminal for all scans of a call; silent when it is no terminal.
+
+    Its text is the neutral id and the stage of the scan, or how many are under way at once.
     """
 
     def __init__(self, scans: int, stream: TextIO | None = None) -> None:
@@ -101,9 +118,7 @@ class ProgressBar:
 
         self._scans = scans
         self._done = 0
-        self._title = ""
-        self._stage_began = time.monotonic()
-        self._from = self._to = 0.0  # of the stage, in scans
+        self._running: dict[int, _Running] = {}
         self._bar: tqdm[Any] = tqdm(
             total=float(scans),
             file=stream or sys.stderr,
@@ -115,21 +130,19 @@ class ProgressBar:
         if not self._bar.disable:
             threading.Thread(target=self._creep, daemon=True, name="bar").start()
 
-    def start(self, title: str) -> None:
-        """The next scan begins."""
-        self._title = title
+    def report(self, number: int, title: str, progress: Progress) -> None:
+        """A stage of a scan has begun. number: of the scan in the call, from 1."""
+        self._running[number] = _Running(
+            title, progress.stage, time.monotonic(), progress.fraction, _end_of(progress)
+        )
+        self._move()
 
-    def __call__(self, progress: Progress) -> None:
-        self._bar.set_description(f"{self._title} {progress.stage.words}", refresh=False)
-        self._stage_began = time.monotonic()
-        self._from, self._to = (self._done + f for f in (progress.fraction, _end_of(progress)))
-        self._move_to(self._from)
-
-    def finish(self) -> None:
-        """The present scan is done or has failed."""
-        self._done = min(self._done + 1, self._scans)
-        self._from = self._to = self._done
-        self._move_to(self._done)
+    def finish(self, number: int | None) -> None:
+        """Make room for lines; the scan of that number, if any, is done or has failed."""
+        if number is not None:
+            self._running.pop(number, None)
+            self._done = min(self._done + 1, self._scans)
+        self._move()
         self._bar.clear()  # what is printed next starts on a clean line
 
     def close(self) -> None:
@@ -138,12 +151,14 @@ class ProgressBar:
         self._bar.close()
 
     def _creep(self) -> None:
-        """Show that a long stage is under way: ever slower towards the stage's end, never beyond."""
+        """Show that a long stage is under way."""
         while not self._closed.wait(CREEP_S):
-            if self._to > self._from:
-                passed = 1 - math.exp((self._stage_began - time.monotonic()) / STAGE_S)
-                self._move_to(self._from + passed * (self._to - self._from))
+            self._move()
 
-    def _move_to(self, position: float) -> None:
-        self._bar.n = position
+    def _move(self) -> None:
+        running = dict(self._running)
+        words = [f"{one.title} {one.stage.words}" for one in running.values()]
+        several = f"{self._done} of {self._scans} scans, {len(words)} at a time"
+        self._bar.set_description(words[0] if len(words) == 1 else several, refresh=False)
+        self._bar.n = min(self._scans, self._done + sum(one.fraction for one in running.values()))
         self._bar.refresh()

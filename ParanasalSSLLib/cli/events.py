@@ -1,8 +1,11 @@
 """What `predict` and `adapt` tell their callers: frozen types, one JSON object a line.
 
 With `--json-progress` these lines are all that is on standard output. Their order, for each scan:
-`StageBegun` for every stage, then `ScanDone` or `ScanFailed`; at the end, once, `Summary`, or
-`CallFailed` in its place if what all scans need is not there (boxes, highdicom, device, model).
+`StageBegun` for every stage, then `ScanDone`, `ScanFailed` or `ScanLeftOut`; at the end, once,
+`Summary`, or `CallFailed` in its place if what all scans need is not there (boxes, highdicom, device,
+model). Scans that are scored at the same time (`--jobs`) take turns; each scan's own events are in
+order. A `Note` before the first scan says what was found in folders, one after the last where the
+overview is.
 
 A call that is stopped (by Ctrl-C, or with `--end-with-input` by the end of standard input) ends
 after any event, with exit status 130; wrong usage gives no events, and 2. Readers ignore events and
@@ -23,13 +26,23 @@ class _ScanEvent:
 
     id: what `--id` or `--keep-names` gave to the scan, or else sub-0001, sub-0002, ...
     scan, of: its place in the call (from 1), and how many there are.
-    input: path of the scan, as the user gave it.
+    input: path of the scan, as the user gave it or below the folder that the user gave.
+    series: number and description of a DICOM series, where its folder holds several.
     """
 
     id: str = ""
     scan: int = 0
     of: int = 0
     input: str = ""
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a user should know. message: a sentence, or lines."""
+
+    name: ClassVar[str] = "note"
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,13 @@ class StepBegun:
 
 
 @dataclass(frozen=True)
+class ScanLeftOut(ScanFailed):
+    """A scan that was found in a folder, not named by the user, shows no maxillary sinuses."""
+
+    name: ClassVar[str] = "scan_left_out"
+
+
+@dataclass(frozen=True)
 class Summary:
     """All scans were tried. done, failed: numbers of scans. out: folder of the results."""
 
@@ -108,9 +128,13 @@ class CallFailed:
     exit_status: int = 1
 
 
-Event = StageBegun | ScanDone | ScanFailed | StepBegun | Summary | CallFailed
+Event = Note | StageBegun | ScanDone | ScanFailed | ScanLeftOut | StepBegun | Summary | CallFailed
 _TYPES: dict[str, type[Event]] = {
-    kind.name: kind for kind in (StageBegun, ScanDone, ScanFailed, StepBegun, Summary, CallFailed)
+    kind.name: kind
+    for kind in (
+        *(Note, StageBegun, ScanDone, ScanFailed, ScanLeftOut),
+        *(StepBegun, Summary, CallFailed),
+    )
 }
 
 

@@ -7,13 +7,15 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.older import refuse_other_scan
+from ParanasalSSLLib.scans.source import ScanSource
 
 NUMBER = r"(?<=^sub-)\d{4,}$|x\d+$"  # what `_following` changes in an id
 SUFFIXES = r"(\.seg)?\.(nii|nrrd|nhdr|mha|mhd|hdr|img|zip|dcm|tar)?(\.gz)?$"
@@ -26,12 +28,13 @@ class Job:
 
     number: int
     of: int
-    source: Path
+    scan: ScanSource
     scan_id: str
 
     def about(self) -> dict[str, Any]:
         """The fields of `events` that say which scan is meant."""
-        return {"id": self.scan_id, "scan": self.number, "of": self.of, "input": str(self.source)}
+        where = {"input": str(self.scan.path), "series": self.scan.about}
+        return {"id": self.scan_id, "scan": self.number, "of": self.of, **where}
 
 
 def check_ids(ids: Sequence[str], scans: int) -> None:
@@ -46,24 +49,56 @@ def check_ids(ids: Sequence[str], scans: int) -> None:
 
 
 def plan_jobs(
-    scans: Sequence[Path], keep_names: bool = False, ids: Sequence[str] | None = None
+    scans: Sequence[ScanSource | Path], keep_names: bool = False, ids: Sequence[str] | None = None
 ) -> list[Job]:
     """Give every scan a neutral id by its place in the list, or on request one from its name.
 
     ids: what the scans are to be called instead, in their order.
     """
+    sources = [one if isinstance(one, ScanSource) else ScanSource(one) for one in scans]
     if ids is not None:
-        pairs = zip(scans, ids, strict=True)
+        pairs = zip(sources, ids, strict=True)
         return [Job(number, len(scans), *pair) for number, pair in enumerate(pairs, start=1)]
     jobs: list[Job] = []
     taken: set[str] = set()
-    for number, source in enumerate(scans, start=1):
+    for number, scan in enumerate(sources, start=1):
         scan_id = f"sub-{number:04d}"
         if keep_names:
-            scan_id = _unused(_id_from_name(source) or scan_id, taken)
+            scan_id = _unused(_id_from_name(scan.path) or scan_id, taken)
         taken.add(scan_id.casefold())
-        jobs.append(Job(number, len(scans), source, scan_id))
+        jobs.append(Job(number, len(scans), scan, scan_id))
     return jobs
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The ids that a call has given.
+
+    out: the output folder. named: whether the user has said what the scans are called.
+    """
+
+    out: Path
+    named: bool
+    taken: set[str] = field(default_factory=set)
+
+    def settle(self, job: Job, sha256: str, refused: bool = False) -> Job:
+        """The job under its final id.
+
+        Args:
+            sha256: fingerprint of the scan, as in its report.
+            refused: its result could not be written under the id that it has now.
+
+        Raises:
+            UnsafeOutput: the user's id is that of another scan's result.
+        """
+        if refused:
+            self.taken.discard(job.scan_id)
+        if self.named:
+            refuse_other_scan(ScanFiles.in_output(self.out, job.scan_id), sha256)
+        else:
+            job = settle(job, self.out, sha256, self.taken)
+        self.taken.add(job.scan_id)
+        return job
 
 
 def settle(job: Job, out: Path, sha256: str, taken: Collection[str]) -> Job:

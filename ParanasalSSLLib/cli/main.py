@@ -20,7 +20,8 @@ from importlib.metadata import entry_points
 from itertools import groupby
 
 from ParanasalSSLLib.cli.command import Call, Command, load, parse
-from ParanasalSSLLib.cli.predict import STOPPED, explain
+from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.stopping import STOPPED
 from ParanasalSSLLib.cli.views import say, show_result
 from ParanasalSSLLib.errors import ParanasalError, install_line
 

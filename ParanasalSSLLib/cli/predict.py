@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import _thread
-import os
-import signal
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ParanasalSSLLib.cli.command import Call
-from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanFailed, StageBegun, Summary
-from ParanasalSSLLib.cli.jobs import Job, check_ids, plan_jobs, settle
+from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanLeftOut, Summary
+from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.jobs import Job, Settled, check_ids, plan_jobs
+from ParanasalSSLLib.cli.needs import (
+    BundleLoader,
+    CallFailedError,
+    Needs,
+    check_model,
+    read_boxes,
+    require_dicom,
+)
+from ParanasalSSLLib.cli.pool import default_processes, score_in_parallel
+from ParanasalSSLLib.cli.score import Ids, Outcome, Scorer, Show
+from ParanasalSSLLib.cli.searched import search_scans
+from ParanasalSSLLib.cli.stopping import stop_with_input, stopped_by_sigterm
 from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
 from ParanasalSSLLib.devices import DeviceName
-from ParanasalSSLLib.errors import BadConfig, Cancelled, ParanasalError, UnsafeOutput
-from ParanasalSSLLib.progress import Progress, ProgressSink
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.results.older import refuse_unsafe_output
 
 if TYPE_CHECKING:
-    from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.model.bundle import Bundle
-    from ParanasalSSLLib.predict import FoundSinuses
-    from ParanasalSSLLib.scans.source_series import SourceSeries
-
-STOPPED = 130  # exit status
-END_AT_LAST_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     """Finds both maxillary sinuses in each scan, scores them and writes their results.
 
+    SCANS are files, or folders: of one DICOM series, of patients, a BIDS data set, a CD, a tree of
+    images. All that shows the sinuses is scored; derivatives and results are no further scans.
+
     Residual map, segmentation, boxes and reports go to OUTPUT/sub-0001, OUTPUT/sub-0002, ...; a scan
     that is scored again replaces its own result once the new one is complete, other results are left
-    alone. Names of the inputs are printed, but not written. Exit status: 0 all scans were scored, 1
-    one or more failed (the summary says which and why), 2 wrong usage. Research use only; this gives
-    no diagnosis.
+    alone. Of several scans there is an overview: OUTPUT/index.html (what needs a look first) and
+    OUTPUT/results.csv (one row for each scan and side). Names of the inputs are printed, but not
+    written. Exit status: 0 all scans were scored, 1 one or more failed (the summary says which and
+    why), 2 wrong usage. Research use only; this gives no diagnosis.
     """
 
     scans: list[Path]
-    """NIfTI, NRRD or MetaImage file, folder of one DICOM series, or zip of one; one or more."""
+    """NIfTI, NRRD or MetaImage file, zip of one series, or folder with any of these; one or more."""
     output: Path
     """Folder for the results."""
     device: DeviceName = "auto"
@@ -65,6 +69,18 @@ class PredictConfig:
     id: list[str] | None = None
     """What to call the results of a scan, letters, digits, - and _, 64 at most; give it once for each
     scan, in their order (unset: sub-0001 and so on).
+    """
+    series: list[int] | None = None
+    """Score only this one of the scans in a folder: its number in the list that is printed; give it
+    once for each (unset: all).
+    """
+    jobs: int | None = None
+    """Scans to score at the same time, 1 or more, each in a process of its own of up to 1.5 GB
+    (unset: what cores and memory allow).
+    """
+    key: Path | None = None
+    """File that says which result is which scan, with its path, as a table (.csv); it cannot lie in
+    the folder of the results (unset: none).
     """
     note: str | None = None
     """Sentence about the scans that the reports will show (unset: none)."""
@@ -91,196 +107,95 @@ class PredictConfig:
             check_ids(self.id, len(self.scans))
         if self.note is not None and any("\ud800" <= letter <= "\udfff" for letter in self.note):
             raise BadConfig("--note has letters that are no UTF-8: use a terminal in UTF-8")
+        if self.jobs is not None and self.jobs < 1:
+            raise BadConfig(f"--jobs {self.jobs}: at least one scan at a time")
 
 
 def run_predict(config: PredictConfig, call: Call) -> int:
     """Score every scan; a bad one is reported and the next one begun. Returns the exit status."""
     if config.end_with_input:
         stop_with_input()
-    jobs = plan_jobs(config.scans, config.keep_names, config.id)
+    with stopped_by_sigterm():
+        return _run_shown(config, call)
+
+
+def _run_shown(config: PredictConfig, call: Call) -> int:
     if not config.json_progress:
-        view = QuietView() if call.quiet else TerminalView(len(jobs), config.dicom_out)
-        return _run_jobs(jobs, config, view, call.debug)
+        view = QuietView() if call.quiet else TerminalView(config.dicom_out)
+        return _run(config, view, call.debug)
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # whatever else is printed must not break the JSON lines
-        return _run_jobs(jobs, config, JsonView(output), call.debug)
+        return _run(config, JsonView(output), call.debug)
 
 
-def _run_jobs(jobs: list[Job], config: PredictConfig, view: View, debug: bool) -> int:
+def _run(config: PredictConfig, view: View, debug: bool) -> int:
     try:
-        needs = _Needs.of(config, jobs)
-        outcomes = [_run_job(job, config, needs, view, debug) for job in jobs]
-    except _CallFailedError as error:
+        jobs = _plan(config, view)
+        view.begin(len(jobs))
+        outcomes = _score(config, jobs, view, debug)
+    except CallFailedError as error:
         view.show(CallFailed(type(error.reason).__name__, explain(error.reason)))
         if debug:
             traceback.print_exception(error.reason)
         return 1
     finally:
         view.close()
-    failed = sum(isinstance(outcome, ScanFailed) for outcome in outcomes)
-    status = 1 if failed else 0
-    view.show(Summary(len(jobs) - failed, failed, str(config.output), status))
-    return status
+    summary = _summary(outcomes, config.output)
+    view.show(summary)
+    return summary.exit_status
 
 
-def _run_job(
-    job: Job, config: PredictConfig, needs: _Needs, view: View, debug: bool
-) -> ScanDone | ScanFailed:
-    """Score and write one scan; every error but a stop becomes a `ScanFailed`."""
-    outcome: ScanDone | ScanFailed
-    started = time.perf_counter()
+def _summary(outcomes: list[Outcome], out: Path) -> Summary:
+    done = sum(isinstance(outcome, ScanDone) for outcome in outcomes)
+    left_out = sum(isinstance(outcome, ScanLeftOut) for outcome in outcomes)
+    failed = len(outcomes) - done - left_out
+    return Summary(done, failed, str(out), 1 if failed or not done else 0)
+
+
+def _plan(config: PredictConfig, view: View) -> list[Job]:
+    """The scans of the call. Raises `CallFailedError` for what is wrong, cheap checks first."""
     try:
-        found = _find(job, config, needs, view)
-        job = _settled(job, config, needs, found)
-        outcome = _finish(job, config, needs, view, found, started)
-    except (_CallFailedError, Cancelled):
-        raise
-    except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
-        if debug:
-            traceback.print_exc()
-        older, kind = (config.output / job.scan_id).exists(), type(error).__name__
-        outcome = ScanFailed(**job.about(), error=kind, message=explain(error), older_result=older)
-    view.show(outcome)
-    return outcome
-
-
-def _progress(job: Job, view: View) -> ProgressSink:
-    def show(now: Progress) -> None:
-        fraction = round(now.fraction, 3)
-        view.show(StageBegun(**job.about(), stage=now.stage.value, fraction=fraction))
-
-    return show
-
-
-def _find(job: Job, config: PredictConfig, needs: _Needs, view: View) -> FoundSinuses:
-    from ParanasalSSLLib.predict import find_sinuses
-
-    return find_sinuses(job.source, needs.placement, _progress(job, view))
-
-
-def _settled(job: Job, config: PredictConfig, needs: _Needs, found: FoundSinuses) -> Job:
-    """The job under its final id. Raises `UnsafeOutput` where --id names another scan's result."""
-    from ParanasalSSLLib.results.older import refuse_other_scan
-    from ParanasalSSLLib.results.record import fingerprint
-
-    sha256 = fingerprint(found.volume)
-    if config.id is None:
-        job = settle(job, config.output, sha256, needs.written)
-    else:
-        refuse_other_scan(ScanFiles.in_output(config.output, job.scan_id), sha256)
-    needs.written.add(job.scan_id)
-    return job
-
-
-def _finish(
-    job: Job,
-    config: PredictConfig,
-    needs: _Needs,
-    view: View,
-    found: FoundSinuses,
-    started: float,
-) -> ScanDone:
-    from ParanasalSSLLib.predict import score_sinuses
-    from ParanasalSSLLib.results.write import write_scan
-
-    # Before scoring: a series that no DICOM file can refer to is refused early.
-    series = _source_series(job.source, found) if config.dicom_out else None
-    progress, bundle = _progress(job, view), needs.loader.bundle()
-    result = score_sinuses(found, bundle, progress)
-
-    def write(job: Job) -> ScanDone:
-        folder = config.output / job.scan_id
-        replaced = folder.exists()
-        record = write_scan(
-            result, bundle.card, config.output, job.scan_id, progress, config.note, series
+        scans = search_scans(config.scans, config, view.show)
+        jobs = plan_jobs(scans, config.keep_names, config.id)
+        refuse_unsafe_output(
+            config.output, [job.scan_id for job in jobs], [scan.path for scan in scans]
         )
-        seconds, report = round(time.perf_counter() - started, 2), record.to_json()
-        return ScanDone(
-            **job.about(), folder=str(folder), replaced=replaced, seconds=seconds, report=report
-        )
-
-    while True:
-        try:
-            return write(job)
-        except UnsafeOutput:  # another process took the id meanwhile
-            needs.written.discard(job.scan_id)
-            settled = _settled(job, config, needs, found)
-            if settled == job:
-                raise
-            job = settled
+        if config.dicom_out:
+            require_dicom()
+        check_model(config.model, config.device)
+    except (ParanasalError, OSError) as error:
+        raise CallFailedError(error) from error
+    return jobs
 
 
-def stop_with_input() -> None:
-    """Do as Ctrl-C does when standard input ends: its other end was closed, or was killed."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started deaf to it
-
-    def wait() -> None:
-        # Not through sys.stdin, whose lock a waiting thread would still hold at the normal end.
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-        _thread.interrupt_main()
-        time.sleep(END_AT_LAST_S)  # in case that the main thread never comes out of a library
-        os._exit(STOPPED)
-
-    threading.Thread(target=wait, daemon=True, name="input").start()
+def _score(config: PredictConfig, jobs: list[Job], view: View, debug: bool) -> list[Outcome]:
+    ids = Settled(config.output, config.id is not None)
+    make = partial(make_scorer, config, debug)
+    processes = _processes(config, len(jobs))
+    if processes > 1:
+        return score_in_parallel(jobs, processes, make, ids, view.show, config.output)
+    scorer = make(ids, view.show)
+    return [scorer.score(job) for job in jobs]
 
 
-def explain(error: Exception) -> str:
-    """What a person can do about an error, in one sentence that names no place in the program."""
-    if isinstance(error, ParanasalError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this scan. Close other programs and try again."
-    if isinstance(error, ImportError):
-        return f"A part of the installation is missing ({error}). Install the project again."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})." if error.filename else f"{error.strerror}."
-    text = str(error).strip().split("\n")[0]
-    return (
-        f"An unexpected problem ({type(error).__name__}{': ' if text else ''}{text}). "
-        "Run it again with --debug and report what it prints."
-    )
+def _processes(config: PredictConfig, scans: int) -> int:
+    if config.jobs is not None:
+        return min(config.jobs, scans)
+    return default_processes(scans) if config.device in ("auto", "cpu") else 1
 
 
-class _CallFailedError(Exception):
-    """What all scans need (model, device, boxes) is not there."""
+def make_scorer(config: PredictConfig, debug: bool, ids: Ids, show: Show) -> Scorer:
+    """What scores the scans of a call in one process; begins to load the model.
 
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-class BundleLoader:
-    """Loads the model beside the reading and registration of the first scan.
-
-    Importing torch takes about as long as the registration, which runs outside Python's
-    global lock.
+    Raises `CallFailedError` where the boxes cannot be read.
     """
-
-    def __init__(self, load: Callable[[], Bundle]) -> None:
-        # What the main thread needs meanwhile is imported first: two threads that import the same
-        # packages in different orders may see them half-made.
-        import ParanasalSSLLib.results.write  # noqa: F401
-
-        self._load = load
-        self._bundle: Bundle | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="bundle")
-        self._thread.start()
-
-    def bundle(self) -> Bundle:
-        """Wait for the model. An error of it is no fault of the scan's."""
-        self._thread.join()
-        if self._error is not None:
-            raise _CallFailedError(self._error)
-        assert self._bundle is not None
-        return self._bundle
-
-    def _work(self) -> None:
-        try:
-            self._bundle = self._load()
-        except Exception as error:
-            self._error = error
+    try:
+        placement = read_boxes(config.boxes) if config.boxes else None
+    except (ParanasalError, OSError) as error:
+        raise CallFailedError(error) from error
+    loader = BundleLoader(lambda: load_model(config.model, config.device))
+    needs = Needs(loader, placement)
+    return Scorer(config.output, needs, ids, show, config.note, config.dicom_out, debug)
 
 
 def load_model(model: Path | None, device: str) -> Bundle:
@@ -289,61 +204,3 @@ def load_model(model: Path | None, device: str) -> Bundle:
     from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 
     return load_bundle(model or shipped_bundle_path(), resolve_device(device))
-
-
-@dataclass(frozen=True, eq=False)
-class _Needs:
-    """What all scans of a call need: the model, and the boxes that the user gives, if any.
-
-    written: ids of the scans that this call has dealt with.
-    """
-
-    loader: BundleLoader
-    placement: Placement | None = None
-    written: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, config: PredictConfig, jobs: Sequence[Job]) -> _Needs:
-        """Begin to load the model. Raises `_CallFailedError` for what is wrong, cheap checks first."""
-        try:
-            ids = [job.scan_id for job in jobs]
-            refuse_unsafe_output(config.output, ids, config.scans)
-            if config.dicom_out:
-                _require_dicom()
-            placement = _read_boxes(config.boxes) if config.boxes else None
-            _check_model(config)
-        except (ParanasalError, OSError) as error:
-            raise _CallFailedError(error) from error
-        return cls(BundleLoader(lambda: load_model(config.model, config.device)), placement)
-
-
-def _check_model(config: PredictConfig) -> None:
-    """A wrong model or device is told before a registration has been waited for."""
-    from ParanasalSSLLib.devices import resolve_device
-    from ParanasalSSLLib.model.bundle_folder import check_bundle
-
-    if config.model is not None:
-        check_bundle(config.model)
-    if config.device not in ("auto", "cpu"):
-        resolve_device(config.device)
-
-
-def _read_boxes(paths: list[Path]) -> Placement:
-    from ParanasalSSLLib.boxes.placement import read_placement
-
-    return read_placement(*paths)
-
-
-def _require_dicom() -> None:
-    from ParanasalSSLLib.results.dicom import require_highdicom
-
-    require_highdicom()
-
-
-def _source_series(source: Path, found: FoundSinuses) -> SourceSeries | None:
-    """What the DICOM files of a scan refer to; None for a scan that is no DICOM series."""
-    if found.volume.provenance.format != "DICOM":
-        return None
-    from ParanasalSSLLib.scans.source_series import read_source_series
-
-    return read_source_series(source)

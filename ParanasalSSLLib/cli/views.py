@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from ParanasalSSLLib.cli.events import (
     CallFailed,
     Event,
+    Note,
     ScanDone,
     ScanFailed,
+    ScanLeftOut,
     StageBegun,
     Summary,
     to_json,
@@ -47,6 +49,9 @@ def _drop_what_follows(stream: TextIO) -> None:
 class View(Protocol):
     """Shows the events of a call."""
 
+    def begin(self, scans: int, /) -> None:
+        """So many scans will follow."""
+
     def show(self, event: Event, /) -> None:
         """Tell one event."""
 
@@ -60,6 +65,9 @@ class JsonView:
 
     stream: TextIO
 
+    def begin(self, scans: int) -> None:
+        """Every event says how many there are."""
+
     def show(self, event: Event) -> None:
         """Write the event as one line."""
         say(to_json(event), stream=self.stream)
@@ -70,6 +78,9 @@ class JsonView:
 
 class QuietView:
     """Only what went wrong."""
+
+    def begin(self, scans: int) -> None:
+        """Nothing is wrong yet."""
 
     def show(self, event: Event) -> None:
         """Write the event's message, if it is an error."""
@@ -87,20 +98,29 @@ class QuietView:
 class TerminalView:
     """A bar while it runs, then a table per scan and a summary."""
 
-    scans: int
     dicom_wanted: bool = False
-    _done: list[tuple[ScanDone, ScanRecord]] = field(default_factory=list, init=False)
+    _scans: int = field(default=0, init=False)
+    _bar: ProgressBar | None = field(default=None, init=False)
+    _last: tuple[ScanDone, ScanRecord] | None = field(default=None, init=False)
+    _lacking: list[str] = field(default_factory=list, init=False)  # DICOM files, in words
     _failed: list[ScanFailed] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        self._bar = ProgressBar(self.scans)
+    def begin(self, scans: int) -> None:
+        """Show a bar for so many scans."""
+        self._scans = scans
+        self._bar = ProgressBar(scans)
 
     def show(self, event: Event) -> None:
         """Draw the bar, or write the scan's table, or an error."""
         match event:
+            case Note():
+                self._clear()
+                say(event.message)
             case StageBegun():
-                self._bar.start(event.id)
-                self._bar(Progress(Stage(event.stage), event.fraction))
+                if self._bar is not None:
+                    self._bar.report(
+                        event.scan, event.id, Progress(Stage(event.stage), event.fraction)
+                    )
             case ScanDone():
                 self._scan_done(event)
             case ScanFailed():
@@ -108,25 +128,33 @@ class TerminalView:
             case Summary():
                 self._summary(event)
             case CallFailed():
-                self._bar.close()
+                self.close()
                 say(f"paranasal: {event.message}", error=True)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _clear(self, finished: int | None = None) -> None:
+        """Make room for lines. finished: number of a scan that is done or has failed."""
+        if self._bar is not None:
+            self._bar.finish(finished)
 
     def _scan_done(self, done: ScanDone) -> None:
         from ParanasalSSLLib.results.record import ScanRecord
 
         record = ScanRecord.from_json(done.report)
-        self._done.append((done, record))
-        self._bar.finish()
+        self._last = done, record
+        if self.dicom_wanted and (lacking := _lacking_dicom(record.files)):
+            self._lacking.append(f"{done.id}: {lacking}")
+        self._clear(done.scan)
         table = [f"  {line}" for line in result_table(record)]
         of_scan = _notices(record)[1]
         reasons = [f"  ! {one}" for one in (*record.quality.reasons, *of_scan)]
         how = "replaced" if done.replaced else "written to"
         say(
-            f"\n{done.id}  {done.input}",
+            f"\n{done.id}  {_where(done)}",
             *table,
             *reasons,
             f"  {how} {done.folder} ({done.seconds:.1f} s)",
@@ -134,20 +162,28 @@ class TerminalView:
 
     def _scan_failed(self, failed: ScanFailed) -> None:
         self._failed.append(failed)
-        self._bar.finish()
-        say(f"\n{failed.id}  {failed.input}\n  FAILED: {failed.message}")
+        self._clear(failed.scan)
+        how = "LEFT OUT" if isinstance(failed, ScanLeftOut) else "FAILED"
+        say(f"\n{failed.id}  {_where(failed)}\n  {how}: {failed.message}")
 
     def _summary(self, summary: Summary) -> None:
-        self._bar.close()
-        say(f"\n{summary.done} of {self.scans} {_plural(self.scans, 'scan')} scored.")
-        for done, record in self._done if self.dicom_wanted else []:
-            lacking = _lacking_dicom(record.files)
-            if lacking:
-                say(f"{done.id}: {lacking}")
-        if self._done:
-            say(*_how_to_open(*self._done[-1]))
-        if self._failed:
-            say(*_failure_lines(Path(summary.out), self._failed), error=True)
+        self.close()
+        say(
+            f"\n{summary.done} of {self._scans} {_plural(self._scans, 'scan')} scored.",
+            *self._lacking,
+        )
+        if self._last:
+            say(*_how_to_open(*self._last))
+        left_out = [one for one in self._failed if isinstance(one, ScanLeftOut)]
+        if left_out:
+            say(f"{len(left_out)} {_plural(len(left_out), 'scan')} left out:", *_reasons(left_out))
+        failed = [one for one in self._failed if not isinstance(one, ScanLeftOut)]
+        if failed:
+            say(*_failure_lines(Path(summary.out), failed), error=True)
+
+
+def _where(event: ScanDone | ScanFailed) -> str:
+    return f"{event.input} ({event.series})" if event.series else event.input
 
 
 def result_table(record: ScanRecord) -> list[str]:
@@ -219,11 +255,16 @@ def _notices(record: ScanRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _failure_lines(out: Path, failed: list[ScanFailed]) -> Iterable[str]:
     yield f"{len(failed)} {_plural(len(failed), 'scan')} failed:"
-    for failure in failed:
-        prefix = "" if failure.input in failure.message else f"{failure.input}: "
-        yield f"  {prefix}{failure.message}"
+    for failure, line in zip(failed, _reasons(failed), strict=True):
+        yield line
         if failure.older_result:
             yield f"    ({out / failure.id} still holds an older result.)"
+
+
+def _reasons(failed: Sequence[ScanFailed]) -> Iterable[str]:
+    for failure in failed:
+        where = _where(failure)
+        yield f"  {'' if where in failure.message else f'{where}: '}{failure.message}"
 
 
 # ----------------------------------------------------------------------- results of other commands

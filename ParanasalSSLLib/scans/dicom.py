@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,16 @@ def read_dicom_file(path: Path) -> Volume:
             f"{path} is a single DICOM file. Give the folder with all slices of its series instead."
         )
     return _read_series(headers, path)
+
+
+def read_dicom_series(files: Sequence[Path], folder: Path) -> Volume:
+    """Read the one series that these files of a folder are; see `read_dicom_folder`."""
+    return _read_series(read_headers(files, folder), folder)
+
+
+def series_among(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """All series that are long enough to show a head, of whatever modality, each image once."""
+    return _told_apart(_without_copies(headers))
 
 
 def _read_series(headers: list[SliceHeader], named: Path) -> Volume:

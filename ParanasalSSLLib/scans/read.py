@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.archive import tidy_temporary, unpacked
 from ParanasalSSLLib.scans.checks import unreadable
-from ParanasalSSLLib.scans.dicom import read_dicom_file, read_dicom_folder
+from ParanasalSSLLib.scans.dicom import read_dicom_file, read_dicom_folder, read_dicom_series
 from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom, read_headers
 from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
@@ -18,11 +19,12 @@ from ParanasalSSLLib.scans.volume import Volume
 ZIP = b"PK\x03\x04"  # how such a file begins
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, files: Sequence[Path] = ()) -> Volume:
     """Read a scan: NIfTI, NRRD, MetaImage, a DICOM series, or a zip with one of these.
 
     Args:
         path: file or folder. A series is a folder, or one file with all its frames.
+        files: those of one DICOM series, where the folder holds several.
 
     Returns:
         The volume, checked.
@@ -44,7 +46,7 @@ def read_volume(path: str | Path) -> Volume:
             raise UnreadableScan(f"{path} is a link in a circle. Check the path.") from error
         raise unreadable(path, error) from error
     if stat.S_ISDIR(mode):
-        return read_dicom_folder(path)
+        return read_dicom_series(files, path) if files else read_dicom_folder(path)
     if not stat.S_ISREG(mode):  # a pipe may never end
         raise UnreadableScan(f"{path} is neither a file nor a folder. Save the scan as a file.")
     return _read_file(path)

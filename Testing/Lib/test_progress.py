@@ -20,8 +20,7 @@ def test_the_bar_moves_inside_a_stage_and_never_beyond(monkeypatch: pytest.Monke
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     terminal = Terminal()
     bar = ProgressBar(1, terminal)
-    bar.start("sub-0001")
-    bar(Progress.at(Stage.REGISTER))
+    bar.report(1, "sub-0001", Progress.at(Stage.REGISTER))
     time.sleep(0.5)
     bar.close()
     shown = [

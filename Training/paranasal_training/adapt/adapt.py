@@ -41,7 +41,8 @@ from paranasal_training.prepare.work import stamps
 from paranasal_training.sinus.shards import join_tables, plan_shards, write_shard
 from paranasal_training.sinus.training import RECORD
 from ParanasalSSLLib.cli.events import CallFailed, Summary, to_json
-from ParanasalSSLLib.cli.predict import explain, stop_with_input
+from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.stopping import stop_with_input
 from ParanasalSSLLib.errors import BadBundle, BadConfig, BadStore, ParanasalError
 from ParanasalSSLLib.files import (
     alone,

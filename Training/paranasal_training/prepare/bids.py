@@ -14,19 +14,13 @@ from pathlib import Path
 
 from paranasal_training.prepare.tables import Line, labels_of, read_table, split_of
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.scans.bids import BIDS_FILE, NOT_RAW
 
 Tell = Callable[[str], None]
 
 SUFFIXES = ("FLAIR", "T1w", "T2w", "PDw")
 PARTICIPANTS = "participants.tsv"
 NO_LINE = f"{PARTICIPANTS} has no line of this patient, hence no label."
-_BIDS_FILE = re.compile(
-    r"sub-[A-Za-z0-9]+(?:_[A-Za-z0-9]+-[A-Za-z0-9]+)*_([A-Za-z0-9]+)\.nii(\.gz)?"
-)
-_NOT_RAW = re.compile(  # entities of BIDS derivatives, and of images that show no anatomy
-    r"_(desc|space|res|den|label|seg|scale|atlas|hemi|tpl|cohort|from|to|mode)-"
-    r"|_part-(phase|real|imag)_"
-)
 _NUMBER = re.compile(r"(?:sub-)?0*(\d+)(?:\.0*)?", re.IGNORECASE)
 
 
@@ -84,10 +78,10 @@ def raw_files(folder: Path, tell: Tell) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     derived, strange = [], []
     for path in _images(folder):
-        match = _BIDS_FILE.fullmatch(path.name)
+        match = BIDS_FILE.fullmatch(path.name)
         if not match:
             strange.append(path.name)
-        elif _NOT_RAW.search(path.name) or _is_second_copy(path):
+        elif NOT_RAW.search(path.name) or _is_second_copy(path):
             derived.append(path.name)
         else:
             files.setdefault(match[1], []).append(path)

@@ -1,0 +1,107 @@
+"""`paranasal predict FOLDER`: all scans in it, one by one chosen, none stopped by another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+
+from ParanasalSSLLib import predict
+from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.cli import predict as cli_predict
+from ParanasalSSLLib.cli.main import main
+from ParanasalSSLLib.results import pictures
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def study(toolbox: Any, tmp_path: Path) -> Path:
+    """Two heads, a file that is none, and a time series."""
+    folder = tmp_path / "a study"
+    (folder / "p1 Mustermann").mkdir(parents=True)
+    (folder / "p2").mkdir()
+    for number, name in enumerate(("p1 Mustermann/t1.nii.gz", "p2/t1.nii.gz")):
+        volume = toolbox.head()
+        image = nib.Nifti1Image(volume.data + number, volume.affine)
+        image.set_qform(volume.affine, code=1)
+        nib.save(image, folder / name)
+    (folder / "p2" / "cut.nii.gz").write_bytes((folder / "p2" / "t1.nii.gz").read_bytes()[:999])
+    shape = (*volume.shape, 3)
+    nib.save(nib.Nifti1Image(volume.data[..., None].repeat(shape[3], 3), volume.affine),
+             folder / "p2" / "rest.nii.gz")  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`paranasal predict ...` with the networks and the registration replaced by stand-ins."""
+    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
+    found = Placement(boxes, toolbox.quality())
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
+    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
+    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
+
+    def predicting(*arguments: str | Path) -> int:
+        return main(["predict", *map(str, arguments), "--jobs", "1"])
+
+    return predicting
+
+
+def results(out: Path) -> list[str]:
+    return sorted(path.parent.name for path in out.glob("*/*_report.json"))
+
+
+def test_all_scans_of_a_folder_are_scored_and_all_others_named(
+    run: Run, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(study, "-o", out) == 1  # a scan is damaged
+    shown = capsys.readouterr()
+    assert "4 scans found" in shown.out and "2 of 4 scans scored" in shown.out
+    assert "1 scan left out" in shown.out and "rest.nii.gz" in shown.out
+    assert "1 scan failed" in shown.err and "cut.nii.gz" in shown.err
+    assert results(out) == ["sub-0001", "sub-0004"]
+
+
+def test_what_shows_no_sinuses_is_left_out_and_no_failure(
+    run: Run, study: Path, tmp_path: Path
+) -> None:
+    (study / "p2" / "cut.nii.gz").unlink()
+    assert run(study, "-o", tmp_path / "out") == 0
+    shutil.rmtree(study / "p1 Mustermann")
+    (study / "p2" / "t1.nii.gz").unlink()
+    assert run(study, "-o", tmp_path / "none") == 1  # nothing was scored
+
+
+def test_one_scan_is_chosen_from_the_list(
+    run: Run, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(study, "-o", out, "--series", "1", "--json-progress") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[0]["event"] == "note" and "4  " in events[0]["message"]
+    assert events[-2]["input"] == str(study / "p1 Mustermann" / "t1.nii.gz")
+    assert run(study, "-o", out, "--series", "5") == 1
+    assert "there are 4 scans" in capsys.readouterr().err
+
+
+def test_results_may_lie_in_the_folder_and_are_no_scans_the_next_time(
+    run: Run, study: Path
+) -> None:
+    (study / "p2" / "cut.nii.gz").unlink()
+    for _ in range(2):
+        assert run(study, "-o", study / "results") == 0
+        assert results(study / "results") == ["sub-0001", "sub-0003"]
+
+
+def test_empty_folder_is_told(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run(tmp_path / "empty", "-o", tmp_path / "out") == 1
+    assert "empty" in capsys.readouterr().err
