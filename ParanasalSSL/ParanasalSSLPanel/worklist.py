@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
@@ -20,6 +20,7 @@ from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, 
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
+from ParanasalSSLLib.results.listing import STATE_WORDS, Entry, Row, State, most_urgent_first
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Settings, modelName
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
@@ -29,62 +30,15 @@ from ParanasalSSLPanel.scans import SUFFIXES
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
 
-State = Literal["waiting", "running", "done", "failed"]
 LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
 FIGURES = ("probability", "decision", "opacity_ml", "opacity_fraction")  # of a side, in the CSV
 AT_ONCE = 20  # scans of one process: a command line must not get too long
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One scan of the list. message: why it failed. title: what the table calls it, if not its file."""
-
-    identifier: str
-    path: str
-    state: State = "waiting"
-    message: str = ""
-    title: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the table calls the scan."""
-        return self.title or Path(self.path).name
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the table shows of an entry; record: None where it was not scored."""
-
-    entry: Entry
-    record: ScanRecord | None = None
-
-    @property
-    def quality(self) -> str:
-        """Verdict on the boxes; empty where there is none."""
-        return self.record.quality.verdict if self.record is not None else ""
-
-    def probability(self, side: Side) -> float | None:
-        """0..1, of an anomaly; None for a side that was not scored."""
-        sinus = self.record.sinuses.get(side) if self.record is not None else None
-        return None if sinus is None else sinus.probability
-
-    @property
-    def urgency(self) -> tuple[int, float]:
-        """Sorts what a person must look at to the top: to review, then the highest probabilities."""
-        order = {"review": 0, "ok": 1}.get(self.quality, 2)
-        return order, -max(self.probability(side) or 0.0 for side in Side)
-
-
 def stateWords(state: State) -> str:
     """How far a scan is, in one word."""
-    words = {
-        "waiting": _("waiting"),
-        "running": _("running"),
-        "done": _("done"),
-        "failed": _("failed"),
-    }
-    return words[state]
+    return str(_(STATE_WORDS[state]))
 
 
 class Worklist:
@@ -155,9 +109,7 @@ class Worklist:
 
     def rows(self) -> list[Row]:
         """All scans with their results, the most urgent first."""
-        return sorted(
-            (self._row(entry) for entry in self.entries.values()), key=lambda r: r.urgency
-        )
+        return most_urgent_first(self._row(entry) for entry in self.entries.values())
 
     def _row(self, entry: Entry) -> Row:
         if entry.state != "done":

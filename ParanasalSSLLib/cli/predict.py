@@ -14,6 +14,7 @@ from ParanasalSSLLib.cli.command import Call
 from ParanasalSSLLib.cli.events import CallFailed, ScanDone, ScanLeftOut, Summary
 from ParanasalSSLLib.cli.explain import explain
 from ParanasalSSLLib.cli.jobs import Job, Settled, check_ids, plan_jobs
+from ParanasalSSLLib.cli.key import KeyFile, refuse_key
 from ParanasalSSLLib.cli.needs import (
     BundleLoader,
     CallFailedError,
@@ -26,10 +27,12 @@ from ParanasalSSLLib.cli.pool import default_processes, score_in_parallel
 from ParanasalSSLLib.cli.score import Ids, Outcome, Scorer, Show
 from ParanasalSSLLib.cli.searched import search_scans
 from ParanasalSSLLib.cli.stopping import stop_with_input, stopped_by_sigterm
+from ParanasalSSLLib.cli.telling import Telling
 from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
 from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
-from ParanasalSSLLib.results.older import refuse_unsafe_output
+from ParanasalSSLLib.results.layout import TABLE
+from ParanasalSSLLib.results.older import refuse_foreign_overview, refuse_unsafe_output
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import Bundle
@@ -160,6 +163,9 @@ def _plan(config: PredictConfig, view: View) -> list[Job]:
         refuse_unsafe_output(
             config.output, [job.scan_id for job in jobs], [scan.path for scan in scans]
         )
+        refuse_foreign_overview(config.output)
+        if config.key is not None:
+            refuse_key(config.key, config.output)
         if config.dicom_out:
             require_dicom()
         check_model(config.model, config.device)
@@ -169,13 +175,26 @@ def _plan(config: PredictConfig, view: View) -> list[Job]:
 
 
 def _score(config: PredictConfig, jobs: list[Job], view: View, debug: bool) -> list[Outcome]:
+    telling = _telling(config, len(jobs), view)
     ids = Settled(config.output, config.id is not None)
     make = partial(make_scorer, config, debug)
     processes = _processes(config, len(jobs))
-    if processes > 1:
-        return score_in_parallel(jobs, processes, make, ids, view.show, config.output)
-    scorer = make(ids, view.show)
-    return [scorer.score(job) for job in jobs]
+    try:
+        if processes > 1:
+            return score_in_parallel(jobs, processes, make, ids, telling.show, config.output)
+        scorer = make(ids, telling.show)
+        return [scorer.score(job) for job in jobs]
+    finally:
+        telling.end()
+
+
+def _telling(config: PredictConfig, scans: int, view: View) -> Telling:
+    key = KeyFile(config.key) if config.key is not None else None
+    if scans < 2 and not (config.output / TABLE).exists():
+        return Telling(view, key=key)
+    from ParanasalSSLLib.results.overview import Overview
+
+    return Telling(view, Overview(config.output), key)
 
 
 def _processes(config: PredictConfig, scans: int) -> int:

@@ -11,6 +11,11 @@
     OUT/sub-0001/sub-0001_desc-leftfinding_slices.png   and through a side's largest finding, if any
     OUT/sub-0001/sub-0001_desc-rightfinding_slices.png
 
+for several scans an overview,
+
+    OUT/index.html                                      what needs a look first, with links
+    OUT/results.csv                                     one row for each scan and side
+
 and, where it is asked for and the scan is a DICOM series,
 
     OUT/sub-0001/sub-0001_desc-residual_seg.dcm         DICOM segmentation
@@ -31,6 +36,9 @@ from pathlib import Path
 
 DATASET_DESCRIPTION = "dataset_description.json"
 PICTURES = ("boxes", "middle", "leftfinding", "rightfinding")
+OVERVIEW, TABLE = "index.html", "results.csv"  # of all scans in the folder
+GENERATOR = "ParanasalSSL overview"  # in the page; so the table begins:
+TABLE_BEGINS = "id,state,"
 
 
 @dataclass(frozen=True)

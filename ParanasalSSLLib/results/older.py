@@ -15,7 +15,14 @@ from typing import Any
 
 from ParanasalSSLLib.errors import UnsafeOutput
 from ParanasalSSLLib.files import keep_users_files
-from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
+from ParanasalSSLLib.results.layout import (
+    DATASET_DESCRIPTION,
+    GENERATOR,
+    OVERVIEW,
+    TABLE,
+    TABLE_BEGINS,
+    ScanFiles,
+)
 
 _REPORT_FORMAT = "paranasal-report"
 _SOFTWARE = "ParanasalSSL"
@@ -65,6 +72,24 @@ def refuse_foreign_dataset(out: Path) -> None:
             f"{out} is another data set: its {DATASET_DESCRIPTION} was not written by {_SOFTWARE}. "
             f"Choose another folder, for example {out / 'derivatives' / 'paranasal'}."
         )
+
+
+def refuse_foreign_overview(out: Path) -> None:
+    """Raise `UnsafeOutput` where a file that is not ours has the name of the table or the page."""
+    for name, mark in ((TABLE, TABLE_BEGINS), (OVERVIEW, GENERATOR)):
+        path = out / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                ours = mark in file.read(1000)
+        except OSError:
+            ours = False
+        if not ours:
+            raise UnsafeOutput(
+                f"{path} was not written by {_SOFTWARE}, and an overview of the results would take its "
+                "place. Choose another output folder, or move it away."
+            )
 
 
 def refuse_other_scan(files: ScanFiles, scan_sha256: str | None) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,8 @@ class ModelRecord:
 class ImageRecord:
     """The scan.
 
-    sha256: its `fingerprint`; None in reports of format version 1. interpolated_slices: see
-    `Provenance`.
+    sha256: its `fingerprint`; None in reports of format version 1. interpolated_slices, description:
+    see `Provenance`.
     """
 
     format: str
@@ -93,6 +94,7 @@ class ImageRecord:
     spacing_mm: Vector
     sha256: str | None = None
     interpolated_slices: tuple[int, ...] = ()
+    description: str | None = None
 
     @classmethod
     def of(cls, volume: Volume) -> ImageRecord:
@@ -105,6 +107,7 @@ class ImageRecord:
             rounded(volume.spacing_mm),
             fingerprint(volume),
             source.interpolated_slices,
+            source.description,
         )
 
 
@@ -118,6 +121,7 @@ class ScanRecord:
         sinuses: one entry per box.
         files: names of the other files in the folder.
         checksums: hexadecimal SHA-256 of each, by its name; what differs was changed by a user.
+        analysed: the day, as YYYY-MM-DD; empty in reports that do not say it.
     """
 
     scan: str
@@ -130,6 +134,7 @@ class ScanRecord:
     files: Mapping[str, str] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
     notice: str = RESEARCH_USE
+    analysed: str = ""
 
     @classmethod
     def of(
@@ -144,6 +149,7 @@ class ScanRecord:
             image=ImageRecord.of(result.volume),
             quality=result.placement.quality,
             sinuses={side: SinusRecord.of(s, card) for side, s in result.sinuses.items()},
+            analysed=date.today().isoformat(),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +160,7 @@ class ScanRecord:
             "scan": self.scan,
             "note": self.note,
             "notice": self.notice,
+            "analysed": self.analysed,
             "software": {"name": SOFTWARE, "version": self.software},
             "model": _plain(asdict(self.model)),
             "image": _plain(asdict(self.image)),
@@ -177,6 +184,7 @@ class ScanRecord:
             files=content["files"],
             checksums=content.get("checksums", {}),
             notice=content["notice"],
+            analysed=content.get("analysed", ""),
         )
 
 

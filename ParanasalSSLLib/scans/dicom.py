@@ -101,6 +101,7 @@ def _provenance(stack: SliceStack, lost: int) -> Provenance:
         interpolated_slices=stack.missing,
         lost_slices=max(0, lost - len(stack.missing)),
         notices=tuple(notices),
+        description=stack.headers[0].description,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 START_BYTES = 132  # of a file, enough to tell DICOM
 _LONGEST_FIRST_ELEMENT = 256  # in bytes
+_PRIVATE = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
 _TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -37,6 +39,7 @@ _TAGS = [
     "NumberOfFrames",
     "PhotometricInterpretation",
     *FRAME_TAGS,
+    *_PRIVATE,
 ]
 
 
@@ -169,7 +172,7 @@ def _slice_headers(data: Dataset, path: Path) -> list[SliceHeader]:
 
 
 def _slice_header(data: Dataset, path: Path) -> SliceHeader:
-    words = str(data.get("SeriesDescription") or "no description")
+    words = _without_identity(str(data.get("SeriesDescription") or "no description"), data)
     kind = str(data.get("PhotometricInterpretation") or "MONOCHROME2")
     return SliceHeader(
         path=path,
@@ -184,6 +187,14 @@ def _slice_header(data: Dataset, path: Path) -> SliceHeader:
         frames=int(data.get("NumberOfFrames") or 1),
         plane=_plane(data),
     )
+
+
+def _without_identity(words: str, data: Dataset) -> str:
+    """A description that goes into reports: none where it names the patient."""
+    private = (str(data.get(tag) or "") for tag in _PRIVATE)
+    parts = {part for value in private for part in re.findall(r"\w{3,}", value.casefold())}
+    named = any(part in words.casefold() for part in parts)
+    return "description withheld" if named else words
 
 
 def _plane(data: Dataset) -> SlicePlane | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.scans.bids import bids_suffix
 from ParanasalSSLLib.scans.checks import (
     checked_grid,
     checked_volume,
@@ -62,7 +63,12 @@ def read_nifti(path: Path) -> Volume:
         *(ImageFileError, HeaderDataError, WrapStructError),
     ) as error:
         raise unreadable(path, error) from error
-    source = Provenance("NIfTI", notices=notices, sides_in_doubt=bool(notices))
+    source = Provenance(
+        "NIfTI",
+        notices=notices,
+        sides_in_doubt=bool(notices),
+        description=bids_suffix(path.name) or None,
+    )
     return checked_volume(data, affine, source, path)
 
 

@@ -22,6 +22,7 @@ class Provenance:
     Attributes:
         format: "NIfTI", "NRRD", "MetaImage", "DICOM" or "memory".
         modality: DICOM modality, where known.
+        description: of the series, where it is known and names no patient.
         interpolated_slices: places along the grid's last axis of single slices that the series
             lacked, filled from both neighbours.
         lost_slices: slices that are missing one knows not where, perhaps at an end.
@@ -35,6 +36,7 @@ class Provenance:
     lost_slices: int = 0
     notices: tuple[str, ...] = ()
     sides_in_doubt: bool = False
+    description: str | None = None
 
 
 @dataclass(frozen=True, eq=False, init=False)

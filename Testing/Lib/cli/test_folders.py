@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -105,3 +106,78 @@ def test_empty_folder_is_told(run: Run, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty", "-o", tmp_path / "out") == 1
     assert "empty" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------- overview
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_has_a_row_for_each_scan_and_side_and_the_page_links_to_them(
+    run: Run, study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(study, "-o", out)
+    rows = table(out)
+    assert [(row["id"], row["side"]) for row in rows] == [
+        ("sub-0001", "left"),
+        ("sub-0001", "right"),
+        ("sub-0004", "left"),
+        ("sub-0004", "right"),
+        ("sub-0002", ""),
+        ("sub-0003", ""),
+    ]
+    assert rows[0]["state"] == "done" and 0 <= float(rows[0]["probability"]) <= 1
+    assert (rows[4]["state"], rows[4]["error"]) == ("failed", "UnreadableScan")
+    assert (rows[5]["state"], rows[5]["error"]) == ("left out", "UnsupportedScan")
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert 'href="sub-0001/sub-0001_report.html"' in page and "cannot be read" in page
+    for name in ("index.html", "results.csv"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert "Mustermann" not in text and str(tmp_path) not in text
+    assert not list(out.glob(".*"))
+
+
+def test_later_calls_add_to_the_overview(run: Run, study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(study / "p2", "-o", out)  # two of three are no heads
+    assert {row["id"] for row in table(out)} == {"sub-0001", "sub-0002", "sub-0003"}
+    assert run(study / "p1 Mustermann" / "t1.nii.gz", "-o", out) == 0
+    states = {row["id"]: row["state"] for row in table(out)}
+    assert states == {"sub-0001": "done", "sub-0002": "left out", "sub-0003": "done"}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "index.html"])
+def test_file_of_somebody_else_is_not_overwritten(
+    run: Run, study: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    assert run(study, "-o", out) == 1
+    assert name in capsys.readouterr().err
+    assert (out / name).read_text() == "mine" and not results(out)
+
+
+def test_key_says_which_result_is_which_scan_and_lies_elsewhere(
+    run: Run, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, key = tmp_path / "out", tmp_path / "private" / "key.csv"
+    run(study / "p2", "-o", out, "--key", key)
+    run(study / "p1 Mustermann", "-o", out, "--key", key)  # keeps the rows that are there
+    with key.open(newline="", encoding="utf-8") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    done = {name: row["path"] for name, row in rows.items() if row["state"] == "done"}
+    assert done == {
+        "sub-0003": str(study / "p2" / "t1.nii.gz"),
+        "sub-0001": str(study / "p1 Mustermann" / "t1.nii.gz"),
+    }
+    capsys.readouterr()
+    assert run(study, "-o", out, "--key", out / "key.csv") == 1
+    assert "private" in capsys.readouterr().err
+    (tmp_path / "notes.csv").write_text("mine")
+    assert run(study, "-o", out, "--key", tmp_path / "notes.csv") == 1
+    assert (tmp_path / "notes.csv").read_text() == "mine"

@@ -98,7 +98,8 @@ def test_bad_scan_does_not_stop_the_others(
     assert "broken.nii.gz" in captured.err and "missing.nii" in captured.err
     assert "Traceback" not in captured.err
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["dataset_description.json", "sub-0001", "sub-0004"]
+    overview = ["index.html", "results.csv"]
+    assert names == ["dataset_description.json", *overview, "sub-0001", "sub-0004"]
 
 
 def test_unexpected_error_is_one_sentence_unless_debugging(

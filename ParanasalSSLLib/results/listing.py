@@ -1,0 +1,86 @@
+"""Many scans as a list: what each is called, how far it is, and which a person looks at first.
+
+Shared by the overview of a results folder (`overview.py`) and the worklist of Slicer's panel. Imports
+the standard library only, so that the panel can use it before anything is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.results.record import ScanRecord
+    from ParanasalSSLLib.sinuses import Side
+
+State = Literal["waiting", "running", "done", "failed", "left out"]
+STATE_WORDS: dict[State, str] = {
+    "waiting": "waiting",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "left out": "left out",
+}
+_VERDICTS = ("review", "ok")  # in the order in which they are looked at
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan of a list.
+
+    Attributes:
+        identifier: what its results are called.
+        path: where it is (private); empty where that is not known.
+        state: how far it is.
+        message: why it was not scored.
+        title: what a table calls it, if not its file.
+    """
+
+    identifier: str
+    path: str
+    state: State = "waiting"
+    message: str = ""
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a table calls the scan."""
+        return self.title or Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a table shows of an entry; record: None where it was not scored."""
+
+    entry: Entry
+    record: ScanRecord | None = None
+
+    @property
+    def quality(self) -> str:
+        """Verdict on the boxes; empty where there is none."""
+        return self.record.quality.verdict if self.record is not None else ""
+
+    def probability(self, side: Side) -> float | None:
+        """0..1, of an anomaly; None for a side that was not scored."""
+        sinus = self.record.sinuses.get(side) if self.record is not None else None
+        return None if sinus is None else sinus.probability
+
+    @property
+    def highest_probability(self) -> float:
+        """Of both sides; 0 where none was scored."""
+        sinuses = self.record.sinuses.values() if self.record is not None else ()
+        return max((sinus.probability for sinus in sinuses), default=0.0)
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """Sorts what a person must look at to the top: to review, then the highest probabilities."""
+        known = self.quality in _VERDICTS
+        place = _VERDICTS.index(self.quality) if known else len(_VERDICTS)
+        return place, -self.highest_probability
+
+
+def most_urgent_first(rows: Iterable[Row]) -> list[Row]:
+    """The rows in the order in which a person looks at them; what was not scored comes last."""
+    return sorted(rows, key=lambda row: row.urgency)

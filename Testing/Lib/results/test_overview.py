@@ -1,0 +1,78 @@
+"""What a person looks at first, the same in the overview and in the panel's worklist."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.listing import Entry, Row, most_urgent_first
+from ParanasalSSLLib.results.overview import Overview, write_page
+from ParanasalSSLLib.results.record import ScanRecord, write_report
+from ParanasalSSLLib.sinuses import Side
+
+
+@pytest.fixture
+def record(toolbox: Any) -> ScanRecord:
+    return ScanRecord.of(toolbox.result(toolbox.head()), toolbox.card, "sub-0001")
+
+
+def named(record: ScanRecord, name: str, left: float, verdict: str = "ok") -> ScanRecord:
+    sinuses = {
+        side: replace(sinus, probability=left if side is Side.LEFT else 0.01)
+        for side, sinus in record.sinuses.items()
+    }
+    quality = replace(record.quality, verdict=verdict)
+    return replace(record, scan=name, sinuses=sinuses, quality=quality)
+
+
+def test_to_review_comes_first_then_the_highest_probability(record: ScanRecord) -> None:
+    records = [
+        named(record, "a", 0.2),
+        named(record, "b", 0.9),
+        named(record, "c", 0.1, "review"),
+    ]
+    rows = [Row(Entry(one.scan, "", "done"), one) for one in records]
+    rows.insert(0, Row(Entry("d", "", "failed", "UnreadableScan")))
+    assert [row.entry.identifier for row in most_urgent_first(rows)] == ["c", "b", "a", "d"]
+
+
+def test_results_of_other_calls_are_in_the_table_too(record: ScanRecord, tmp_path: Path) -> None:
+    overview = Overview(tmp_path)
+    overview.failed("sub-0002", "failed", "NotAHead")
+    overview.write()
+    for name in ("sub-0001", "sub-0002"):
+        files = ScanFiles.in_output(tmp_path, name)
+        files.folder.mkdir()
+        write_report(named(record, name, 0.5), files.report_json)
+    overview.write(last=False)
+    Overview(tmp_path).write()
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["sub-0001"] * 2 + ["sub-0002"] * 2
+
+
+def test_page_escapes_what_it_shows_and_shows_a_picture_that_is_there(
+    record: ScanRecord, tmp_path: Path
+) -> None:
+    image = replace(record.image, description="series 3, <b>T2</b>")
+    files = {"middle_slices": "sub-0001_desc-middle_slices.png"}
+    row = Row(Entry("sub-0001", "", "done"), replace(record, image=image, files=files))
+    write_page([row], tmp_path / "index.html")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;T2" in page and 'src="sub-0001/sub-0001_desc-middle_slices.png"' in page
+
+
+def test_list_needs_the_standard_library_only() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import ParanasalSSLLib.results.listing\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "sys.exit(', '.join(new - sys.stdlib_module_names - {'ParanasalSSLLib'}) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
