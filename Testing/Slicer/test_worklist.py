@@ -15,14 +15,8 @@ from reports import validated
 from ParanasalSSLLib.boxes.quality import Quality, Verdict
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.results.layout import ScanFiles
-from ParanasalSSLLib.results.record import (
-    BoxRecord,
-    ImageRecord,
-    ModelRecord,
-    ScanRecord,
-    SinusRecord,
-    write_report,
-)
+from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord, write_report
+from ParanasalSSLLib.results.sinus_record import BoxRecord, SinusRecord
 from ParanasalSSLLib.sinuses import Side
 
 
