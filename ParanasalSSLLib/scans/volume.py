@@ -36,7 +36,7 @@ class Provenance:
     lost_slices: int = 0
     notices: tuple[str, ...] = ()
     sides_in_doubt: bool = False
-    description: str | None = None
+    description: str | None = field(default=None, compare=False)  # words, no property of the image
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -60,7 +60,16 @@ def test_agrees_with_itk_s_reader(tmp_path: Path, files: Any) -> None:
 
 def test_no_identity_is_kept(tmp_path: Path, files: Any) -> None:
     folder = files.series().write(tmp_path / "Doe_Jane_4711")
-    assert read_volume(folder).provenance == Provenance("DICOM", "MR")
+    source = read_volume(folder).provenance
+    assert source == Provenance("DICOM", "MR") and source.description == "series 3, T2 axial"
+
+
+@pytest.mark.parametrize("words", ["FLAIR of DOE", "4711 t1", "t2_19700101"])
+def test_description_that_names_the_patient_is_withheld(
+    tmp_path: Path, files: Any, words: str
+) -> None:
+    folder = files.series(tags={"SeriesDescription": words}).write(tmp_path / "a")
+    assert read_volume(folder).provenance.description == "series 3, description withheld"
 
 
 def test_rescaling_is_applied_per_slice(tmp_path: Path, files: Any) -> None:
