@@ -17,7 +17,6 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
-from ParanasalSSLLib.results import pictures
 
 Run = Callable[..., int]
 
@@ -47,7 +46,6 @@ def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = Placement(boxes, toolbox.quality())
     monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
     monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(pictures, "DPI", 30)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:
         return main(["predict", *map(str, arguments), "--jobs", "1"])
