@@ -42,7 +42,7 @@ class Stage(StrEnum):
 _WORDS = {
     Stage.READ: "Reading the scan",
     Stage.REGISTER: "Finding the maxillary sinuses",
-    Stage.CROP: "Cutting out the sinuses",
+    Stage.CROP: "Cropping",
     Stage.ANALYSE: "Scoring the sinuses",
     Stage.WRITE: "Writing the results",
     Stage.DONE: "Done",

@@ -24,6 +24,7 @@ from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 from ParanasalSSLPanel.results import modelOf
 from ParanasalSSLPanel.scans import volumeFromNode
+from ParanasalSSLPanel.words import stageWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -133,12 +134,11 @@ class Export:
         return files if all(file.is_file() for file in files) else []
 
     def _onEvent(self, event: Event) -> None:
-        from ParanasalSSLLib.progress import Stage
         from ParanasalSSLLib.results.record import ScanRecord
 
         match event:
             case StageBegun():
-                self.stage(_(Stage(event.stage).words))
+                self.stage(stageWords(event.stage))
             case ScanDone():
                 self.compare(ScanRecord.from_json(event.report))
             case ScanFailed() | CallFailed():

@@ -18,6 +18,7 @@ from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import cases, results, scans
 from ParanasalSSLPanel.boxes import boxesOf, boxNode
+from ParanasalSSLPanel.colors import errorStyle
 from ParanasalSSLPanel.compute import Settings
 from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
 from ParanasalSSLPanel.sectionBoxes import BoxesSection
@@ -26,8 +27,6 @@ from ParanasalSSLPanel.sectionResults import ResultsSection
 from ParanasalSSLPanel.sectionRun import RunSection
 from ParanasalSSLPanel.sectionWorklist import WorklistSection
 from ParanasalSSLPanel.terms import loadTerms
-
-ERROR_COLOR = "#c0392b"
 
 
 class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
@@ -157,7 +156,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     def say(self, words: str, isError: bool = False) -> None:
         """One line or two below the Run button."""
         self.ui.messageLabel.text = words
-        self.ui.messageLabel.styleSheet = f"color: {ERROR_COLOR}" if isError else ""
+        self.ui.messageLabel.styleSheet = errorStyle(self.ui.messageLabel) if isError else ""
 
     def refresh(self) -> None:
         """Show all that is known of the present scan."""
@@ -166,9 +165,9 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.ui.scanSelector.enabled = not busy
         self.boxesSection.update(scan, busy)
         self.runSection.update(scan, busy)
-        self.resultsSection.update(scan)
+        self.resultsSection.update(scan, self._isOutdated())
         self.exportSection.update(scan, busy)
-        self._sayIfOutdated()
+        self._styleOverlay()
 
     def showResults(self) -> None:
         """Show new results, over the slices too, unless another module is open."""
@@ -185,7 +184,8 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     @property
     def _overlay(self) -> tuple[float, float]:
         """Threshold and opacity of the overlay."""
-        return self.parameters.residualThreshold, self.parameters.overlayOpacity
+        opacity = self.parameters.overlayOpacity * (results.FAINT if self._isOutdated() else 1.0)
+        return self.parameters.residualThreshold, opacity
 
     def _onNodeAdded(self, caller: Any, event: Any) -> None:
         """The first scan may have been loaded."""
@@ -230,10 +230,15 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             if not self._viewsAreLeft:
                 self._showInViews()
             self.refresh()
-        if self._shownOverlay != self._overlay:
-            self._shownOverlay = self._overlay
-            if scan is not None:
-                results.styleOverlay(scan, *self._overlay)
+        self._styleOverlay()
+
+    def _styleOverlay(self) -> None:
+        """Where it is shown, and only if its look is another now."""
+        if self.parameters is None or self._shownOverlay == self._overlay:
+            return
+        self._shownOverlay = self._overlay
+        if self.scan is not None:
+            results.styleOverlay(self.scan, *self._overlay)
 
     def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
         """Hear of the scan and its boxes, and no longer of others."""
@@ -264,20 +269,18 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _onBoxMoved(self, caller: Any = None, event: Any = None) -> None:
         self.boxesSection.update(self.scan, self.isBusy)
-        self._sayIfOutdated()
+        self.resultsSection.showOutdated(self.scan, self._isOutdated())
+        self._styleOverlay()
 
-    def _sayIfOutdated(self) -> None:
-        """Numbers must not stand beside boxes to which they do not belong without a word."""
+    def _isOutdated(self) -> bool:
+        """Whether the numbers belong to where the boxes were, or the scan was."""
         scan = self.scan
-        words = _("The results below belong to where the boxes were. Press Run to score them anew.")
+        if scan is None or results.tableOf(scan) is None:
+            return False
         try:
-            scored = scan is not None and results.tableOf(scan) is not None
-            if scored and results.areOutdated(scan, boxesOf(scan)):
-                self.say(words)
-            elif self.ui.messageLabel.text == words:
-                self.say("")
-        except ParanasalError as error:
-            self.say(str(error), isError=True)
+            return results.areOutdated(scan, boxesOf(scan))
+        except ParanasalError:  # said when it is run
+            return True
 
     # ------------------------------------------------------------------------------- what is done
 

@@ -18,7 +18,7 @@ from slicer import (
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
-from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
+from ParanasalSSLLib.sinuses import Side, probability_words
 from ParanasalSSLPanel.scanNodes import (
     attributeOf,
     nodeOf,
@@ -37,6 +37,7 @@ from ParanasalSSLPanel.segments import (
     showLayers,
 )
 from ParanasalSSLPanel.trust import verdictWords
+from ParanasalSSLPanel.words import decisionWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -47,6 +48,7 @@ COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")
 WINDOW = (0.0, 0.5)  # residuals from the darkest to the brightest colour, as in the HTML report
 LARGEST_RESIDUAL = 1.0
 LEAST_SHOWN = 1e-3  # around the boxes the residual is 0, which is not to darken the scan
+FAINT = 0.3  # of results that are outdated
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
 ROLES = ("residual", "segmentation", "levels", "table")
 
@@ -126,6 +128,14 @@ def styleOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float
     display.SetApplyThreshold(True)
     for composite in _viewsOf(residual):
         composite.SetForegroundOpacity(opacity)
+
+
+def fade(scan: vtkMRMLScalarVolumeNode, faded: bool) -> None:
+    """Draw the outlines of results that are no longer those of the boxes faintly, or as they were."""
+    for role in ("segmentation", "levels"):
+        node = nodeOf(scan, role)
+        if node is not None:
+            node.GetDisplayNode().SetOpacity(FAINT if faded else 1.0)
 
 
 def isOverlayShown(scan: vtkMRMLScalarVolumeNode) -> bool:
@@ -214,7 +224,7 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     node = nodeOrNew(scan, "table", "vtkMRMLTableNode", name)
     scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
     sides = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
-    decisions = {True: _(DECISION_WORDS["anomaly"]), False: _(DECISION_WORDS["clear"])}
+    decisions = {True: decisionWords("anomaly"), False: decisionWords("clear")}
     node.RemoveAllColumns()
     _addColumn(node, _("Side"), [sides[side] for side, _sinus in scored])
     _addColumn(
@@ -223,8 +233,6 @@ def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
     _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
     _addColumn(node, _("Opacity (ml)"), [round(sinus.opacityMl, 2) for _side, sinus in scored])
-    fractions = [round(100 * sinus.opacityFraction, 2) for _side, sinus in scored]
-    _addColumn(node, _("Of the box (%)"), fractions)
     _addColumn(node, _("Box quality"), [verdictWords(findings.quality.verdict)] * len(scored))
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)  # a table view would let a user type over the numbers

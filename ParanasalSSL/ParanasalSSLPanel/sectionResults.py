@@ -9,9 +9,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.sinuses import SINUSES
 from ParanasalSSLPanel import results, segments, views
+from ParanasalSSLPanel.colors import warningStyle
 from ParanasalSSLPanel.interface import Panel
+from ParanasalSSLPanel.words import sinusName
 
 
 class ResultsSection:
@@ -26,11 +27,12 @@ class ResultsSection:
         self._ui.levelsButton.connect("clicked(bool)", self._onLevels)
         self._ui.residualFileButton.connect("clicked(bool)", self._onResidualFile)
 
-    def update(self, scan: Any) -> None:
-        """Show what is known of the scan."""
+    def update(self, scan: Any, outdated: bool) -> None:
+        """Show what is known of the scan; outdated: its boxes have been changed since."""
         table = results.tableOf(scan) if scan is not None else None
         self._ui.tableView.setMRMLTableNode(table)
         self._ui.tableView.visible = table is not None
+        self.showOutdated(scan, outdated)
         self._say("")
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
         for button in (
@@ -41,6 +43,14 @@ class ResultsSection:
             button.enabled = table is not None
         self._ui.sinusLayoutButton.enabled = scan is not None
 
+    def showOutdated(self, scan: Any, outdated: bool) -> None:
+        """Say whether the numbers belong to the boxes, in words and by how all looks."""
+        self._ui.outdatedLabel.visible = outdated
+        self._ui.outdatedLabel.styleSheet = warningStyle(self._ui.outdatedLabel)
+        self._ui.tableView.enabled = not outdated
+        if scan is not None:
+            results.fade(scan, outdated)
+
     def _onPrevious(self, checked: bool = False) -> None:
         self._go(-1)
 
@@ -50,7 +60,7 @@ class ResultsSection:
     def _go(self, step: int) -> None:
         side = self._tour.go(self._panel.scan, step)
         if side is not None:
-            self._say(_("{sinus}: its largest residual").format(sinus=_(SINUSES[side].name)))
+            self._say(_("{sinus}: its largest residual").format(sinus=sinusName(side)))
 
     def _say(self, words: str) -> None:
         self._ui.findingLabel.text = words
@@ -81,7 +91,7 @@ class ResultsSection:
             beside = _("The opacity is that of the segmentation beside the file.")
             alone = _(
                 "There is no segmentation beside the file: the opacity begins at {threshold}, as "
-                '"Residual shown from" says.'
+                '"Overlay threshold" says.'
             )
             words = beside if file.calibrated else alone.format(threshold=f"{threshold:.2f}")
             self._say(words)

@@ -14,6 +14,7 @@ from ParanasalSSLPanel import models, packages
 from ParanasalSSLPanel.compute import AUTOMATIC, Findings, Settings, Watcher, Work
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+from ParanasalSSLPanel.words import stageWords
 
 
 class RunSection:
@@ -191,7 +192,7 @@ class RunSection:
 
     def onProgress(self, progress: Any) -> None:
         """Show how far the scan is."""
-        self._show(round(100 * progress.fraction), _(progress.stage.words))
+        self._show(round(100 * progress.fraction), stageWords(progress.stage))
 
     def _show(self, percent: int, words: str) -> None:
         self._ui.progressBar.visible = True

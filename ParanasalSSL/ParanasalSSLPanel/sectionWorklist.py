@@ -194,7 +194,7 @@ class WorklistSection:
     def _onEnded(self, words: str) -> None:
         self._run = None
         failed = sum(row.entry.state == "failed" for row in self._worklist.rows())
-        unscored = _("{number} of the scans could not be scored; point at their state to see why.")
+        unscored = _("{number} of the scans could not be scored; hover over a row to see why.")
         self._ui.worklistLabel.text = words or (unscored.format(number=failed) if failed else "")
         self.update()
 

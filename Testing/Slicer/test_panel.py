@@ -148,22 +148,33 @@ def test_running_without_boxes_says_what_to_do(panel: Any, scan: Any) -> None:
     assert panel.ui.runButton.enabled and not panel.ui.progressBar.visible
 
 
-def test_dragging_a_box_after_a_run_says_that_the_numbers_are_old(
+def test_results_of_boxes_that_were_moved_since_look_outdated(
     slicer: Any, panel: Any, scan: Any, geometry: Any
 ) -> None:
-    panel.ui.placeBoxesButton.click()
-    panel.ui.runButton.click()
+    from ParanasalSSLPanel.results import segmentationOf
+
+    def faint() -> tuple[bool, bool, float, float]:
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        outline = segmentationOf(scan).GetDisplayNode().GetOpacity()
+        overlay = composites[0].GetForegroundOpacity() / panel.parameters.overlayOpacity
+        return ui.outdatedLabel.visible, ui.tableView.enabled, outline, round(overlay, 3)
+
+    ui = panel.ui
+    ui.placeBoxesButton.click()
+    ui.runButton.click()
+    assert faint() == (False, True, 1.0, 1.0)
     geometry.move(slicer.util.getNode("Made-up scan: right sinus box"), (0, 4, 0))
-    assert "where the boxes were" in panel.ui.messageLabel.text
-    panel.ui.runButton.click()
-    assert panel.ui.messageLabel.text == ""
+    assert faint() == (True, False, 0.3, 0.3)
+    ui.adjustBoxesButton.click()
+    ui.rightResetButton.click()
+    assert faint() == (False, True, 1.0, 1.0)
 
 
 def test_what_is_deleted_elsewhere_leaves_the_panel(slicer: Any, panel: Any, scan: Any) -> None:
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("Made-up scan: right sinus box"))
-    assert "where the boxes were" in panel.ui.messageLabel.text
+    assert panel.ui.outdatedLabel.visible
     slicer.mrmlScene.RemoveNode(panel.ui.tableView.mrmlTableNode())
     assert panel.ui.tableView.mrmlTableNode() is None
     slicer.mrmlScene.RemoveNode(scan)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
+
+from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, Side
 
 
 def test_a_failed_registration_is_told_in_words_and_nothing_is_scored(
@@ -108,3 +112,53 @@ def test_a_head_without_a_face_is_refused_in_words(
     panel.ui.runButton.click()
     assert "were not found" in panel.ui.messageLabel.text
     assert tableOf(panel.parameters.scan) is None
+
+
+PANEL = Path(__file__).resolve().parents[2] / "ParanasalSSL" / "ParanasalSSLPanel"
+
+
+@pytest.mark.parametrize("path", sorted(PANEL.glob("*.py")), ids=lambda path: path.name)
+def test_every_text_stands_whole_where_slicers_translators_look_for_it(path: Path) -> None:
+    """Their tool reads the text out of the call: no variable, no f-string."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    texts = [call.args[0] for call in calls if getattr(call.func, "id", "") == "_"]
+    assert all(isinstance(text, ast.Constant) for text in texts)
+
+
+def test_the_panels_words_are_the_librarys(slicer: Any) -> None:
+    from ParanasalSSLPanel import words
+
+    from ParanasalSSLLib.progress import Stage
+
+    assert {stage: stage.words for stage in Stage} == {s: words.stageWords(s) for s in Stage}
+    assert {d: words.decisionWords(d) for d in DECISION_WORDS} == DECISION_WORDS
+    assert [words.sinusName(side) for side in Side] == [SINUSES[side].name for side in Side]
+
+
+def contrast(color: str, background: str) -> float:
+    """By the formula of WCAG 2."""
+
+    def luminance(name: str) -> float:
+        parts = [int(name[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    low, high = sorted((luminance(color), luminance(background)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_coloured_words_are_readable_in_both_themes_of_slicer(slicer: Any) -> None:
+    import qt
+    from ParanasalSSLPanel import colors
+
+    for theme, background in (("dark", "#323232"), ("light", "#efefef")):
+        widget = qt.QLabel()
+        palette = widget.palette
+        palette.setColor(qt.QPalette.Window, qt.QColor(background))
+        widget.setPalette(palette)
+        for color, style in (
+            (colors.ERROR, colors.errorStyle),
+            (colors.WARNING, colors.warningStyle),
+        ):
+            assert color[theme] in style(widget)
+            assert contrast(color[theme], background) >= 4.5

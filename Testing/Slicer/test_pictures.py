@@ -67,7 +67,7 @@ def test_every_state_of_the_panel_has_its_own_picture(
 
     geometry.move(boxNode(panel.scan, Side.RIGHT), (0, 4, 0))
     pictures["moved"] = photograph(panel, "moved")
-    assert inkOf(panel.ui.messageLabel, pictures["moved"], panel) > 0.01
+    assert inkOf(panel.ui.outdatedLabel, pictures["moved"], panel) > 0.01
     standIn.verdict, standIn.reasons = "review", ("The head is turned by 50 degrees.",)
     headless.click(panel.ui.placeBoxesButton)
     pictures["review"] = photograph(panel, "review")

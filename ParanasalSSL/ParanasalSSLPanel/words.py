@@ -1,0 +1,44 @@
+"""What the library says in English, as texts that Slicer can translate: each stands here whole."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.sinuses import Side
+
+
+def sideWords(side: Side) -> str:
+    """The patient's side, in a table."""
+    words: dict[Side, str] = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
+    return words[side]
+
+
+def sinusName(side: Side) -> str:
+    """The sinus of that side."""
+    words: dict[Side, str] = {
+        Side.LEFT: _("Left maxillary sinus"),
+        Side.RIGHT: _("Right maxillary sinus"),
+    }
+    return words[side]
+
+
+def decisionWords(decision: str) -> str:
+    """What the model has decided, "anomaly" or "clear"."""
+    words: dict[str, str] = {
+        "anomaly": _("Anomaly suspected"),
+        "clear": _("No anomaly suspected"),
+    }
+    return words[decision]
+
+
+def stageWords(stage: str) -> str:
+    """What happens to a scan; stage: as `ParanasalSSLLib.progress.Stage` has it."""
+    words = {
+        "read": _("Reading the scan"),
+        "register": _("Finding the maxillary sinuses"),
+        "crop": _("Cropping"),
+        "analyse": _("Scoring the sinuses"),
+        "write": _("Writing the results"),
+        "done": _("Done"),
+    }
+    return words[stage]
