@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement, write_placement
 from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
-from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.record import read_report
 from ParanasalSSLLib.scans.volume import Volume, write_volume
@@ -40,7 +40,6 @@ def run(toolbox: Any, placement: Placement, tmp_path: Path, monkeypatch: pytest.
     """`paranasal predict` with stand-ins for networks and registration; gives all reports."""
     monkeypatch.setattr(predict, "find_boxes", lambda volume: placement)
     monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
-    monkeypatch.setattr(pictures, "DPI", 20)
 
     def predicting(*arguments: str | Path) -> dict[str, Any]:
         assert main(["predict", *map(str, arguments), "-o", str(tmp_path / "out")]) == 0
@@ -60,9 +59,11 @@ def scan(head: Volume, tmp_path: Path) -> Path:
     return tmp_path / "head.nii.gz"
 
 
-@pytest.mark.parametrize("name", ["a", "Z9", "sub-0001", "x" * 64, "A_b-C", "0-_"])
-def test_ids_that_a_user_may_choose(run: Run, scan: Path, name: str) -> None:
-    assert list(run(scan, "--id", name, "--note", 'Größe "5" <b> 山田 \n')) == [name]
+def test_ids_that_a_user_may_choose(run: Run, scan: Path) -> None:
+    names = ["a", "Z9", "x" * 64, "A_b-C", "0-_"]
+    ids = [f"--id={name}" for name in names]
+    note = 'Größe "5" <b> 山田 \n'
+    assert sorted(run(*[scan] * len(ids), *ids, "--note", note)) == sorted(names)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "_a", "a b", "a.b", "é", "x" * 65, "a\n", "a/b"])
@@ -81,7 +82,7 @@ def test_names_of_inputs_as_ids(run: Run, scan: Path, tmp_path: Path) -> None:
         scans.append(tmp_path / str(number) / f"{name}.nii.gz")
         scans[-1].parent.mkdir()
         shutil.copy(scan, scans[-1])
-    many = [*scans, *[scans[0]] * 12]
+    many = [*scans, scans[0]]
     assert len(run(*many, "--keep-names")) == len(many)
 
 
@@ -159,16 +160,14 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_an_edited_report_is_said_to_be_none(
-    run: Run, scan: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], object]
-) -> None:
+def test_an_edited_report_is_said_to_be_none(run: Run, scan: Path, tmp_path: Path) -> None:
     [report] = run(scan).values()
-    edit(report)
     path = tmp_path / "edited.json"
-    path.write_text(json.dumps(report))
-    with pytest.raises(ValueError):
-        read_report(path)
+    for edit in EDITS.values():
+        edit(edited := deepcopy(report))
+        path.write_text(json.dumps(edited))
+        with pytest.raises(ValueError):
+            read_report(path)
 
 
 def test_an_edited_report_survives_a_new_one(run: Run, scan: Path, tmp_path: Path) -> None:
