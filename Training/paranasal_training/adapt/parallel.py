@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,7 @@ from ParanasalSSLLib.errors import BadStore
 Job = TypeVar("Job")
 MOST = 4  # processes, each of which holds a network in training
 TICK_S = 1.0
+PATIENCE_S = 3.0  # for a process that is training to save
 
 
 def usual_processes() -> int:
@@ -60,8 +62,18 @@ def _in_processes(
             "it stopped; use fewer processes."
         ) from error
     except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
+        _stop_processes()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stop_processes() -> None:
+    """Soon: a process that has saved would take the next job."""
+    processes = multiprocessing.active_children()
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + PATIENCE_S
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0.0))
+        process.kill()
