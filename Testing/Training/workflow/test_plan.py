@@ -73,6 +73,14 @@ def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None
     assert found.network.voxels == 64
 
 
+def test_folds_share_pretraining_in_turn_but_random_weights_with_nobody() -> None:
+    plan = Plan.read("cpu")
+    assert [plan.seed_of("none", fold) for fold in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert [plan.seed_of("residual", fold) for fold in range(1, 6)] == [1, 2, 1, 2, 1]
+    assert [plan.seed_of("two-channels", fold) for fold in range(1, 6)] == [1, 2, 1, 2, 1]
+    assert {plan.seed_of("transfer", fold) for fold in range(1, 6)} == {1}
+
+
 def test_residual_maps_that_reach_1_are_stored_without_a_gain_that_would_cut_them() -> None:
     plan = Plan.read("cpu")
     for name in ("otsu", "percentile", "unscaled"):

@@ -36,6 +36,8 @@ class Preset:
     """Settings of `paranasal pretrain`."""
     pretrain_by_row: dict[str, Settings] = field(default_factory=dict)
     """Settings of `paranasal pretrain` that differ by row."""
+    pretrain_seeds: int = 1
+    """Runs of each row's pretraining, with other seeds; the folds start from them in turn."""
     finetune: Settings = field(default_factory=dict)
     """Settings of `paranasal finetune`."""
     finetune_by_share: dict[int, Settings] = field(default_factory=dict)
@@ -186,6 +188,14 @@ class Plan:
         if own.get("method") == "transfer" and self.medicalnet:
             own["options"] = {"file": str(self.medicalnet)}
         return merged(merged(self.preset.pretrain, self.preset.pretrain_by_row.get(row, {})), own)
+
+    def seed_of(self, row: str, fold: int) -> int:
+        """Which of a row's pretraining runs a fold starts from; random weights: one of its own."""
+        method = (self.rows[self.source(row)].pretrain or {}).get("method")
+        runs = {"none": self.preset.folds, "transfer": 1}.get(
+            str(method), self.preset.pretrain_seeds
+        )
+        return 1 + (fold - 1) % runs
 
     def residuals_of(self, row: str) -> str | None:
         """Name of the residuals that a row's pretraining learns from."""
