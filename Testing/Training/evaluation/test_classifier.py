@@ -22,6 +22,13 @@ def test_platt_scaling_finds_the_probabilities_that_made_the_labels() -> None:
     assert 0 < operating.threshold < 1
 
 
+def test_platt_scaling_never_turns_the_order_around_either() -> None:
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0])
+    fitted = fit_operating(np.array([-2.0, -1, 0, 0, 1, 2, 2, 3]), labels).calibration
+    assert fitted.slope > 0
+    assert fitted.probability(0.0) == pytest.approx(3 / 8)
+
+
 def test_a_temperature_never_turns_the_order_around() -> None:
     """Margins that are all far below 0, as those of a classifier that has hardly learnt."""
     margin = np.array([-3.0, -2.9, -2.8, -2.7])

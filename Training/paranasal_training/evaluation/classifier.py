@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.special import logit
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
@@ -235,8 +236,9 @@ def fit_operating(
     regression = LogisticRegression(C=np.inf, fit_intercept=kind == "platt")
     regression.fit(margin[:, None], labels)
     slope, intercept = float(regression.coef_[0, 0]), float(np.ravel(regression.intercept_)[0])
-    if kind == "temperature":  # which is positive: it never turns the order around
-        slope = max(slope, 1 / HOTTEST)
+    if slope < 1 / HOTTEST:  # calibration never turns the order of the scores around
+        slope = 1 / HOTTEST
+        intercept = float(logit(labels.mean())) if kind == "platt" else 0.0
     calibration = Calibration(round(slope, 6), round(intercept, 6))
     precision, recall, levels = precision_recall_curve(labels, probabilities(calibration, margin))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
