@@ -7,6 +7,9 @@ as the panel's tests do. The panel is the module's own .ui file and Widget class
 stand-ins for the application (`Testing/Slicer/headless`); the boxes are placed and the sample head is
 scored in earnest. The slices are resampled from the scene's nodes, at the place, in the colours and
 with the opacity that the module has given them.
+
+The README's Docs/report.jpg is no picture of this script: it is the upper part of the page that
+`make demo` writes, in a browser's window 1060 pixels wide.
 """
 
 from __future__ import annotations
