@@ -16,6 +16,8 @@ for several scans an overview,
     OUT/index.html                                      what needs a look first, with links
     OUT/results.csv                                     one row for each scan and side
 
+    OUT/sub-0001/sub-0001_reading.json                  a reader's verdict, once it was given
+
 and, where it is asked for and the scan is a DICOM series,
 
     OUT/sub-0001/sub-0001_desc-residual_seg.dcm         DICOM segmentation
@@ -91,6 +93,11 @@ class ScanFiles:
     def dicom_report(self) -> Path:
         """DICOM SR, on request."""
         return self._named("desc-scores_sr.dcm")
+
+    @property
+    def reading(self) -> Path:
+        """What a reader says of the result."""
+        return self._named("reading.json")
 
     @property
     def beside_report(self) -> dict[str, Path]:
