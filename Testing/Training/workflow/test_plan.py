@@ -61,6 +61,7 @@ def test_table_2_compares_every_method_that_there_is() -> None:
     plan = Plan.read("paper")
     rows = plan.experiment("table2").rows
     assert {(plan.rows[row].pretrain or {})["method"] for row in rows} == set(method_names())
+    assert plan.experiment("table2").ours == "calibrated" and "residual" in rows
 
 
 def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None:
@@ -94,6 +95,14 @@ def test_transfer_stays_open_and_says_why_without_its_file() -> None:
     given = Plan.read("paper", medicalnet="file.pth")
     assert given.open_rows("table2") == {}
     assert given.pretrain_settings("transfer")["options"]["file"].endswith("file.pth")
+
+
+def test_the_oracle_stays_open_where_no_lesion_is_known(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    assert "oracle" in Plan.read("cpu").closed_rows("table2")
+    bare = write_store(tmp_path / "bare", toy_store.crops[:2], toy_store.table[:2])
+    assert "without lesion masks" in Plan.read("cpu", bare.folder).open_rows("table2")["oracle"]
 
 
 def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from paranasal_training.data.config import AugmentConfig, CoarseNoiseConfig
 from paranasal_training.runs.config import OptimizerConfig, Recipe, RunConfig
@@ -46,6 +46,14 @@ class ResidualsConfig:
     """Folder of the residual store; a stopped call is resumed there."""
     split: str | None = "unlabelled"
     """Part of the store: train, validation, test, labelled or unlabelled; null: all crops."""
+    kind: Literal["published", "calibrated", "oracle"] = "published"
+    """published: the paper's |x - x'|; calibrated: measured by the 95 % quantile of held-out healthy
+    sinuses at each voxel, where sinuses lie; oracle: a simulation's true lesions, the ceiling.
+    """
+    splits: Path | None = None
+    """For `calibrated`: CSV file of `paranasal split` that the autoencoder was trained with (unset:
+    the parts that the store's own table names); its validation part gives the healthy sinuses.
+    """
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     """How a residual follows from crop and reconstruction."""
     gain: float = 2.0

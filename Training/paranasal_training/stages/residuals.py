@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from paranasal_training.data.batches import as_floats
 from paranasal_training.data.residual_store import ResidualWriter
+from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.config import ResidualsConfig
+from paranasal_training.stages.healthy import HealthyResiduals, learn_healthy
 from ParanasalSSLLib.devices import resolve_device
+from ParanasalSSLLib.errors import BadStore
 from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
 from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, channels_last
+from ParanasalSSLLib.model.resolution import at_voxels
 
 CHUNK = 64
 
@@ -27,7 +32,8 @@ def make_residuals(config: ResidualsConfig) -> Path:
     """Write the residuals of the rows; rows that an earlier call has done are not done again.
 
     Raises:
-        BadStore, BadCheckpoint: the input is missing or damaged, or the output is of another kind.
+        BadStore, BadCheckpoint: the input is missing or damaged, the output is of another kind,
+            held-out healthy sinuses are too few to calibrate with, or there are no true lesions.
     """
     store = CropStore.open(config.store)
     network, run = load_cae(config.cae)
@@ -37,17 +43,65 @@ def make_residuals(config: ResidualsConfig) -> Path:
         "gain": config.gain,
         "residual": asdict(config.residual),
         "cae": {key: run.record[key] for key in ("store", "config", "val_loss")},
-    }
+    } | ({} if config.kind == "published" else {"residuals": config.kind})
     writer = ResidualWriter(config.output, store, network.config.voxels, info)
+    targets = _targets(config, network, run.record["config"]["fold"], store, device)
     rows = store.rows(config.split)
     rows = rows[~writer.done[rows]]
     for start in tqdm(range(0, len(rows), CHUNK), desc="residuals", unit="batch"):
         chunk = rows[start : start + CHUNK]
-        crops = torch.from_numpy(store.crops[chunk]).unsqueeze(1)
-        residuals, _ = native_residuals(network, as_floats(crops.to(device)), config.residual)
-        stored = residuals.mul_(255 * config.gain).round_().clamp_(0, 255).to(torch.uint8)
-        writer.write(chunk, stored[:, 0].numpy())
+        stored = np.rint(255 * config.gain * targets(chunk)).clip(0, 255).astype(np.uint8)
+        writer.write(chunk, stored)
     return config.output
+
+
+def _targets(
+    config: ResidualsConfig, network: CAE, fold: int, store: CropStore, device: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the residuals of rows, float (n, D, D, D) in 0..1."""
+    if config.kind == "oracle":
+        lesions = store.lesions
+        if lesions is None:
+            raise BadStore(f"{store.folder} has no lesion masks, so there is no oracle.")
+        voxels = network.config.voxels
+        return lambda rows: at_voxels(torch.from_numpy(lesions[rows]).float()[:, None], voxels)[
+            :, 0
+        ].numpy()
+
+    def published(rows: np.ndarray) -> np.ndarray:
+        return _native(network, _crops(store, rows), config.residual, device)
+
+    if config.kind == "published":
+        return published
+    held_out = Partition.of(store, config.splits, fold).rows("validation", 0)
+    healthy = _learn(network, store, held_out, config.residual, device)
+    patients = store.table["patient"].to_numpy()
+    return lambda rows: healthy.calibrated(published(rows), patients[rows])
+
+
+def _crops(store: CropStore, rows: np.ndarray) -> Tensor:
+    """Float (n, 1, 64, 64, 64), 0..1."""
+    return as_floats(torch.from_numpy(store.crops[rows]).unsqueeze(1))
+
+
+def _native(network: CAE, crops: Tensor, config: ResidualConfig, device: str) -> np.ndarray:
+    """Residuals, float32 (n, D, D, D)."""
+    return native_residuals(network, crops.to(device), config)[0][:, 0].numpy()
+
+
+def _learn(
+    network: CAE, store: CropStore, rows: np.ndarray, config: ResidualConfig, device: str
+) -> HealthyResiduals:
+    """From these rows, a chunk at a time."""
+    if not len(rows):
+        raise BadStore(f"{store.folder} has no healthy sinuses in its validation part.")
+    residuals, images = [], []
+    for start in range(0, len(rows), CHUNK):
+        crops = _crops(store, rows[start : start + CHUNK])
+        residuals.append(_native(network, crops, config, device))
+        images.append(at_voxels(crops, network.config.voxels)[:, 0].numpy())
+    patients = store.table["patient"].to_numpy()[rows]
+    return learn_healthy(np.concatenate(residuals), np.concatenate(images), patients)
 
 
 def residual_pairs(

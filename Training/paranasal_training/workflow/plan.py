@@ -151,14 +151,20 @@ class Plan:
 
     def open_rows(self, name: str) -> dict[str, str]:
         """Rows of an experiment that cannot be filled, and why."""
-        if "transfer" not in self.experiment(name).rows:
-            return {}
+        whys = {"transfer": self._no_transfer(), "oracle": self._no_oracle()}
+        rows = self.experiment(name).rows
+        return {row: why for row, why in whys.items() if why and row in rows}
+
+    def _no_transfer(self) -> str | None:
         if self.medicalnet is None:
-            return {"transfer": "MedicalNet's file resnet_18_23dataset.pth was not given"}
+            return "MedicalNet's file resnet_18_23dataset.pth was not given"
         network = self.preset.pretrain.get("network", {})
         if tuple(network.get("widths", FULL_WIDTHS)) != FULL_WIDTHS:
-            return {"transfer": f"MedicalNet's weights need an encoder of widths {FULL_WIDTHS}"}
-        return {}
+            return f"MedicalNet's weights need an encoder of widths {FULL_WIDTHS}"
+        return None
+
+    def _no_oracle(self) -> str | None:
+        return None if self.masks else "the crops come without lesion masks"
 
     def closed_rows(self, name: str) -> list[str]:
         """Rows of an experiment that are run."""
