@@ -100,7 +100,7 @@ class ParanasalSSLTest(ScriptedLoadableModuleTest):
 
     def test_findings_lie_beside_the_scan(self) -> None:
         """Boxes, map and table of a made-up scan are where they belong."""
-        from ParanasalSSLPanel import results
+        from ParanasalSSLPanel import results, tables
         from ParanasalSSLPanel.selfcheck import StandIn, addMadeUpScan
 
         from ParanasalSSLLib.sinuses import Side
@@ -115,5 +115,5 @@ class ParanasalSSLTest(ScriptedLoadableModuleTest):
         self.assertAlmostEqual(float(residual.max()), float(findings.residual.max()))
         segmentation = results.segmentationOf(scan).GetSegmentation()
         self.assertEqual(segmentation.GetNumberOfSegments(), len(Side))
-        self.assertEqual(results.tableOf(scan).GetNumberOfRows(), len(Side))
+        self.assertEqual(tables.tableOf(scan).GetNumberOfRows(), len(Side))
         self.delayDisplay("Test passed")

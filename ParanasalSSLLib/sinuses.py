@@ -60,6 +60,13 @@ class Grade(IntEnum):
     COMPLETE = 2
 
 
+class Part(StrEnum):
+    """What a segment of a sinus outlines: what fills it, or all inside its bony walls."""
+
+    OPACITY = "opacity"
+    CAVITY = "cavity"
+
+
 class SnomedCode(NamedTuple):
     """A concept of SNOMED CT."""
 
@@ -79,8 +86,10 @@ class SinusFacts:
     color: tuple[float, float, float]
     snomed_code: str
     snomed_side: str
-    residual_name: str
-    residual_color: tuple[float, float, float]
+    opacity_name: str
+    opacity_color: tuple[float, float, float]
+    cavity_name: str
+    cavity_color: tuple[float, float, float]
 
 
 def _load() -> tuple[dict[Side, SinusFacts], dict[str, SnomedCode]]:
@@ -89,39 +98,65 @@ def _load() -> tuple[dict[Side, SinusFacts], dict[str, SnomedCode]]:
     facts = {}
     for side in Side:
         entry = dict(content[side.value])
-        entry["color"] = tuple(entry["color"])
-        entry["residual_color"] = tuple(entry["residual_color"])
+        for name in ("color", "opacity_color", "cavity_color"):
+            entry[name] = tuple(entry[name])
         facts[side] = SinusFacts(**entry)
-    concepts = ("anatomy", "residual_category", "residual_type")
+    concepts = ("anatomy", "anatomy_category", "opacity_category", "opacity_type")
     return facts, {concept: SnomedCode(**content[concept]) for concept in concepts}
 
 
 SINUSES, _CONCEPTS = _load()
 MAXILLARY_SINUS_SNOMED = _CONCEPTS["anatomy"]
-RESIDUAL_CATEGORY, RESIDUAL_TYPE = _CONCEPTS["residual_category"], _CONCEPTS["residual_type"]
-SEGMENT_LABELS = {Side.LEFT: 1, Side.RIGHT: 2}  # voxel values in a segmentation
+ANATOMY_CATEGORY = _CONCEPTS["anatomy_category"]
+OPACITY_CATEGORY, OPACITY_TYPE = _CONCEPTS["opacity_category"], _CONCEPTS["opacity_type"]
+SEGMENT_LABELS = {Side.LEFT: 1, Side.RIGHT: 2}  # voxel values in a segmentation, of either part
 
 
-def terminology_entry(side: Side) -> str:
-    """Slicer's terminology entry of a residual: an altered structure in that sinus (SNOMED CT)."""
-    return "~".join(
-        (
-            "Segmentation category and type - 3D Slicer General Anatomy list",
-            _sct(*RESIDUAL_CATEGORY),
-            _sct(*RESIDUAL_TYPE),
-            "^^",
-            "Anatomic codes - DICOM master list",
-            _sct(*MAXILLARY_SINUS_SNOMED),
-            _sct(SINUSES[side].snomed_code, SINUSES[side].snomed_side),
-        )
-    )
+@dataclass(frozen=True)
+class SegmentFacts:
+    """What every output calls one segment; color: RGB, 0..1."""
+
+    identifier: str
+    name: str
+    color: tuple[float, float, float]
+    terminology: str
+
+
+def segment_facts(side: Side, part: Part) -> SegmentFacts:
+    """The segment of a sinus's opacity or cavity."""
+    facts = SINUSES[side]
+    if part == Part.CAVITY:
+        identifier = f"{side.value}_maxillary_sinus_cavity"
+        return SegmentFacts(identifier, facts.cavity_name, facts.cavity_color, _anatomy_entry(side))
+    identifier = f"{side.value}_maxillary_sinus_residual"  # as scenes of earlier versions have it
+    return SegmentFacts(identifier, facts.opacity_name, facts.opacity_color, _lesion_entry(side))
+
+
+_SEGMENT_LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
+_REGION_LIST = "Anatomic codes - DICOM master list"
+
+
+def _lesion_entry(side: Side) -> str:
+    """Slicer's terminology entry of an altered structure in that sinus (SNOMED CT)."""
+    kind = (_SEGMENT_LIST, _sct(*OPACITY_CATEGORY), _sct(*OPACITY_TYPE), "^^")
+    return "~".join((*kind, _REGION_LIST, _sct(*MAXILLARY_SINUS_SNOMED), _side(side)))
+
+
+def _anatomy_entry(side: Side) -> str:
+    """Slicer's terminology entry of that sinus itself."""
+    kind = (_SEGMENT_LIST, _sct(*ANATOMY_CATEGORY), _sct(*MAXILLARY_SINUS_SNOMED), _side(side))
+    return "~".join((*kind, _REGION_LIST, "^^", "^^"))
+
+
+def _side(side: Side) -> str:
+    return _sct(SINUSES[side].snomed_code, SINUSES[side].snomed_side)
 
 
 def _sct(value: str, meaning: str) -> str:
     return f"SCT^{value}^{meaning}"
 
 
-# What people read for a decision and a probability, the same everywhere.
+# What people read for what is decided and measured, the same everywhere.
 DECISION_WORDS = {"anomaly": "Anomaly suspected", "clear": "No anomaly suspected"}
 WALL_WORDS: dict[str | None, str] = {
     None: "no wall",

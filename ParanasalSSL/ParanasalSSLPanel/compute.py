@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -29,29 +29,12 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.quality import Quality
     from ParanasalSSLLib.progress import Progress
     from ParanasalSSLLib.results.layout import ScanFiles
-    from ParanasalSSLLib.results.record import ModelRecord, ScanRecord, SinusRecord
+    from ParanasalSSLLib.results.record import ModelRecord, ScanRecord
+    from ParanasalSSLLib.results.sinus_record import SinusRecord
     from ParanasalSSLLib.scans.volume import Volume
 
 SCAN_ID = "scan"
 AUTOMATIC = "auto"  # the device: a GPU if there is one
-
-
-@dataclass(frozen=True)
-class SinusFinding:
-    """The numbers of one sinus.
-
-    probability: calibrated, 0..1
-    anomalous: the decision, probability >= threshold
-    opacityMl: volume of what fills the sinus
-    opacityFraction: of the box that this fills, 0..1
-    threshold: the model's decision threshold
-    """
-
-    probability: float
-    anomalous: bool
-    opacityMl: float
-    opacityFraction: float = 0.0
-    threshold: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +43,21 @@ class Findings:
 
     Attributes:
         residual: float32 (I, J, K), 0..1, 0 outside the boxes.
-        masks: per side, bool (I, J, K): residual above what healthy sinuses show.
-        sinuses: per side, the numbers.
+        masks: per side, bool (I, J, K): what fills the sinus.
+        sinuses: per side, the numbers of its report.
         quality: of the boxes, as the run has judged them: compared with the scan's registration.
         notices: sentences that must stand beside the numbers.
         model: name and version of the model.
+        cavities: per side, bool (I, J, K): all inside the bony walls; empty where none is outlined.
     """
 
     residual: np.ndarray
     masks: Mapping[Side, np.ndarray]
-    sinuses: Mapping[Side, SinusFinding]
+    sinuses: Mapping[Side, SinusRecord]
     quality: Quality
     notices: tuple[str, ...]
     model: str = ""
+    cavities: Mapping[Side, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -232,29 +217,25 @@ def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
     from ParanasalSSLLib.results.maps import read_maps
 
-    residual, labels = read_maps(files)
+    maps, sides = read_maps(files), record.sinuses
+    cavities = {} if maps.cavities is None else _perSide(maps.cavities, sides)
     quality = record.quality
     reasons = quality.reasons if quality.verdict == "review" else ()
     return Findings(
-        residual=residual,
-        masks={side: labels == SEGMENT_LABELS[side] for side in record.sinuses},
-        sinuses={side: _sinusFinding(sinus) for side, sinus in record.sinuses.items()},
+        residual=maps.residual,
+        masks=_perSide(maps.labels, sides),
+        sinuses=sides,
         quality=quality,
         notices=(*reasons, record.notice, *record.model.notices),
         model=modelName(record.model),
+        cavities=cavities,
     )
+
+
+def _perSide(labels: np.ndarray, sides: Iterable[Side]) -> dict[Side, np.ndarray]:
+    return {side: labels == SEGMENT_LABELS[side] for side in sides}
 
 
 def modelName(model: ModelRecord) -> str:
     """Name and version of a model."""
     return f"{model.name} {model.version}"
-
-
-def _sinusFinding(sinus: SinusRecord) -> SinusFinding:
-    return SinusFinding(
-        sinus.probability,
-        sinus.decision == "anomaly",
-        sinus.opacity_ml,
-        sinus.opacity_fraction,
-        sinus.threshold,
-    )

@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel import cases, results, scans
+from ParanasalSSLPanel import cases, results, scans, tables
 from ParanasalSSLPanel.boxes import boxesOf, boxNode
 from ParanasalSSLPanel.colors import errorStyle
 from ParanasalSSLPanel.compute import Settings
@@ -275,7 +275,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     def _isOutdated(self) -> bool:
         """Whether the numbers belong to where the boxes were, or the scan was."""
         scan = self.scan
-        if scan is None or results.tableOf(scan) is None:
+        if scan is None or tables.tableOf(scan) is None:
             return False
         try:
             return results.areOutdated(scan, boxesOf(scan))

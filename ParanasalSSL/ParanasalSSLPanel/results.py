@@ -1,4 +1,4 @@
-"""What a run found, as nodes: residual map over the slices, opacities as segments, a table."""
+"""What a run found, as nodes: residual map over the slices, segments, tables."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-import vtk
 from slicer import (
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLSliceCompositeNode,
-    vtkMRMLTableNode,
 )
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
-from ParanasalSSLLib.sinuses import Side, probability_words
+from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.scanNodes import (
     attributeOf,
     nodeOf,
@@ -30,14 +28,14 @@ from ParanasalSSLPanel.scanNodes import (
 from ParanasalSSLPanel.scans import worldAffine
 from ParanasalSSLPanel.segments import (
     ResidualFile,
+    cavityLayers,
     fingerprintOf,
     levelsOf,
     masksOf,
     opacityLayers,
     showLayers,
 )
-from ParanasalSSLPanel.trust import verdictWords
-from ParanasalSSLPanel.words import decisionWords
+from ParanasalSSLPanel.tables import showTables
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -50,7 +48,7 @@ LARGEST_RESIDUAL = 1.0
 LEAST_SHOWN = 1e-3  # around the boxes the residual is 0, which is not to darken the scan
 FAINT = 0.3  # of results that are outdated
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
-ROLES = ("residual", "segmentation", "levels", "table")
+ROLES = ("residual", "segmentation", "levels", "table", "findings")
 
 
 def showFindings(
@@ -60,8 +58,8 @@ def showFindings(
 ) -> None:
     """Put the findings beside the scan, in place of those of an earlier run."""
     _showResidual(scan, findings.residual)
-    _showSegments(scan, findings.masks)
-    _showTable(scan, findings)
+    _showSegments(scan, findings)
+    showTables(scan, findings)
     setAttribute(scan, "model", findings.model)
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     setAttribute(scan, "scored in", _matrices(boxes))
@@ -164,11 +162,11 @@ def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | N
     return nodeOf(scan, "segmentation")
 
 
-def _showSegments(scan: vtkMRMLScalarVolumeNode, masks: Mapping[Side, np.ndarray]) -> None:
-    """masks: per side, bool (I, J, K) in the scan's grid."""
+def _showSegments(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     _keepEdited(scan)
     name = _("{scan} sinus opacity").format(scan=scan.GetName())
-    node = showLayers(scan, "segmentation", name, opacityLayers(masks))
+    layers = opacityLayers(findings.masks) + cavityLayers(findings.cavities)
+    node = showLayers(scan, "segmentation", name, layers)
     setAttribute(node, "opacity as found", fingerprintOf(node))
 
 
@@ -211,62 +209,11 @@ def showLevels(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
     return showLayers(scan, "levels", name, layers)
 
 
-# -------------------------------------------------------------------------------------- the table
-
-
-def tableOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLTableNode | None:
-    """The table of a scan, if it has been scored."""
-    return nodeOf(scan, "table")
-
-
-def _showTable(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
-    name = _("{scan} sinus scores").format(scan=scan.GetName())
-    node = nodeOrNew(scan, "table", "vtkMRMLTableNode", name)
-    scored = [(side, findings.sinuses[side]) for side in Side if side in findings.sinuses]
-    sides = {Side.LEFT: _("left"), Side.RIGHT: _("right")}
-    decisions = {True: decisionWords("anomaly"), False: decisionWords("clear")}
-    node.RemoveAllColumns()
-    _addColumn(node, _("Side"), [sides[side] for side, _sinus in scored])
-    _addColumn(
-        node, _("Probability"), [probability_words(sinus.probability) for _side, sinus in scored]
-    )
-    _addColumn(node, _("In words"), [inWords(sinus.probability) for _side, sinus in scored])
-    _addColumn(node, _("Decision"), [decisions[sinus.anomalous] for _side, sinus in scored])
-    _addColumn(node, _("Opacity (ml)"), [round(sinus.opacityMl, 2) for _side, sinus in scored])
-    _addColumn(node, _("Box quality"), [verdictWords(findings.quality.verdict)] * len(scored))
-    node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetLocked(True)  # a table view would let a user type over the numbers
-
-
-def inWords(probability: float) -> str:
-    """How a calibrated probability of an anomaly is said."""
-    for limit, words in (
-        (0.1, _("very unlikely")),
-        (1 / 3, _("unlikely")),
-        (2 / 3, _("uncertain")),
-        (0.9, _("likely")),
-    ):
-        if probability < limit:
-            return words
-    return _("very likely")
-
-
 def _ruleOf(findings: Findings) -> str:
     thresholds = {sinus.threshold for sinus in findings.sinuses.values()}
     return _(
         "Model {model}: a sinus is called anomalous from a probability of {threshold}."
     ).format(model=findings.model, threshold=" / ".join(f"{value:.2f}" for value in thresholds))
-
-
-def _addColumn(node: vtkMRMLTableNode, name: str, values: list[str] | list[float]) -> None:
-    isText = any(isinstance(value, str) for value in values)
-    column = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
-    column.SetName(name)
-    for value in values:
-        column.InsertNextValue(value)
-    node.AddColumn(column)
-    # Written to a file with the table, so that a reloaded scene has numbers as numbers.
-    node.SetColumnType(name, vtk.VTK_STRING if isText else vtk.VTK_DOUBLE)
 
 
 # ------------------------------------------------------------------- where the residual is largest

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel import results, segments, views
+from ParanasalSSLPanel import results, segments, tables, views
 from ParanasalSSLPanel.colors import warningStyle
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.words import sinusName
@@ -29,9 +29,12 @@ class ResultsSection:
 
     def update(self, scan: Any, outdated: bool) -> None:
         """Show what is known of the scan; outdated: its boxes have been changed since."""
-        table = results.tableOf(scan) if scan is not None else None
+        table = tables.tableOf(scan) if scan is not None else None
         self._ui.tableView.setMRMLTableNode(table)
         self._ui.tableView.visible = table is not None
+        findings = tables.findingsTableOf(scan) if scan is not None else None
+        self._ui.findingsView.setMRMLTableNode(findings)
+        self._ui.findingsView.visible = findings is not None and findings.GetNumberOfRows() > 0
         self.showOutdated(scan, outdated)
         self._say("")
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""

@@ -11,13 +11,14 @@ import numpy as np
 import slicer
 from slicer import vtkMRMLScalarVolumeNode
 
-from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel.compute import Findings, Settings, SinusFinding, Watcher
+from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLPanel.compute import Findings, Settings, Watcher
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
     from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.results.sinus_record import SinusRecord
     from ParanasalSSLLib.scans.volume import Volume
 
 CENTERS_RAS_MM = {Side.LEFT: (-24.0, 30.0, -20.0), Side.RIGHT: (24.0, 30.0, -20.0)}
@@ -109,11 +110,34 @@ class StandIn:
         for mask in masks.values():
             residual[mask] = 0.4
         sinuses = {
-            side: SinusFinding(PROBABILITIES[side], side == Side.LEFT, mask.sum() * volume.voxel_ml)
+            side: _record(boxes[side], float(mask.sum()) * volume.voxel_ml)
             for side, mask in masks.items()
         }
         notices = ("Stand-in, no model.",)
         return Findings(residual, masks, sinuses, quality, notices, "stand-in 0")
+
+
+def _record(box: SinusBox, opacityMl: float) -> SinusRecord:
+    """Made-up numbers of one side, with a finding on the left."""
+    from ParanasalSSLLib.results.sinus_record import BoxRecord, FindingRecord, SinusRecord
+
+    left, size = box.side == Side.LEFT, 2 * OPACITY_MM
+    center = tuple(float(value) for value in box.center_ras_mm)
+    finding = FindingRecord(opacityMl, size, OPACITY_MM, "floor", "dome", center)
+    return SinusRecord(
+        name=SINUSES[box.side].name,
+        probability=PROBABILITIES[box.side],
+        decision="anomaly" if left else "clear",
+        threshold=0.5,
+        opacity_ml=opacityMl,
+        opacity_fraction=0.0,
+        box=BoxRecord.of(box),
+        cavity_ml=20.0,
+        filled_fraction=opacityMl / 20.0,
+        depth_mm=OPACITY_MM,
+        grade=1 if left else 0,
+        findings=(finding,) if left else (),
+    )
 
 
 def _ball(volume: Volume, box: SinusBox) -> np.ndarray:

@@ -31,6 +31,31 @@ def decisionWords(decision: str) -> str:
     return words[decision]
 
 
+def wallWords(wall: str | None) -> str:
+    """The wall on which a finding lies, in a table; None: it touches none."""
+    words: dict[str | None, str] = {
+        None: _("no wall"),
+        "lateral": _("outer wall"),
+        "medial": _("medial wall"),
+        "back": _("back wall"),
+        "front": _("front wall"),
+        "floor": _("floor"),
+        "roof": _("roof"),
+    }
+    return words[wall]
+
+
+def formWords(form: str) -> str:
+    """What a finding looks like, in a table."""
+    words = {
+        "band": _("band"),
+        "dome": _("dome"),
+        "lobulated": _("lobulated"),
+        "complete": _("fills the sinus"),
+    }
+    return words[form]
+
+
 def stageWords(stage: str) -> str:
     """What happens to a scan; stage: as `ParanasalSSLLib.progress.Stage` has it."""
     words = {

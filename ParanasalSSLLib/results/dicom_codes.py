@@ -5,13 +5,28 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from ParanasalSSLLib.sinuses import MAXILLARY_SINUS_SNOMED, SINUSES, Side
+from ParanasalSSLLib.sinuses import (
+    MAXILLARY_SINUS_SNOMED,
+    OPACITY_TYPE,
+    SINUSES,
+    Form,
+    Grade,
+    Side,
+    SnomedCode,
+    Wall,
+)
+
+
+def sct(concept: SnomedCode) -> Code:
+    """A concept of SNOMED CT as pydicom has it."""
+    return Code(concept.value, "SCT", concept.meaning)
+
 
 OUR_CODES = "99PARANASAL"  # for what neither DICOM nor SNOMED CT has a code
 PROBABILITY = Code("probability", OUR_CODES, "Calibrated probability of an anomaly")
 THRESHOLD = Code("threshold", OUR_CODES, "Probability from which a sinus is called anomalous")
 OPACITY_FRACTION = Code("opacity_fraction", OUR_CODES, "Fraction of the box that is opaque")
-OPACITY = Code("opacity", OUR_CODES, "Opacity: residual above what healthy sinuses show")
+OPACITY = Code("opacity", OUR_CODES, "Opacity: what fills the sinus")
 DECISION = Code("decision", OUR_CODES, "Decision")
 DECISIONS = {
     "anomaly": Code("anomaly", OUR_CODES, "Anomaly"),
@@ -26,7 +41,35 @@ VOLUME = Code("118565006", "SCT", "Volume")
 MILLILITRE = Code("mL", "UCUM", "milliliter")
 NO_UNIT = Code("1", "UCUM", "no units")
 MRI = Code("113091000", "SCT", "MRI unspecified body region")
-SINUS = Code(MAXILLARY_SINUS_SNOMED.value, "SCT", MAXILLARY_SINUS_SNOMED.meaning)
+SINUS = sct(MAXILLARY_SINUS_SNOMED)
+FINDING = sct(OPACITY_TYPE)
+FILLED = Code("filled", OUR_CODES, "Part of the cavity that is opaque")
+DIAMETER = Code("81827009", "SCT", "Diameter")
+DEPTH = Code("131197000", "SCT", "Depth")
+MAXIMUM = Code("56851009", "SCT", "Maximum")
+MILLIMETRE = Code("mm", "UCUM", "millimeter")
+PERCENT = Code("%", "UCUM", "percent")
+GRADE = Code("grade", OUR_CODES, "Grade as in the maxillary item of Lund-Mackay")
+GRADES = {
+    Grade.CLEAR: Code("260413007", "SCT", "None"),
+    Grade.PARTIAL: Code("255609007", "SCT", "Partial"),
+    Grade.COMPLETE: Code("255594003", "SCT", "Complete"),
+}
+WALLS: dict[str, Code] = {
+    Wall.LATERAL: Code("49370004", "SCT", "Lateral"),
+    Wall.MEDIAL: Code("255561001", "SCT", "Medial"),
+    Wall.BACK: Code("264159006", "SCT", "Posterior Wall"),
+    Wall.FRONT: Code("263943000", "SCT", "Anterior Wall"),
+    Wall.FLOOR: Code("709280007", "SCT", "Floor"),
+    Wall.ROOF: Code("264217000", "SCT", "Superior"),
+}
+SHAPE = Code("300842002", "SCT", "Shape")
+SHAPES: dict[str, Code] = {
+    Form.BAND: Code("88446008", "SCT", "Laminar"),
+    Form.DOME: Code("dome", OUR_CODES, "Dome"),
+    Form.LOBULATED: Code("112135", "DCM", "Lobulated"),
+    Form.COMPLETE: Code("255594003", "SCT", "Complete"),
+}
 COMMENT = Code("121106", "DCM", "Comment")
 EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")

@@ -1,15 +1,14 @@
-"""The DICOM segmentation: one binary segment for each sinus with an opaque voxel, in source planes.
+"""The DICOM segmentation: binary segments of opacity and cavity of each sinus, in source planes.
 
 Made with highdicom, an optional package that is imported only by the functions that use it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom import DataElement, Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import MRImageStorage
 
 from ParanasalSSLLib.geometry import lps_to_ras
@@ -20,42 +19,58 @@ from ParanasalSSLLib.results.dicom_codes import (
     SOURCE_IMAGE,
     coded,
     laterality,
+    sct,
 )
 from ParanasalSSLLib.results.dicom_source import DicomScan, model_name, series_facts
 from ParanasalSSLLib.results.record import SOFTWARE, software_version
 from ParanasalSSLLib.scans.source_series import UTF_8
 from ParanasalSSLLib.sinuses import (
-    RESIDUAL_CATEGORY,
-    RESIDUAL_TYPE,
+    ANATOMY_CATEGORY,
+    OPACITY_CATEGORY,
+    OPACITY_TYPE,
     SEGMENT_LABELS,
-    SINUSES,
+    Part,
     Side,
+    segment_facts,
 )
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
+_CODES: dict[Part, dict[str, Any]] = {
+    Part.OPACITY: {
+        "segmented_property_category": sct(OPACITY_CATEGORY),
+        "segmented_property_type": sct(OPACITY_TYPE),
+        "anatomic_regions": [SINUS],
+    },
+    Part.CAVITY: {
+        "segmented_property_category": sct(ANATOMY_CATEGORY),
+        "segmented_property_type": SINUS,
+    },
+}
+
 
 def make_segmentation(scan: DicomScan) -> Segmentation | None:
-    """The SEG with a segment for each side that has an opaque voxel; None where none has."""
+    """The SEG with a segment for each opacity and cavity that has a voxel; None where none has."""
     import highdicom as hd
 
-    if not scan.opaque_sides:
+    if not scan.segments:
         return None
-    planes, masks = _opaque_planes(scan)
+    planes, masks = _planes(scan)
     made = hd.seg.Segmentation(
         source_images=[_as_slice(header) for header, _ in scan.images],
         pixel_array=masks,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _segment(scan, side, number) for number, side in enumerate(scan.opaque_sides, start=1)
+            _segment(scan, side, part, number)
+            for number, (side, part) in enumerate(scan.segments, start=1)
         ],
         plane_positions=[
             hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, _position(scan, plane))
             for plane in planes
         ],
         content_label="PARANASAL",
-        content_description="Opacity found by ParanasalSSL. Research use only.",
+        content_description="Opacity and cavity by ParanasalSSL. Research use only.",
         **series_facts(scan, "SEG", "ParanasalSSL segmentation, research use"),
     )
     made.SpecificCharacterSet = UTF_8
@@ -70,19 +85,19 @@ def _as_slice(header: Dataset) -> Dataset:
     return Dataset({**dict(header.items()), kind.tag: kind})
 
 
-def _opaque_planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
-    """Places of the planes with an opaque voxel, and the masks there.
+def _planes(scan: DicomScan) -> tuple[list[int], np.ndarray]:
+    """Places of the planes with a voxel of a segment, and the masks there.
 
     masks: (planes, rows, columns, segments) uint8, whole planes of the source images.
     """
     columns, rows, slices = scan.region.window
-    first = scan.headers[0]
-    opaque = np.flatnonzero(scan.region.labels.any(axis=(0, 1)))
-    masks = np.zeros((len(opaque), first.Rows, first.Columns, len(scan.opaque_sides)), np.uint8)
-    labels = scan.region.labels[:, :, opaque].transpose(2, 1, 0)
-    for segment, side in enumerate(scan.opaque_sides):
-        masks[:, rows, columns, segment] = labels == SEGMENT_LABELS[side]
-    return [int(place) for place in opaque + slices.start], masks
+    first, layers = scan.headers[0], scan.region.layers
+    used = np.flatnonzero(np.any([layer.any(axis=(0, 1)) for layer in layers.values()], axis=0))
+    masks = np.zeros((len(used), first.Rows, first.Columns, len(scan.segments)), np.uint8)
+    for number, (side, part) in enumerate(scan.segments):
+        labels = layers[part][:, :, used].transpose(2, 1, 0)
+        masks[:, rows, columns, number] = labels == SEGMENT_LABELS[side]
+    return [int(place) for place in used + slices.start], masks
 
 
 def _position(scan: DicomScan, place: int) -> list[float]:
@@ -91,17 +106,16 @@ def _position(scan: DicomScan, place: int) -> list[float]:
     return list(np.mean([np.array(s.ImagePositionPatient, float) for s, _ in sources], axis=0))
 
 
-def _segment(scan: DicomScan, side: Side, number: int) -> SegmentDescription:
+def _segment(scan: DicomScan, side: Side, part: Part, number: int) -> SegmentDescription:
     import highdicom as hd
 
-    facts, model = SINUSES[side], scan.record.model
+    facts, model = segment_facts(side, part), scan.record.model
     by_hand = scan.record.sinuses[side].box.origin == "hand"
     kinds = hd.seg.SegmentAlgorithmTypeValues
     segment = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=facts.residual_name,
-        segmented_property_category=Code(RESIDUAL_CATEGORY.value, "SCT", RESIDUAL_CATEGORY.meaning),
-        segmented_property_type=Code(RESIDUAL_TYPE.value, "SCT", RESIDUAL_TYPE.meaning),
+        segment_label=facts.name,
+        **_CODES[part],
         algorithm_type=kinds.SEMIAUTOMATIC if by_hand else kinds.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=SOFTWARE,
@@ -109,13 +123,17 @@ def _segment(scan: DicomScan, side: Side, number: int) -> SegmentDescription:
             version=software_version(),
             parameters={"model": model_name(model), "weights SHA-256": model.weights_sha256},
         ),
-        tracking_uid=scan.tracking[side],
+        tracking_uid=scan.tracking[side, part],
         tracking_id=facts.name,
-        anatomic_regions=[SINUS],
-        display_color=hd.color.CIELabColor.from_rgb(*(255 * c for c in facts.residual_color)),
+        display_color=hd.color.CIELabColor.from_rgb(*(255 * c for c in facts.color)),
     )
-    region = segment.AnatomicRegionSequence[0]
-    region.AnatomicRegionModifierSequence = [coded(laterality(side))]
+    modifier = [coded(laterality(side))]
+    if part == Part.CAVITY:  # the sinus itself
+        segment.SegmentedPropertyTypeCodeSequence[
+            0
+        ].SegmentedPropertyTypeModifierCodeSequence = modifier
+    else:
+        segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = modifier
     return segment
 
 

@@ -18,7 +18,7 @@ from ParanasalSSLLib.results.maps import PastedRegion
 from ParanasalSSLLib.results.record import SOFTWARE, ModelRecord, ScanRecord, software_version
 from ParanasalSSLLib.scans.source_series import UTF_8, SourceSeries
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Part, Side
 
 SERIES_NUMBERS = {"SEG": 9901, "SR": 9902}  # behind a scanner's; what tells series apart is the UID
 
@@ -43,8 +43,8 @@ class DicomScan:
     frames: number of each in its file, from 1; None for a file of one slice
     places: (len(headers),) place of each along the last axis of the grid
     grid: of the series; an index is (column, row, place)
-    region: the opaque voxels, in the grid of the series
-    tracking: for each side, the UID that segment and measurements share
+    region: opaque voxels and cavities, in the grid of the series
+    tracking: for each segment, the UID that it and its measurements share
     """
 
     record: ScanRecord
@@ -53,7 +53,7 @@ class DicomScan:
     places: np.ndarray
     grid: Grid
     region: PastedRegion
-    tracking: dict[Side, str]
+    tracking: dict[tuple[Side, Part], str]
 
     @classmethod
     def of(cls, result: ScanResult, record: ScanRecord, series: SourceSeries) -> DicomScan:
@@ -65,13 +65,18 @@ class DicomScan:
             series.places,
             Grid(series.shape, series.affine),
             PastedRegion.of(in_grid_of_series(result, series)),
-            {side: new_uid() for side in result.sinuses},
+            {(side, part): new_uid() for side in result.sinuses for part in Part},
         )
 
     @property
-    def opaque_sides(self) -> list[Side]:
-        """The sides that get a segment, in the order of their segments' numbers (from 1)."""
-        return [s for s in self.region.sides if (self.region.labels == SEGMENT_LABELS[s]).any()]
+    def segments(self) -> list[tuple[Side, Part]]:
+        """What gets a segment, since it has a voxel, in the order of the segments' numbers (from 1)."""
+        return [
+            (side, part)
+            for part, labels in self.region.layers.items()
+            for side in self.region.sides
+            if (labels == SEGMENT_LABELS[side]).any()
+        ]
 
     @property
     def images(self) -> list[tuple[Dataset, list[int]]]:

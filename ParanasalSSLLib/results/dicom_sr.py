@@ -1,8 +1,9 @@
 """The DICOM structured report: a measurement report (TID 1500) on the source images and the segments.
 
-One group for each sinus: probability, decision and its threshold, opacity in ml and as a fraction of
-the box, and whether the box is to be trusted. Made with highdicom, an optional package that is
-imported only by the functions that use it.
+A group for the opacity of each sinus: probability, decision and its threshold, ml, fraction of the box
+and of the cavity, depth, grade, and whether the box is to be trusted; one for its cavity, and one for
+each finding, at its middle: ml, greatest diameter, depth, wall and shape. Made with highdicom, an
+optional package that is imported only by the functions that use it.
 """
 
 from __future__ import annotations
@@ -10,37 +11,52 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydicom import Dataset
 
+from ParanasalSSLLib.geometry import ras_to_lps
 from ParanasalSSLLib.results.dicom_codes import (
     BOX_QUALITY,
     COMMENT,
     DECISION,
     DECISIONS,
+    DEPTH,
+    DIAMETER,
     EVALUATIONS,
+    FILLED,
+    FINDING,
     FRAME_OF_REFERENCE,
+    GRADE,
+    GRADES,
     LIBRARY,
     LIBRARY_GROUP,
     MAGNETIC_RESONANCE,
+    MAXIMUM,
     MILLILITRE,
+    MILLIMETRE,
     MODALITY,
     MRI,
     NO_UNIT,
     OPACITY,
     OPACITY_FRACTION,
     OUR_CODES,
+    PERCENT,
     PROBABILITY,
     QUALITIES,
+    SHAPE,
+    SHAPES,
     SINUS,
     SOURCE,
     THRESHOLD,
     VOLUME,
+    WALLS,
     laterality,
 )
-from ParanasalSSLLib.results.dicom_source import DicomScan, model_name, series_facts
-from ParanasalSSLLib.results.record import SOFTWARE, ModelRecord, SinusRecord, software_version
+from ParanasalSSLLib.results.dicom_source import DicomScan, model_name, new_uid, series_facts
+from ParanasalSSLLib.results.record import SOFTWARE, ModelRecord, software_version
+from ParanasalSSLLib.results.sinus_record import FindingRecord, SinusRecord
 from ParanasalSSLLib.scans.source_series import UTF_8
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SINUSES, Grade, Part, Side, segment_facts
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -49,7 +65,10 @@ if TYPE_CHECKING:
         ContainerContentItem,
         Measurement,
         ObservationContext,
+        QualitativeEvaluation,
+        TrackingIdentifier,
     )
+    from pydicom.sr.coding import Code
 
 
 def make_report(scan: DicomScan, segmentation: Segmentation | None) -> Comprehensive3DSR:
@@ -60,7 +79,7 @@ def make_report(scan: DicomScan, segmentation: Segmentation | None) -> Comprehen
         observation_context=_observer(scan.record.model),
         procedure_reported=MRI,
         imaging_measurements=[
-            _measurement_group(scan, side, segmentation) for side in scan.record.sinuses
+            group for side in scan.record.sinuses for group in _groups(scan, side, segmentation)
         ],
     )
     root = content[0].ContentSequence
@@ -119,30 +138,103 @@ def _image_library(scan: DicomScan) -> ContainerContentItem:
     return library
 
 
-def _measurement_group(scan: DicomScan, side: Side, segmentation: Segmentation | None) -> Any:
-    """Measurements of a segment (TID 1411), or of the images where the side has none (TID 1501)."""
+def _groups(scan: DicomScan, side: Side, segmentation: Segmentation | None) -> list[Any]:
+    """The groups of a side: its opacity, its cavity where there is one, and each finding."""
+    sinus = scan.record.sinuses[side]
+    groups = [_opacity_group(scan, side, segmentation)]
+    if sinus.cavity_ml is not None:
+        groups.append(_cavity_group(scan, side, sinus.cavity_ml, segmentation))
+    findings = enumerate(sinus.findings or (), start=1)
+    return groups + [_finding_group(scan, side, number, one) for number, one in findings]
+
+
+def _opacity_group(scan: DicomScan, side: Side, segmentation: Segmentation | None) -> Any:
     import highdicom as hd
 
     sinus = scan.record.sinuses[side]
-    facts: dict[str, Any] = {
-        "tracking_identifier": hd.sr.TrackingIdentifier(scan.tracking[side], SINUSES[side].name),
+    evaluations = {DECISION: DECISIONS[sinus.decision]}
+    if sinus.grade is not None:
+        evaluations[GRADE] = GRADES[Grade(sinus.grade)]
+    evaluations[BOX_QUALITY] = QUALITIES[scan.record.quality.verdict]
+    facts = _facts(scan, side) | {
         "finding_type": OPACITY,
+        "measurements": _measurements(sinus),
+        "qualitative_evaluations": _evaluations(evaluations),
+    }
+    identifier = hd.sr.TrackingIdentifier(scan.tracking[side, Part.OPACITY], SINUSES[side].name)
+    return _of_segment(scan, side, Part.OPACITY, segmentation, identifier, facts)
+
+
+def _cavity_group(
+    scan: DicomScan, side: Side, cavity_ml: float, segmentation: Segmentation | None
+) -> Any:
+    import highdicom as hd
+
+    facts = _facts(scan, side) | {
+        "finding_type": SINUS,
+        "measurements": [hd.sr.Measurement(VOLUME, cavity_ml, MILLILITRE)],
+    }
+    name = segment_facts(side, Part.CAVITY).name
+    identifier = hd.sr.TrackingIdentifier(scan.tracking[side, Part.CAVITY], name)
+    return _of_segment(scan, side, Part.CAVITY, segmentation, identifier, facts)
+
+
+def _finding_group(scan: DicomScan, side: Side, number: int, finding: FindingRecord) -> Any:
+    """Measurements at a point (TID 1410), the middle of the finding."""
+    import highdicom as hd
+
+    wall = None if finding.wall is None else WALLS[finding.wall]
+    place = hd.sr.FindingSite(SINUS, laterality(side), topographical_modifier=wall)
+    point = ras_to_lps(np.array([finding.center_ras_mm]))
+    frame = scan.headers[0].FrameOfReferenceUID
+    name = f"{SINUSES[side].name}, finding {number}"
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        **_facts(scan, side)
+        | {
+            "tracking_identifier": hd.sr.TrackingIdentifier(new_uid(), name),
+            "referenced_region": hd.sr.ImageRegion3D("POINT", point, frame),
+            "finding_type": FINDING,
+            "finding_sites": [place],
+            "measurements": [
+                hd.sr.Measurement(VOLUME, finding.ml, MILLILITRE),
+                hd.sr.Measurement(DIAMETER, finding.diameter_mm, MILLIMETRE, derivation=MAXIMUM),
+                hd.sr.Measurement(DEPTH, finding.depth_mm, MILLIMETRE, derivation=MAXIMUM),
+            ],
+            "qualitative_evaluations": _evaluations({SHAPE: SHAPES[finding.form]}),
+        }
+    )
+
+
+def _facts(scan: DicomScan, side: Side) -> dict[str, Any]:
+    """What every group of a side says."""
+    import highdicom as hd
+
+    return {
         "finding_sites": [hd.sr.FindingSite(SINUS, laterality=laterality(side))],
         "algorithm_id": hd.sr.AlgorithmIdentification(
             SOFTWARE, software_version(), [_model_words(scan.record.model)]
         ),
-        "measurements": _measurements(sinus),
-        "qualitative_evaluations": [
-            hd.sr.QualitativeEvaluation(DECISION, DECISIONS[sinus.decision]),
-            hd.sr.QualitativeEvaluation(BOX_QUALITY, QUALITIES[scan.record.quality.verdict]),
-        ],
     }
-    if segmentation is None or side not in scan.opaque_sides:
+
+
+def _of_segment(
+    scan: DicomScan,
+    side: Side,
+    part: Part,
+    segmentation: Segmentation | None,
+    identifier: TrackingIdentifier,
+    facts: dict[str, Any],
+) -> Any:
+    """Measurements of a segment (TID 1411), or of the images where there is none (TID 1501)."""
+    import highdicom as hd
+
+    facts = facts | {"tracking_identifier": identifier}
+    if segmentation is None or (side, part) not in scan.segments:
         return hd.sr.MeasurementsAndQualitativeEvaluations(**facts)
     segment = hd.sr.ReferencedSegment(
         segmentation.SOPClassUID,
         segmentation.SOPInstanceUID,
-        segment_number=scan.opaque_sides.index(side) + 1,
+        segment_number=scan.segments.index((side, part)) + 1,
         source_series=hd.sr.SourceSeriesForSegmentation(scan.headers[0].SeriesInstanceUID),
     )
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -154,12 +246,24 @@ def _measurements(sinus: SinusRecord) -> list[Measurement]:
     """The numbers of report.json."""
     import highdicom as hd
 
-    return [
+    numbers = [
         hd.sr.Measurement(PROBABILITY, sinus.probability, NO_UNIT),
         hd.sr.Measurement(THRESHOLD, sinus.threshold, NO_UNIT),
         hd.sr.Measurement(VOLUME, sinus.opacity_ml, MILLILITRE),
         hd.sr.Measurement(OPACITY_FRACTION, sinus.opacity_fraction, NO_UNIT),
     ]
+    if sinus.filled_fraction is not None:
+        percent = round(100 * sinus.filled_fraction, 2)
+        numbers.append(hd.sr.Measurement(FILLED, percent, PERCENT))
+    if sinus.depth_mm is not None:
+        numbers.append(hd.sr.Measurement(DEPTH, sinus.depth_mm, MILLIMETRE, derivation=MAXIMUM))
+    return numbers
+
+
+def _evaluations(answers: dict[Code, Code]) -> list[QualitativeEvaluation]:
+    import highdicom as hd
+
+    return [hd.sr.QualitativeEvaluation(name, value) for name, value in answers.items()]
 
 
 def _observer(model: ModelRecord) -> ObservationContext:

@@ -1,7 +1,8 @@
-"""Residual and opacity in the scan's own grid: pasted from the boxes, written, read back.
+"""Residual, opacity and cavity in the scan's own grid: pasted from the boxes, written, read back.
 
 Where the two boxes overlap, near the midline, a voxel belongs to the sinus whose box centre is
-nearer: so one layer holds both sinuses, in the map and in the segmentation.
+nearer: so one layer holds both sinuses, in the map and in the segmentation. What is opaque lies inside
+the cavity in the scan's grid too, since both are interpolated alike.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from nibabel.filebasedimages import ImageFileError
 from ParanasalSSLLib.crop import paste
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.predict import ScanResult
+from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.volume import Volume, nifti_image
-from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side, terminology_entry
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Part, Side, segment_facts
 
 RESIDUAL_STEP = 1e-4  # the map's int16 voxels count these
 _DAMAGED = (OSError, EOFError, zlib.error, ValueError, ImageFileError)
@@ -38,6 +39,7 @@ class PastedRegion:
     residual: float32, 0..1, and 0 outside the boxes
     labels: uint8, 0 or `SEGMENT_LABELS` where a sinus is opaque
     sides: the sides that were scored
+    cavities: uint8, 0 or `SEGMENT_LABELS` inside the bony walls; None where the model outlines none
     """
 
     offset: np.ndarray
@@ -45,6 +47,13 @@ class PastedRegion:
     residual: np.ndarray
     labels: np.ndarray
     sides: tuple[Side, ...]
+    cavities: np.ndarray | None = None
+
+    @property
+    def layers(self) -> dict[Part, np.ndarray]:
+        """The labels of each part that there is; each may overlap the other."""
+        cavity = {} if self.cavities is None else {Part.CAVITY: self.cavities}
+        return {Part.OPACITY: self.labels} | cavity
 
     @property
     def window(self) -> tuple[slice, ...]:
@@ -60,13 +69,22 @@ class PastedRegion:
         owner = _owners(result, volume)
         residual = np.zeros(volume.shape, np.float32)
         labels = np.zeros(volume.shape, np.uint8)
+        measured = [s for s in result.sinuses.values() if s.score.measures is not None]
+        cavities = np.zeros(volume.shape, np.uint8) if measured else None
         for side, sinus in result.sinuses.items():
             pasted = paste(sinus.residual, sinus.crop, volume)
             mine = np.isfinite(pasted) & (owner == SEGMENT_LABELS[side])
             residual[mine] = pasted[mine]
-            opaque = paste(sinus.opacity.astype(np.float32), sinus.crop, volume, outside=0.0)
-            labels[mine & (opaque >= 0.5)] = SEGMENT_LABELS[side]
-        return cls(start, volume, residual, labels, tuple(result.sinuses))
+            labels[mine & _pasted(sinus.opacity, sinus, volume)] = SEGMENT_LABELS[side]
+            if cavities is not None and sinus.score.measures is not None:
+                cavity = sinus.score.measures.cavity
+                cavities[mine & _pasted(cavity, sinus, volume)] = SEGMENT_LABELS[side]
+        return cls(start, volume, residual, labels, tuple(result.sinuses), cavities)
+
+
+def _pasted(mask: np.ndarray, sinus: SinusResult, volume: Volume) -> np.ndarray:
+    """bool of the volume's shape: the mask (64, 64, 64) of a sinus's crop covers at least half."""
+    return paste(mask.astype(np.float32), sinus.crop, volume, outside=0.0) >= 0.5
 
 
 def _window_of(result: ScanResult) -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +128,15 @@ def write_residual_map(region: PastedRegion, volume: Volume, path: Path) -> None
 
 
 def write_segmentation(region: PastedRegion, path: Path) -> None:
-    """3D Slicer's segmentation format (.seg.nrrd): one layer, one segment per sinus.
+    """3D Slicer's segmentation format (.seg.nrrd): a layer for each part, a segment for each sinus.
 
     Format: Slicer's developer guide, "Segmentation labelmap file format". The image covers the
     boxes only; its own origin puts it in place, and the offset tells Slicer the voxels' indices in
-    the scan.
+    the scan. Where there are cavities it has two components, the layers of opacity and of cavity.
     """
-    image = sitk.GetImageFromArray(region.labels.transpose(2, 1, 0))
+    layers = [labels.transpose(2, 1, 0) for labels in region.layers.values()]
+    voxels = layers[0] if len(layers) == 1 else np.stack(layers, axis=-1)
+    image = sitk.GetImageFromArray(voxels, isVector=len(layers) > 1)
     image.CopyInformation(to_sitk(region.volume))
     for key, value in _segmentation_fields(region).items():
         image.SetMetaData(key, value)
@@ -132,17 +152,19 @@ def _segmentation_fields(region: PastedRegion) -> dict[str, str]:
     }
     # All segments of a layer share one image, so each has the extent of the whole file.
     extent = " ".join(f"0 {n - 1}" for n in region.labels.shape)
-    for index, side in enumerate(region.sides):
+    segments = [(layer, part, s) for layer, part in enumerate(region.layers) for s in region.sides]
+    for index, (layer, part, side) in enumerate(segments):
+        facts = segment_facts(side, part)
         segment = {
-            "ID": f"{side.value}_maxillary_sinus_residual",
-            "Name": SINUSES[side].residual_name,
+            "ID": facts.identifier,
+            "Name": facts.name,
             "NameAutoGenerated": "0",
-            "Color": " ".join(f"{part:g}" for part in SINUSES[side].residual_color),
+            "Color": " ".join(f"{component:g}" for component in facts.color),
             "ColorAutoGenerated": "0",
             "LabelValue": str(SEGMENT_LABELS[side]),
-            "Layer": "0",
+            "Layer": str(layer),
             "Extent": extent,
-            "Tags": f"TerminologyEntry:{terminology_entry(side)}|",
+            "Tags": f"TerminologyEntry:{facts.terminology}|",
         }
         fields |= {f"Segment{index}_{key}": value for key, value in segment.items()}
     return fields
@@ -164,39 +186,48 @@ def read_residual_map(path: Path) -> Volume:
     return volume
 
 
-def read_maps(files: ScanFiles) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class WrittenMaps:
     """What `write_scan` has written of a scan, in the scan's own grid.
 
-    Returns:
-        residual: float32 (I, J, K), 0..1, and 0 outside the boxes.
-        labels: uint8 (I, J, K), 0 or `SEGMENT_LABELS`.
-
-    Raises:
-        UnreadableScan: a file is missing or damaged.
+    residual: float32 (I, J, K), 0..1, and 0 outside the boxes
+    labels: uint8 (I, J, K), 0 or `SEGMENT_LABELS` where a sinus is opaque
+    cavities: uint8 (I, J, K), likewise inside the bony walls; None where the model outlined none
     """
+
+    residual: np.ndarray
+    labels: np.ndarray
+    cavities: np.ndarray | None
+
+
+def read_maps(files: ScanFiles) -> WrittenMaps:
+    """The maps of a scan's result. Raises `UnreadableScan`: a file is missing or damaged."""
     try:
         residual = _read_map(files.residual_map).data
     except _DAMAGED as error:
         raise _lost(files) from error
-    return residual, read_labels(files, residual.shape)
+    return WrittenMaps(residual, *read_labels(files, residual.shape))
 
 
-def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> np.ndarray:
-    """The segments that `write_scan` has written of a scan of that shape: as in `read_maps`.
+def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels and cavities of a scan of that shape: as in `WrittenMaps`.
 
     Raises:
         UnreadableScan: the file is missing or damaged, or of a scan of another shape.
     """
-    labels = np.zeros(shape, np.uint8)
     try:
         segmentation = sitk.ReadImage(str(files.segmentation))
         offset = segmentation.GetMetaData("Segmentation_ReferenceImageExtentOffset").split()
-        part = sitk.GetArrayViewFromImage(segmentation).transpose(2, 1, 0)
-        window = (slice(int(o), int(o) + n) for o, n in zip(offset, part.shape, strict=True))
-        labels[tuple(window)] = part
+        voxels = sitk.GetArrayViewFromImage(segmentation)
+        layers = np.moveaxis(voxels, -1, 0) if voxels.ndim == 4 else voxels[None]
+        whole = np.zeros((len(layers), *shape), np.uint8)
+        for layer, part in zip(whole, layers, strict=True):
+            part = part.transpose(2, 1, 0)
+            window = (slice(int(o), int(o) + n) for o, n in zip(offset, part.shape, strict=True))
+            layer[tuple(window)] = part
     except (ValueError, RuntimeError) as error:
         raise _lost(files) from error
-    return labels
+    return whole[0], whole[1] if len(whole) > 1 else None
 
 
 def _read_map(path: Path) -> Volume:

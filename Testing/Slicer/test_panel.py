@@ -16,7 +16,7 @@ from ParanasalSSLLib.sinuses import SINUSES, Side
 def test_the_whole_path_survives_saving_and_reloading_the_scene(
     slicer: Any, panel: Any, scan: Any, tmp_path: Path, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel import results
+    from ParanasalSSLPanel import results, tables
     from ParanasalSSLPanel.boxes import boxesOf, qualityOf
     from ParanasalSSLPanel.scanNodes import nodeOf
 
@@ -40,7 +40,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     scanNode = panel.parameters.scan
     before = {
         "residual": slicer.util.arrayFromVolume(results.residualOf(scanNode)).copy(),
-        "table": geometry.tableRows(results.tableOf(scanNode)),
+        "table": geometry.tableRows(tables.tableOf(scanNode)),
         "boxes": {side: (box.origin, box.box_to_ras) for side, box in boxesOf(scanNode).items()},
         "notices": results.noticesOf(scanNode),
         "segments": [
@@ -64,8 +64,8 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert np.allclose(geometry.ijkToRas(residual), geometry.ijkToRas(scanNode), atol=1e-4)
     assert residual.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeIron"
     assert residual.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.25)
-    assert geometry.tableRows(results.tableOf(scanNode)) == before["table"]
-    column = results.tableOf(scanNode).GetTable().GetColumnByName("Opacity (ml)")
+    assert geometry.tableRows(tables.tableOf(scanNode)) == before["table"]
+    column = tables.tableOf(scanNode).GetTable().GetColumnByName("Opacity (ml)")
     assert column.GetDataTypeAsString() == "double"
     for side, box in boxesOf(scanNode).items():
         origin, matrix = before["boxes"][side]
@@ -81,7 +81,7 @@ def test_the_whole_path_survives_saving_and_reloading_the_scene(
     assert places(slicer) == before["places"]
     assert panel.ui.adjustBoxesButton.checked
     assert qualityOf(scanNode).verdict == "ok"
-    assert panel.ui.tableView.mrmlTableNode() is results.tableOf(scanNode)
+    assert panel.ui.tableView.mrmlTableNode() is tables.tableOf(scanNode)
     assert panel.ui.noticesLabel.text.endswith("Stand-in, no model.")
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {c.GetForegroundVolumeID() for c in composites} == {residual.GetID()}
@@ -113,7 +113,7 @@ def segments(slicer: Any, node: Any, scan: Any) -> dict[Side, np.ndarray]:
     ids = node.GetSegmentation()
     return {
         side: slicer.util.arrayFromSegmentBinaryLabelmap(
-            node, ids.GetSegmentIdBySegmentName(SINUSES[side].residual_name), scan
+            node, ids.GetSegmentIdBySegmentName(SINUSES[side].opacity_name), scan
         ).copy()
         for side in Side
     }
@@ -195,8 +195,8 @@ def test_the_sliders_change_the_overlay(slicer: Any, panel: Any, scan: Any) -> N
 
 
 def test_changing_the_scan_shows_the_other_ones_results(slicer: Any, panel: Any, scan: Any) -> None:
-    from ParanasalSSLPanel.results import tableOf
     from ParanasalSSLPanel.selfcheck import addMadeUpScan
+    from ParanasalSSLPanel.tables import tableOf
 
     panel.ui.placeBoxesButton.click()
     panel.ui.runButton.click()

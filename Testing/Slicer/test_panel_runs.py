@@ -57,7 +57,7 @@ def temporary_folders(slicer: Any) -> list[Path]:
 def test_an_added_bundle_scores_the_boxes_in_the_scene(
     slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel import models, results
+    from ParanasalSSLPanel import models, results, tables
 
     panel = realPanel
     models.addModel(str(untrainedBundle))
@@ -72,7 +72,7 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     assert panel.ui.messageLabel.text == ""
     residual = slicer.util.arrayFromVolume(results.residualOf(scan))
     assert 0 < residual.max() <= 1
-    probabilities = [float(row[1]) for row in geometry.tableRows(results.tableOf(scan))]
+    probabilities = [float(row[1]) for row in geometry.tableRows(tables.tableOf(scan))]
     assert len(probabilities) == 2 and all(0 < p < 1 for p in probabilities)
     assert "Model untrained 0" in panel.ui.noticesLabel.text
     assert "simulated data" in panel.ui.noticesLabel.text
@@ -206,7 +206,7 @@ def test_a_run_ends_while_another_module_is_open(
     slicer: Any, realPanel: Any, scan: Any, untrainedBundle: Path
 ) -> None:
     from ParanasalSSLPanel import models
-    from ParanasalSSLPanel.results import tableOf
+    from ParanasalSSLPanel.tables import tableOf
 
     models.addModel(str(untrainedBundle))
     realPanel.runSection.listModels(str(untrainedBundle))
@@ -270,7 +270,7 @@ def test_closing_the_scene_ends_a_run(slicer: Any, realPanel: Any, scan: Any) ->
 def test_the_sample_head_is_scored_with_the_shipped_model(
     slicer: Any, openPanel: Callable[[Any], Any], geometry: Any, sample_head: Path
 ) -> None:
-    from ParanasalSSLPanel import results
+    from ParanasalSSLPanel import results, tables
     from ParanasalSSLPanel.compute import SeparateProcess
 
     panel = openPanel(SeparateProcess())
@@ -280,8 +280,8 @@ def test_the_sample_head_is_scored_with_the_shipped_model(
     panel.ui.runButton.click()
     wait_for_run(panel)
     assert panel.ui.messageLabel.text == ""
-    assert results.tableOf(scan).GetNumberOfRows() == 2
+    assert tables.tableOf(scan).GetNumberOfRows() == 2
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0
     assert "simulated data" in panel.ui.noticesLabel.text
-    found = {cells[0]: cells[3] for cells in geometry.tableRows(results.tableOf(scan))}
+    found = {cells[0]: cells[3] for cells in geometry.tableRows(tables.tableOf(scan))}
     assert found == {"left": "Anomaly suspected", "right": "No anomaly suspected"}

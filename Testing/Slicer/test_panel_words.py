@@ -17,8 +17,8 @@ from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, Side
 def test_a_failed_registration_is_told_in_words_and_nothing_is_scored(
     openPanel: Callable[[Any], Any], module: ModuleType, scan: Any
 ) -> None:
-    from ParanasalSSLPanel.results import tableOf
     from ParanasalSSLPanel.selfcheck import StandIn
+    from ParanasalSSLPanel.tables import tableOf
 
     panel = openPanel(StandIn("failed", ("Only 20% of the face around the sinuses shows signal.",)))
     panel.ui.placeBoxesButton.click()
@@ -31,8 +31,8 @@ def test_a_failed_registration_is_told_in_words_and_nothing_is_scored(
 def test_boxes_to_be_checked_are_told_and_scored(
     openPanel: Callable[[Any], Any], module: ModuleType, scan: Any, geometry: Any
 ) -> None:
-    from ParanasalSSLPanel.results import tableOf
     from ParanasalSSLPanel.selfcheck import StandIn
+    from ParanasalSSLPanel.tables import tableOf
 
     panel = openPanel(StandIn("review", ("The head is turned by 50 degrees.",)))
     panel.ui.placeBoxesButton.click()
@@ -101,7 +101,7 @@ def test_a_head_without_a_face_is_refused_in_words(
     slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, sample_head: Path
 ) -> None:
     from ParanasalSSLPanel.compute import SeparateProcess
-    from ParanasalSSLPanel.results import tableOf
+    from ParanasalSSLPanel.tables import tableOf
 
     panel = openPanel(SeparateProcess())
     scan = slicer.util.loadVolume(str(sample_head))

@@ -16,7 +16,11 @@ from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results.maps import PastedRegion, write_segmentation
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
+from ParanasalSSLLib.sinuses import SINUSES, Part, Side, segment_facts
+
+
+def terms_of(side: Side, part: Part = Part.OPACITY) -> str:
+    return segment_facts(side, part).terminology
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def segmentation_of(scan: Any) -> Any:
 
 
 def table_of(scan: Any) -> Any:
-    from ParanasalSSLPanel.results import tableOf
+    from ParanasalSSLPanel.tables import tableOf
 
     return tableOf(scan)
 
@@ -102,10 +106,10 @@ def test_the_segments_are_the_masks_with_names_colours_and_terms(slicer: Any, sc
     segmentation = node.GetSegmentation()
     assert segmentation.GetNumberOfSegments() == 2
     for side in Side:
-        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].residual_name)
+        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].opacity_name)
         segment = segmentation.GetSegment(segment_id)
-        assert np.allclose(segment.GetColor(), SINUSES[side].residual_color, atol=1e-6)
-        assert tag_of(segment) == terminology_entry(side)
+        assert np.allclose(segment.GetColor(), SINUSES[side].opacity_color, atol=1e-6)
+        assert tag_of(segment) == terms_of(side)
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, scored)
         assert np.array_equal(voxels.transpose(2, 1, 0) > 0, scored.findings.masks[side])
 
@@ -123,10 +127,36 @@ def test_the_segment_names_its_sinus_in_the_terminology(slicer: Any, scored: Any
     terminologies = slicer.modules.terminologies.logic()
     for side, word in ((Side.LEFT, "Left"), (Side.RIGHT, "Right")):
         entry = slicer.vtkSlicerTerminologyEntry()
-        assert terminologies.DeserializeTerminologyEntry(terminology_entry(side), entry)
+        assert terminologies.DeserializeTerminologyEntry(terms_of(side), entry)
         assert entry.GetTypeObject().GetCodeMeaning() == "Lesion"
         assert entry.GetRegionObject().GetCodeMeaning() == "Maxillary sinus"
         assert entry.GetRegionModifierObject().GetCodeMeaning() == word
+
+
+def test_cavities_are_segments_beside_the_opacities(slicer: Any, makeLogic: Any, scan: Any) -> None:
+    from dataclasses import replace
+
+    from ParanasalSSLPanel.selfcheck import StandIn
+
+    class WithCavities(StandIn):
+        def findings(self, *arguments: Any) -> Any:
+            findings = super().findings(*arguments)
+            cavities = {
+                side: np.roll(mask, 1, axis=0) | mask for side, mask in findings.masks.items()
+            }
+            return replace(findings, cavities=cavities)
+
+    logic = makeLogic(WithCavities())
+    logic.placeBoxes(scan)
+    found = logic.run(scan)
+    node = segmentation_of(scan)
+    assert node.GetSegmentation().GetNumberOfSegments() == 4
+    for side in Side:
+        facts = segment_facts(side, Part.CAVITY)
+        segment = node.GetSegmentation().GetSegment(facts.identifier)
+        assert (segment.GetName(), tag_of(segment)) == (facts.name, facts.terminology)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, facts.identifier, scan)
+        assert np.array_equal(voxels.transpose(2, 1, 0) > 0, found.cavities[side])
 
 
 def test_a_sinus_without_opacity_has_an_empty_segment(
@@ -153,15 +183,48 @@ def test_the_table_holds_the_numbers(slicer: Any, scored: Any, geometry: Any) ->
     names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
     assert names == [
         *("Side", "Probability", "In words", "Decision"),
-        *("Opacity (ml)", "Box quality"),
+        *("Opacity (ml)", "Of the cavity (%)", "Cavity (ml)", "Depth (mm)", "Grade (0-2)"),
+        "Box quality",
     ]
     left, right = geometry.tableRows(table)
     assert (left[0], right[0]) == ("left", "right")
     assert (float(left[1]), float(right[1])) == (0.8, 0.1)
     assert (left[2], right[2]) == ("likely", "unlikely")
     assert (left[3], right[3]) == ("Anomaly suspected", "No anomaly suspected")
-    assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].opacityMl, abs=0.006)
-    assert (left[5], right[5]) == ("ok", "ok")
+    assert float(left[4]) == pytest.approx(scored.findings.sinuses[Side.LEFT].opacity_ml, abs=0.006)
+    assert [float(cell) for cell in left[6:8]] == [20.0, 8.0]
+    assert (left[8:], right[8:]) == (["1", "ok"], ["0", "ok"])
+
+
+def test_the_findings_have_a_table_of_their_own(scored: Any, geometry: Any) -> None:
+    from ParanasalSSLPanel.tables import findingsTableOf
+
+    [finding] = geometry.tableRows(findingsTableOf(scored))
+    assert finding[0] == "left" and finding[4:] == ["floor", "dome"]
+    assert [float(cell) for cell in finding[2:4]] == [16.0, 8.0]
+
+
+def test_without_a_cavity_the_table_has_no_columns_for_it(
+    makeLogic: Any, scan: Any, geometry: Any
+) -> None:
+    from dataclasses import replace
+
+    from ParanasalSSLPanel.selfcheck import StandIn
+
+    class NoCavity(StandIn):
+        def findings(self, *arguments: Any) -> Any:
+            findings = super().findings(*arguments)
+            sinuses = {
+                side: replace(sinus, cavity_ml=None, findings=None)
+                for side, sinus in findings.sinuses.items()
+            }
+            return replace(findings, sinuses=sinuses)
+
+    logic = makeLogic(NoCavity())
+    logic.placeBoxes(scan)
+    logic.run(scan)
+    table = table_of(scan)
+    assert table.GetColumnName(5) == "Box quality" and table.GetNumberOfColumns() == 6
 
 
 def test_a_second_run_replaces_the_first_ones_nodes(slicer: Any, logic: Any, scored: Any) -> None:
@@ -283,10 +346,10 @@ def test_slicer_reads_the_librarys_segmentation(slicer: Any, tmp_path: Path) -> 
     window = tuple(slice(a, a + n) for a, n in zip(region.offset, region.labels.shape, strict=True))
     wanted[window] = region.labels
     for label, side in ((1, Side.LEFT), (2, Side.RIGHT)):
-        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].residual_name)
+        segment_id = segmentation.GetSegmentIdBySegmentName(SINUSES[side].opacity_name)
         segment = segmentation.GetSegment(segment_id)
-        assert np.allclose(segment.GetColor(), SINUSES[side].residual_color, atol=1e-6)
-        assert tag_of(segment) == terminology_entry(side)
+        assert np.allclose(segment.GetColor(), SINUSES[side].opacity_color, atol=1e-6)
+        assert tag_of(segment) == terms_of(side)
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, scan)
         assert wanted[wanted == label].size > 50
         assert np.array_equal(voxels.transpose(2, 1, 0) > 0, wanted == label)

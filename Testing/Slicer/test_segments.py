@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.sinuses import SINUSES, Side, terminology_entry
+from ParanasalSSLLib.sinuses import SINUSES, Part, Side, segment_facts
+
+
+def terms_of(side: Side, part: Part = Part.OPACITY) -> str:
+    return segment_facts(side, part).terminology
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def test_levels_are_nested_parts_of_what_is_marked(slicer: Any, logic: Any, grad
     from ParanasalSSLPanel.results import segmentationOf, showLevels
 
     node = showLevels(graded)
-    name = SINUSES[Side.LEFT].residual_name
+    name = SINUSES[Side.LEFT].opacity_name
     marked = voxels(slicer, segmentationOf(graded), name, graded)
     half, most, top = (
         voxels(slicer, node, f"{name} {p} %".replace(" %", "%"), graded) for p in (50, 75, 95)
@@ -64,13 +68,13 @@ def test_levels_have_terms_and_colours(slicer: Any, graded: Any) -> None:
     for index in range(6):
         segment = segmentation.GetNthSegment(index)
         side = Side.LEFT if "eft" in segment.GetName() else Side.RIGHT
-        assert terminology(segment) == terminology_entry(side)
+        assert terminology(segment) == terms_of(side)
         colors.add(tuple(np.round(segment.GetColor(), 3)))
     assert len(colors) == 6
 
 
 def test_everything_lies_under_the_scans_study(slicer: Any, logic: Any, scan: Any) -> None:
-    from ParanasalSSLPanel import boxes, results
+    from ParanasalSSLPanel import boxes, results, tables
 
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
@@ -81,7 +85,7 @@ def test_everything_lies_under_the_scans_study(slicer: Any, logic: Any, scan: An
     for node in (
         results.residualOf(scan),
         results.segmentationOf(scan),
-        results.tableOf(scan),
+        tables.tableOf(scan),
         results.showLevels(scan),
         *(boxes.boxNode(scan, side) for side in Side),
     ):
@@ -101,7 +105,7 @@ def test_levels_follow_what_a_user_has_erased(slicer: Any, logic: Any, graded: A
     from ParanasalSSLPanel.results import segmentationOf, showLevels
 
     node = segmentationOf(graded)
-    name = SINUSES[Side.LEFT].residual_name
+    name = SINUSES[Side.LEFT].opacity_name
     identifier = node.GetSegmentation().GetSegmentIdBySegmentName(name)
     array = slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, graded).copy()
     upper = array.transpose(2, 1, 0) * (logic.residual < 0.45)
@@ -164,7 +168,7 @@ def test_a_residual_file_becomes_segments_of_its_sides(
     assert levels.GetSegmentation().GetNumberOfSegments() == 6
     assert not levels.GetDisplayVisibility()
     for side, label in ((Side.LEFT, 1), (Side.RIGHT, 2)):
-        found = voxels(slicer, segmentation, SINUSES[side].residual_name, node)
+        found = voxels(slicer, segmentation, SINUSES[side].opacity_name, node)
         assert np.array_equal(found, labels == label)
         # In the head, whatever the order of voxels in memory: x of the patient's left is negative.
         center = np.argwhere(found).mean(axis=0)

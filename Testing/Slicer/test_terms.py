@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from ParanasalSSLLib.sinuses import RESIDUAL_TYPE, SINUSES, Side, terminology_entry
+from ParanasalSSLLib.sinuses import OPACITY_TYPE, SINUSES, Part, Side, segment_facts
 
 FOLDER = Path(__file__).resolve().parents[2] / "ParanasalSSL" / "Resources" / "Terminologies"
 GREY = [127, 127, 127]  # what Slicer gives to terms that it does not know
+
+
+def terms_of(side: Side, part: Part = Part.OPACITY) -> str:
+    return segment_facts(side, part).terminology
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def load(terminologies: Any, slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Ca
 def lookedUp(slicer: Any, terminologies: Any, side: Side) -> Any:
     """A segment's entry, as Slicer's views complete it from the lists that are loaded."""
     entry = slicer.vtkSlicerTerminologyEntry()
-    assert terminologies.DeserializeTerminologyEntry(terminology_entry(side), entry)
+    assert terminologies.DeserializeTerminologyEntry(terms_of(side), entry)
     assert terminologies.UpdateEntryFromLoadedTerminologies(entry, [], [])
     return entry
 
@@ -63,7 +67,22 @@ def test_with_our_lists_a_segments_terms_are_found_in_them(
     assert "ParanasalSSL" in entry.GetTerminologyContextName()
     assert "ParanasalSSL" in entry.GetRegionContextName()
     color = entry.GetTypeObject().GetRecommendedDisplayRGBValue()
-    assert list(color) == [round(255 * part) for part in SINUSES[Side.LEFT].residual_color]
+    assert list(color) == [round(255 * part) for part in SINUSES[Side.LEFT].opacity_color]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_terms_of_a_cavity_are_found_in_our_lists(
+    slicer: Any, terminologies: Any, load: Callable[[], None], side: Side
+) -> None:
+    load()
+    entry = slicer.vtkSlicerTerminologyEntry()
+    assert terminologies.DeserializeTerminologyEntry(terms_of(side, Part.CAVITY), entry)
+    assert terminologies.UpdateEntryFromLoadedTerminologies(entry, [], [])
+    assert entry.GetTypeObject().GetCodeMeaning() == "Maxillary sinus"
+    assert entry.GetTypeModifierObject().GetCodeMeaning() == SINUSES[side].snomed_side
+    assert "ParanasalSSL" in entry.GetTerminologyContextName()
+    color = entry.GetTypeModifierObject().GetRecommendedDisplayRGBValue()
+    assert list(color) == pytest.approx([255 * part for part in SINUSES[side].cavity_color], abs=1)
 
 
 def test_our_lists_offer_what_our_segments_use(
@@ -81,7 +100,7 @@ def test_our_lists_offer_what_our_segments_use(
     assert terminologies.GetNthCategoryInTerminology(context, 0, category)
     assert terminologies.GetNumberOfTypesInTerminologyCategory(context, category) == 1
     assert terminologies.GetNthTypeInTerminologyCategory(context, category, 0, kind)
-    assert (kind.GetCodeValue(), kind.GetCodeMeaning()) == RESIDUAL_TYPE
+    assert (kind.GetCodeValue(), kind.GetCodeMeaning()) == OPACITY_TYPE
     assert category.GetShowAnatomy()
 
 

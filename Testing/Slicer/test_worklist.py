@@ -179,14 +179,14 @@ def test_five_scans_one_of_them_broken(
 
     row = next(n for n, cells in enumerate(table) if cells[0] == "scan 3.nii.gz")
     ui.worklistTable.cellClicked.emit(row, 0)
-    from ParanasalSSLPanel import results
+    from ParanasalSSLPanel import results, tables
     from ParanasalSSLPanel.boxes import boxesOf
 
     scan = panel.parameters.scan
     assert scan.GetName() == "scan 3"
     assert set(boxesOf(scan)) == set(Side)
     assert {box.origin for box in boxesOf(scan).values()} == {"registration"}
-    assert results.tableOf(scan).GetNumberOfRows() == 2
+    assert tables.tableOf(scan).GetNumberOfRows() == 2
     residual = slicer.util.arrayFromVolume(results.residualOf(scan))
     assert residual.max() > 0
     identifier = identifier_of(panel, row)

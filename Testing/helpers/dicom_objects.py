@@ -29,7 +29,7 @@ from ParanasalSSLLib.results.record import (
 )
 from ParanasalSSLLib.scans.source_series import read_source_series
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Part, Side, segment_facts
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")
 
@@ -137,20 +137,23 @@ class Written:
     def segmentation(self) -> pydicom.Dataset:
         return pydicom.dcmread(self.files.dicom_segmentation)
 
-    def nrrd_points(self, side: Side) -> np.ndarray:
-        return itk_points(self.files.segmentation, SEGMENT_LABELS[side])
+    def nrrd_points(self, side: Side, part: Part = Part.OPACITY) -> np.ndarray:
+        return itk_points(self.files.segmentation, SEGMENT_LABELS[side], part)
 
 
-def itk_points(path: Path, label: int | None = None) -> np.ndarray:
-    """(n, 3) RAS mm of the voxels with a label (default: with any)."""
+def itk_points(path: Path, label: int | None = None, part: Part = Part.OPACITY) -> np.ndarray:
+    """(n, 3) RAS mm of the voxels with a label (default: with any) in the layer of a part."""
     image = sitk.ReadImage(str(path))
-    voxels = sitk.GetArrayFromImage(image).T
+    voxels = sitk.GetArrayFromImage(image)
+    if voxels.ndim == 4:
+        voxels = voxels[..., list(Part).index(part)]
+    voxels = voxels.T
     index = np.argwhere(voxels > 0 if label is None else voxels == label)
     axes = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     return (index @ axes.T + image.GetOrigin()) * (-1, -1, 1)
 
 
-def dicom_points(data: pydicom.Dataset, side: Side) -> np.ndarray:
+def dicom_points(data: pydicom.Dataset, side: Side, part: Part = Part.OPACITY) -> np.ndarray:
     """(n, 3) RAS mm of a segment's voxels, by nothing but the words of the standard."""
     shared = data.SharedFunctionalGroupsSequence[0]
     along_row, along_column = np.reshape(
@@ -161,7 +164,7 @@ def dicom_points(data: pydicom.Dataset, side: Side) -> np.ndarray:
     size = data.Rows * data.Columns
     points = []
     for number, frame in enumerate(data.PerFrameFunctionalGroupsSequence):
-        if frame_number(frame) == segment_number(data, side):
+        if frame_number(frame) == segment_number(data, side, part):
             plane = bits[number * size : (number + 1) * size].reshape(data.Rows, data.Columns)
             row, column = np.nonzero(plane)
             start = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
@@ -177,19 +180,26 @@ def frame_number(frame: pydicom.Dataset) -> int:
     return int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
 
 
-def segment_number(data: pydicom.Dataset, side: Side) -> int:
+def segment_number(data: pydicom.Dataset, side: Side, part: Part = Part.OPACITY) -> int:
     """By what the segment says of its anatomy, not by its order."""
     for segment in data.SegmentSequence:
-        region = segment.AnatomicRegionSequence[0]
-        if region.AnatomicRegionModifierSequence[0].CodeValue == SINUSES[side].snomed_code:
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        region = segment.get("AnatomicRegionSequence")
+        if part == Part.OPACITY and region:
+            modifiers = region[0].AnatomicRegionModifierSequence
+        elif part == Part.CAVITY and "SegmentedPropertyTypeModifierCodeSequence" in kind:
+            modifiers = kind.SegmentedPropertyTypeModifierCodeSequence
+        else:
+            continue
+        if modifiers[0].CodeValue == SINUSES[side].snomed_code:
             return int(segment.SegmentNumber)
-    raise AssertionError(f"no segment of the {side} side")
+    raise AssertionError(f"no {part} of the {side} side")
 
 
-def highdicom_points(path: Path, side: Side) -> np.ndarray:
+def highdicom_points(path: Path, side: Side, part: Part = Part.OPACITY) -> np.ndarray:
     segmentation = hd.seg.segread(path)
     volume = segmentation.get_volume(
-        segment_numbers=[segment_number(segmentation, side)], combine_segments=True
+        segment_numbers=[segment_number(segmentation, side, part)], combine_segments=True
     )
     index = np.argwhere(volume.array > 0)
     return (index @ volume.affine[:3, :3].T + volume.affine[:3, 3]) * (-1, -1, 1)
@@ -212,7 +222,7 @@ def run_program(name: str, *arguments: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def by_dcmqi(path: Path, folder: Path) -> dict[Side, Path]:
+def by_dcmqi(path: Path, folder: Path) -> dict[tuple[Side, Part], Path]:
     """The NRRD that dcmqi, and so Slicer's DICOM module, makes of each segment."""
     folder.mkdir()
     run_program(
@@ -222,11 +232,16 @@ def by_dcmqi(path: Path, folder: Path) -> dict[Side, Path]:
     content = json.loads((folder / "seg-meta.json").read_text())
     made = {}
     for number, [segment] in enumerate(content["segmentAttributes"], start=1):
-        side = Side(segment["AnatomicRegionModifierSequence"]["CodeMeaning"].lower())
-        assert segment["SegmentLabel"] == SINUSES[side].residual_name
+        names = {segment_facts(s, p).name: (s, p) for s in Side for p in Part}
+        side, part = names[segment["SegmentLabel"]]
+        modifiers = {
+            Part.OPACITY: "AnatomicRegionModifierSequence",
+            Part.CAVITY: "SegmentedPropertyTypeModifierCodeSequence",
+        }
+        assert segment[modifiers[part]]["CodeMeaning"].lower() == side
         color = np.array(segment["recommendedDisplayRGBValue"]) / 255
-        np.testing.assert_allclose(color, SINUSES[side].residual_color, atol=0.01)
-        made[side] = folder / f"seg-{number}.nrrd"
+        np.testing.assert_allclose(color, segment_facts(side, part).color, atol=0.01)
+        made[side, part] = folder / f"seg-{number}.nrrd"
     return made
 
 
@@ -252,14 +267,23 @@ def comments(document: pydicom.Dataset) -> list[str]:
     return [item.TextValue for item in container.ContentSequence]
 
 
-def groups(document: pydicom.Dataset) -> dict[Side, Any]:
-    """The measurement groups by their finding site, as highdicom reads them."""
+def all_groups(document: pydicom.Dataset) -> list[Any]:
+    """The measurement groups of the segments or images, and of points, as highdicom reads them."""
     content = hd.sr.Comprehensive3DSR.from_dataset(document).content
-    found = [
+    return [
         *content.get_volumetric_roi_measurement_groups(),
         *content.get_image_measurement_groups(),
+        *content.get_planar_roi_measurement_groups(),
     ]
-    return {Side(g.finding_sites[0].laterality.meaning.lower()): g for g in found}
+
+
+def side_of(group: Any) -> Side:
+    return Side(group.finding_sites[0].laterality.meaning.lower())
+
+
+def groups(document: pydicom.Dataset, kind: str = "opacity") -> dict[Side, Any]:
+    """The groups with a finding type of that code, by their finding site."""
+    return {side_of(g): g for g in all_groups(document) if g.finding_type.value == kind}
 
 
 def values(group: Any) -> dict[str, tuple[float, str]]:

@@ -22,13 +22,15 @@ from dicom_objects import (
     write_series,
 )
 
+from ParanasalSSLLib.results.dicom_codes import SHAPES, WALLS
 from ParanasalSSLLib.results.record import (
     RESEARCH_USE,
     SIMULATED_MODEL,
+    ScanRecord,
 )
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.source_series import read_source_series
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Part, Side
 
 
 @pytest.fixture
@@ -70,6 +72,43 @@ def test_report_holds_the_numbers_of_each_side(toolbox: Any, series: Path, tmp_p
     sentences = comments(written.report)
     assert RESEARCH_USE in sentences and SIMULATED_MODEL in sentences and "Für später." in sentences
     assert any("stand-in 1" in s and toolbox.card.weights_sha256 in s for s in sentences)
+
+
+def test_report_holds_cavity_grade_and_findings(toolbox: Any, series: Path, tmp_path: Path) -> None:
+    result = toolbox.result(read_volume(series), measured=True)
+    written = Written(result, toolbox.card, series, tmp_path / "out")
+    record = ScanRecord.of(result, toolbox.card, "sub-0001")
+    opacities, cavities = groups(written.report), groups(written.report, "15924003")
+    findings = groups(written.report, "52988006")
+    for side, sinus in record.sinuses.items():
+        numbers = values(opacities[side])
+        assert numbers["Part of the cavity that is opaque"] == (
+            pytest.approx(100 * sinus.filled_fraction),
+            "%",
+        )
+        assert numbers["Depth"] == (sinus.depth_mm, "mm")
+        said = {
+            e.name.value: e.value.meaning for e in opacities[side].get_qualitative_evaluations()
+        }
+        assert said["grade"] == {Side.LEFT: "Partial", Side.RIGHT: "None"}[side]
+        assert values(cavities[side]) == {"Volume": (sinus.cavity_ml, "mL")}
+        [segment] = cavities[side].referenced_segment[0].ReferencedSOPSequence
+        number = segment_number(written.segmentation, side, Part.CAVITY)
+        assert segment.ReferencedSegmentNumber == number
+        [finding] = sinus.findings
+        assert values(findings[side]) == {
+            "Volume": (finding.ml, "mL"),
+            "Diameter": (finding.diameter_mm, "mm"),
+            "Depth": (finding.depth_mm, "mm"),
+        }
+        [place] = findings[side].finding_sites
+        assert place.topographical_modifier == WALLS[finding.wall]
+        [shape] = findings[side].get_qualitative_evaluations()
+        assert shape.value == SHAPES[finding.form]
+        point = findings[side].roi.value[0] * (-1, -1, 1)
+        assert point.tolist() == pytest.approx(finding.center_ras_mm)
+    for path in written.paths:
+        assert_valid(path)
 
 
 def test_dcmqi_reads_the_report(toolbox: Any, series: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.source_series import read_source_series
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Part, Side
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -60,7 +60,7 @@ def test_real_series_keep_voxels_sides_and_identity(
         assert np.linalg.norm(expected.mean(axis=0) - center) < 4
         assert_same_places(dicom_points(segmentation, side), expected, 0.1)
         assert_same_places(highdicom_points(written.files.dicom_segmentation, side), expected, 0.2)
-        assert_same_places(itk_points(itk[side]), expected, 0.2)
+        assert_same_places(itk_points(itk[side, Part.OPACITY]), expected, 0.2)
     for path in written.paths:
         assert_valid(path)
 
@@ -100,7 +100,7 @@ def test_oblique_series_keeps_voxels_and_refers_to_its_images(
         )
         assert_same_places(dicom_points(segmentation, side), expected, 0.01)
         assert_same_places(highdicom_points(written.files.dicom_segmentation, side), expected, 0.01)
-        assert_same_places(itk_points(itk[side]), expected, 0.01)
+        assert_same_places(itk_points(itk[side, Part.OPACITY]), expected, 0.01)
     for path in written.paths:
         assert_valid(path)
 
@@ -116,6 +116,26 @@ def test_oblique_series_keeps_voxels_and_refers_to_its_images(
         assert preserved == ({"YES"} if len(sources) == 1 else {"NO"})
         filled += len(sources) == 2
     assert filled == len(skip) * len(Side)
+
+
+def test_cavities_are_segments_of_their_own_and_hold_the_opacity(
+    toolbox: Any, tmp_path: Path
+) -> None:
+    head = thick_head(toolbox, tilt=toolbox.turned(15, 0))
+    folder = write_series(head, tmp_path / "series")
+    result = toolbox.result(read_volume(folder), measured=True)
+    written = Written(result, toolbox.card, folder, tmp_path / "out")
+    segmentation = written.segmentation
+    itk = by_dcmqi(written.files.dicom_segmentation, tmp_path / "dcmqi")
+    for side in Side:
+        cavity = written.nrrd_points(side, Part.CAVITY)
+        np.testing.assert_allclose(cavity.mean(axis=0), toolbox.centers[side], atol=1.0)
+        assert_same_places(dicom_points(segmentation, side, Part.CAVITY), cavity, 0.01)
+        assert_same_places(itk_points(itk[side, Part.CAVITY]), cavity, 0.01)
+        opacity = {tuple(point) for point in written.nrrd_points(side).round(3)}
+        assert opacity and opacity < {tuple(point) for point in cavity.round(3)}
+    for path in written.paths:
+        assert_valid(path)
 
 
 def test_volume_with_other_axes_gives_the_same_voxels(toolbox: Any, tmp_path: Path) -> None:
@@ -149,7 +169,8 @@ def test_slicer_loads_what_dcmqi_reads(toolbox: Any, tmp_path: Path) -> None:
     logic.SetMRMLScene(scene)
     logic.SetMRMLApplicationLogic(application)
     application.SetModuleLogic("Segmentations", logic)
-    for side, path in by_dcmqi(written.files.dicom_segmentation, tmp_path / "dcmqi").items():
+    made = by_dcmqi(written.files.dicom_segmentation, tmp_path / "dcmqi")
+    for (side, _part), path in made.items():
         node = logic.LoadSegmentationFromFile(str(path), True, side.value)
         content = node.GetSegmentation()
         assert content.GetNumberOfSegments() == 1

@@ -16,7 +16,7 @@ from ParanasalSSLLib.results.maps import (
     write_residual_map,
     write_segmentation,
 )
-from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, SINUSES, Part, Side, segment_facts
 
 ORIENTATIONS = ("RAS", "LPS", "PIR", "SAL")
 OFFSET_MM = (5.0, 4.0, -6.0)
@@ -98,7 +98,8 @@ def test_maps_come_back_in_the_scans_grid(toolbox: Any, tmp_path: Path, axes: st
     files = ScanFiles(tmp_path, "x")
     write_residual_map(region, result.volume, files.residual_map)
     write_segmentation(region, files.segmentation)
-    residual, labels = read_maps(files)
+    maps = read_maps(files)
+    residual, labels = maps.residual, maps.labels
     assert residual.shape == labels.shape == result.volume.shape
     np.testing.assert_allclose(residual[region.window], region.residual, atol=1e-4)
     np.testing.assert_array_equal(labels[region.window], region.labels)
@@ -135,12 +136,36 @@ def test_slicer_loads_names_colours_terminology_and_places(toolbox: Any, tmp_pat
     segmentation = load_in_slicer(toolbox.result(toolbox.head("PIR")), tmp_path)
     assert segmentation["layers"] == 1
     for side in Side:
-        segment = segmentation["segments"][SINUSES[side].residual_name]
-        np.testing.assert_allclose(segment["color"], SINUSES[side].residual_color, atol=1e-4)
+        segment = segmentation["segments"][SINUSES[side].opacity_name]
+        np.testing.assert_allclose(segment["color"], SINUSES[side].opacity_color, atol=1e-4)
         np.testing.assert_allclose(segment["center"], toolbox.centers[side] + OFFSET_MM, atol=1.5)
         assert f"SCT^{SINUSES[side].snomed_code}^{SINUSES[side].snomed_side}" in segment["entry"]
         assert "SCT^15924003^Maxillary sinus" in segment["entry"]
         assert "SCT^49755003^Morphologically Altered Structure" in segment["entry"]
+
+
+@pytest.mark.parametrize("axes", ORIENTATIONS)
+def test_cavities_lie_in_a_layer_of_their_own_around_the_opacity(
+    toolbox: Any, tmp_path: Path, axes: str
+) -> None:
+    result = toolbox.result(toolbox.head(axes, tilt=toolbox.turned(-15, 2)), measured=True)
+    segmentation = load_in_slicer(result, tmp_path)
+    assert segmentation["layers"] == 2
+    for side in Side:
+        segment = segmentation["segments"][segment_facts(side, Part.CAVITY).name]
+        np.testing.assert_allclose(segment["center"], toolbox.centers[side], atol=3.0)
+        np.testing.assert_allclose(segment["color"], SINUSES[side].cavity_color, atol=1e-4)
+        assert f"SCT^{SINUSES[side].snomed_code}^{SINUSES[side].snomed_side}" in segment["entry"]
+    files = ScanFiles(tmp_path, "x")
+    write_residual_map(PastedRegion.of(result), result.volume, files.residual_map)
+    write_segmentation(PastedRegion.of(result), files.segmentation)
+    maps = read_maps(files)
+    assert maps.cavities is not None
+    for side, sinus in result.sinuses.items():
+        inside = maps.cavities == SEGMENT_LABELS[side]
+        assert not ((maps.labels == SEGMENT_LABELS[side]) & ~inside).any()
+        written_ml = inside.sum() * result.volume.voxel_ml
+        assert written_ml == pytest.approx(sinus.score.measures.cavity_ml, rel=0.02)
 
 
 def test_slicer_loads_segments_without_a_voxel(toolbox: Any, tmp_path: Path) -> None:
@@ -148,7 +173,7 @@ def test_slicer_loads_segments_without_a_voxel(toolbox: Any, tmp_path: Path) -> 
     for sinus in result.sinuses.values():
         sinus.opacity[:] = False
     segmentation = load_in_slicer(result, tmp_path)
-    assert set(segmentation["segments"]) == {SINUSES[side].residual_name for side in Side}
+    assert set(segmentation["segments"]) == {SINUSES[side].opacity_name for side in Side}
 
 
 def load_in_slicer(result: Any, folder: Path) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_one_sided_result_is_written(toolbox: Any, tmp_path: Path) -> None:
     files = ScanFiles.in_output(tmp_path, "sub-0001")
     assert read_report(files.report_json) == record
     assert list(record.sinuses) == [Side.RIGHT]
-    _, labels = read_maps(files)
+    labels = read_maps(files).labels
     assert set(np.unique(labels)) == {0, SEGMENT_LABELS[Side.RIGHT]}
 
 
