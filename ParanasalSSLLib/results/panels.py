@@ -75,9 +75,9 @@ def residual_colors(values: np.ndarray) -> np.ndarray:
 
 def _paint(image: Image.Image, color: Color | np.ndarray, opacity: np.ndarray) -> None:
     """Put a colour, or (n, n, 3) colours, over the image; opacity (n, n) 0..1."""
-    under = np.asarray(image).astype(np.float64)
-    painted = under + opacity[..., None] * (np.asarray(color, float) - under)
-    image.paste(Image.fromarray(np.round(painted).astype(np.uint8)))
+    over = np.broadcast_to(np.round(color).astype(np.uint8), (*opacity.shape, 3))
+    mask = Image.fromarray(np.round(255 * opacity).astype(np.uint8))
+    image.paste(Image.fromarray(np.ascontiguousarray(over)), mask=mask)
 
 
 def draw_box(

@@ -102,7 +102,7 @@ def write_key_images(pictures: ReportPictures, files: ScanFiles) -> None:
 def png(image: Image.Image) -> bytes:
     """The picture as the bytes of a PNG file."""
     stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=6)
+    image.save(stream, format="PNG", compress_level=4)
     return stream.getvalue()
 
 

@@ -93,11 +93,12 @@ class Plane:
             float32 (pixels, pixels); row 0 is the lowest row of the picture.
         """
         picture = self.grid(pixels)
-        index = grid.to_index(picture.to_world(np.moveaxis(np.indices(picture.shape), 0, -1)))
+        to_data = picture.index_to(grid)
         beyond = {"mode": "nearest"} if outside is None else {"mode": "constant", "cval": outside}
-        values = ndimage.map_coordinates(
-            data, np.moveaxis(index, -1, 0), order=1, output=np.float32, **beyond
-        )
+        values = ndimage.affine_transform(
+            data, to_data[:3, :3], to_data[:3, 3], output_shape=picture.shape, order=1,
+            output=np.float32, **beyond,
+        )  # fmt: skip
         return values[:, :, 0]
 
     def inside(self, grid: Grid, pixels: int) -> np.ndarray:
