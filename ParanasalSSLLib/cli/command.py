@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -24,7 +24,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import docstring_parser
 import jsonargparse
 
-from ParanasalSSLLib.errors import BadConfig, ParanasalError
+from ParanasalSSLLib.cli.words import arranged, refuse_two, require
+from ParanasalSSLLib.errors import ParanasalError
 
 SHORT = {"output": "-o"}
 METAVARS: dict[Any, str] = {Path: "PATH", int: "N", float: "X", str: "TEXT", bool: "{true,false}"}
@@ -39,7 +40,7 @@ class Command:
     config: "module:class" of its options, in a module that imports nothing heavy.
     run: "module:function" of its work, which takes the config, and the `Call` if it has a parameter
         `call`. Returns what is to be shown (a path, figures), an exit status, or None.
-    positional: the option whose value may stand without its name.
+    positional: options whose values may stand without their names, in this order.
     extra: what of the installation it needs beyond the library itself.
     output: whether `run` also takes a parameter `output`, which its config lacks.
     """
@@ -287,59 +288,18 @@ def parse(command: Command, words: Sequence[str]) -> tuple[Any, dict[str, Any], 
     groups = [*([RESULT] if command.output else []), *option_groups(kind)]
     parser = make_parser(command, groups, kind.__doc__ or command.help)
     try:
-        arranged = list(_arranged(groups, command.positional, words))
-        _refuse_two(groups, command.positional, arranged)
-        values = _flat(parser.parse_args(arranged))
+        options = [option for group in groups for option in group.options]
+        line = list(arranged(options, command.positional, words))
+        refuse_two(options, command.positional, line)
+        values = _flat(parser.parse_args(line))
         call = Call(values.pop("debug"), values.pop("quiet"))
-        _require(groups, command.positional, values)
+        require(options, command.positional, values)
         extra = {"output": values.pop("output")} if command.output else {}
         return build(kind, values), extra, call
     except (ValueError, TypeError, ParanasalError) as error:
         parser.error(str(error))
 
 
-def _refuse_two(groups: Sequence[Group], positional: str, words: Sequence[str]) -> None:
-    """Raises `BadConfig` for a second value where there is place for one, and for one of nothing."""
-    own = [option for group in groups for option in group.options if option.name == positional]
-    if own and not own[0].repeats and words.count(own[0].flag) > 1:
-        raise BadConfig(f"there is more than one {positional.upper()}")
-
-
-def _require(groups: Sequence[Group], positional: str, values: Mapping[str, Any]) -> None:
-    """Raises `BadConfig` naming what has to be given and is not."""
-    lacking = [
-        option.name.upper() if option.name == positional else option.flag
-        for group in groups
-        for option in group.options
-        if option.required and values[option.name] is None
-    ]
-    if lacking:
-        raise BadConfig(f"{' and '.join(lacking)} must be given")
-
-
 def _flat(parsed: jsonargparse.Namespace) -> dict[str, Any]:
     flat = vars(parsed.as_flat())
     return {name: value for name, value in flat.items() if name.split(".")[0] != "config"}
-
-
-def _arranged(groups: Sequence[Group], positional: str, words: Sequence[str]) -> Iterator[str]:
-    """The words with hyphens in the options' names, and every value without a name given its own."""
-    switches = {option.flag for group in groups for option in group.options if option.switch}
-    switches |= {"-h", "--help", "--debug", "--quiet"}
-    named = [_flag(positional)] if positional else []
-    is_value = only_values = False
-    for word in words:
-        if is_value:
-            if not word:
-                raise BadConfig("an option has an empty value (of a variable that is not set?)")
-            yield word
-            is_value = False
-        elif word == "--":
-            only_values = True
-        elif only_values or not word.startswith("-"):
-            yield from [*named, word]
-        else:
-            name, equals, value = word.partition("=")
-            name = name.replace("_", "-") if name.startswith("--") else name
-            is_value = not equals and name not in switches
-            yield name + equals + value

@@ -36,6 +36,14 @@ COMMANDS = (
         positional="scans",
     ),
     Command(
+        "bids",
+        "score a BIDS data set, as a BIDS App",
+        "Scans",
+        "ParanasalSSLLib.cli.bids:BidsConfig",
+        "ParanasalSSLLib.cli.bids:run_bids",
+        positional="bids_dir output level",
+    ),
+    Command(
         "devices",
         "list where the networks can run",
         "Scans",

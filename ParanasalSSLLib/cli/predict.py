@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -114,28 +115,35 @@ class PredictConfig:
             raise BadConfig(f"--jobs {self.jobs}: at least one scan at a time")
 
 
-def run_predict(config: PredictConfig, call: Call) -> int:
-    """Score every scan; a bad one is reported and the next one begun. Returns the exit status."""
+Done = Callable[[ScanDone], None]
+
+
+def run_predict(config: PredictConfig, call: Call, done: Done | None = None) -> int:
+    """Score every scan; a bad one is reported and the next one begun. Returns the exit status.
+
+    done: called with every scan that was scored, once its results are there.
+    """
     if config.end_with_input:
         stop_with_input()
     with stopped_by_sigterm():
-        return _run_shown(config, call)
+        return _run_shown(config, call, done)
 
 
-def _run_shown(config: PredictConfig, call: Call) -> int:
+def _run_shown(config: PredictConfig, call: Call, done: Done | None) -> int:
     if not config.json_progress:
         view = QuietView() if call.quiet else TerminalView(config.dicom_out)
-        return _run(config, view, call.debug)
+        return _run(config, view, call.debug, done)
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # whatever else is printed must not break the JSON lines
-        return _run(config, JsonView(output), call.debug)
+        return _run(config, JsonView(output), call.debug, done)
 
 
-def _run(config: PredictConfig, view: View, debug: bool) -> int:
+def _run(config: PredictConfig, view: View, debug: bool, done: Done | None) -> int:
     try:
         jobs = _plan(config, view)
         view.begin(len(jobs))
-        outcomes = _score(config, jobs, view, debug)
+        telling = _telling(config, len(jobs), view, done)
+        outcomes = _score(config, jobs, telling, debug)
     except CallFailedError as error:
         view.show(CallFailed(type(error.reason).__name__, explain(error.reason)))
         if debug:
@@ -174,8 +182,7 @@ def _plan(config: PredictConfig, view: View) -> list[Job]:
     return jobs
 
 
-def _score(config: PredictConfig, jobs: list[Job], view: View, debug: bool) -> list[Outcome]:
-    telling = _telling(config, len(jobs), view)
+def _score(config: PredictConfig, jobs: list[Job], telling: Telling, debug: bool) -> list[Outcome]:
     ids = Settled(config.output, config.id is not None)
     make = partial(make_scorer, config, debug)
     processes = _processes(config, len(jobs))
@@ -188,13 +195,13 @@ def _score(config: PredictConfig, jobs: list[Job], view: View, debug: bool) -> l
         telling.end()
 
 
-def _telling(config: PredictConfig, scans: int, view: View) -> Telling:
+def _telling(config: PredictConfig, scans: int, view: View, done: Done | None) -> Telling:
     key = KeyFile(config.key) if config.key is not None else None
     if scans < 2 and not (config.output / TABLE).exists():
-        return Telling(view, key=key)
+        return Telling(view, None, key, done)
     from ParanasalSSLLib.results.overview import Overview
 
-    return Telling(view, Overview(config.output), key)
+    return Telling(view, Overview(config.output), key, done)
 
 
 def _processes(config: PredictConfig, scans: int) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ParanasalSSLLib.cli.events import Event, Note, ScanDone, ScanFailed
+from ParanasalSSLLib.cli.explain import explain
 from ParanasalSSLLib.cli.key import KeyFile, state_of
 from ParanasalSSLLib.cli.views import View
+from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.results.layout import OVERVIEW
 
 if TYPE_CHECKING:
@@ -17,15 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Telling:
-    """Passes events on; what cannot be written is told and stops no scan."""
+    """Passes events on; what cannot be written is told and stops no scan.
+
+    done: also called with every scan that was scored.
+    """
 
     view: View
     overview: Overview | None = None
     key: KeyFile | None = None
+    done: Callable[[ScanDone], None] | None = None
 
     def show(self, event: Event) -> None:
         """Show an event; note a scan that is done or has failed."""
         self.view.show(event)
+        if isinstance(event, ScanDone) and self.done is not None:
+            self._write(partial(self.done, event))
         if isinstance(event, ScanFailed) and self.overview is not None:
             self.overview.failed(event.id, state_of(event), event.error)
         if isinstance(event, ScanDone | ScanFailed):
@@ -41,5 +50,5 @@ class Telling:
     def _write(self, write: Callable[[], None]) -> None:
         try:
             write()
-        except OSError as error:
-            self.view.show(Note(f"{error.filename or 'The overview'} cannot be written ({error})."))
+        except (OSError, ParanasalError) as error:
+            self.view.show(Note(f"Not all was written: {explain(error)}"))

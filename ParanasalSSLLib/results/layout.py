@@ -41,6 +41,7 @@ PICTURES = ("boxes", "middle", "leftfinding", "rightfinding")
 OVERVIEW, TABLE = "index.html", "results.csv"  # of all scans in the folder
 GENERATOR = "ParanasalSSL overview"  # in the page; so the table begins:
 TABLE_BEGINS = "id,state,"
+BIDS_REPORTS = "reports"  # folder of all this in a data set of BIDS derivatives, see `bids`
 
 
 @dataclass(frozen=True)
