@@ -5,4 +5,7 @@
 - `plan.py`: both together as typed objects, and the settings of every run.
 - `Snakefile`: which run needs which; Snakemake runs what is missing, here or on a cluster.
 - `experiment.py`: `paranasal experiment`, which starts Snakemake.
+
+The same for scoring scans: `study.py` (which scans there are, how far each is), `Study.smk`, `step.py`
+(some scans, one after another), `predict_study.py`: `paranasal predict-study`.
 """

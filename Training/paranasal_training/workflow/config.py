@@ -1,9 +1,12 @@
-"""Settings of an experiment. Free of heavy imports: the command line's help reads them."""
+"""Settings of experiments and studies. Free of heavy imports: the command line's help reads them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from ParanasalSSLLib.devices import DeviceName
+from ParanasalSSLLib.errors import BadConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +37,49 @@ class ExperimentConfig:
     """
     dry_run: bool = False
     """Only say what would be run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Scores a folder of any size in steps that Snakemake runs, on this machine or on a cluster.
+
+    The results are those of `paranasal predict`, with the overview index.html and results.csv. The same
+    command resumes after a stop or a kill at any moment: scans that have ended are not scored again.
+    Which scan is which, and why one could not be scored, stays in the private folder beside the
+    results. Exit status: 0 all scans have ended, 1 some have failed, or a step broke.
+    """
+
+    scans: list[Path]
+    """Folders and files as `paranasal predict` takes them; one or more."""
+    output: Path
+    """Folder for the results."""
+    work: Path | None = None
+    """Private folder for plan, progress and logs (unset: OUTPUT.work)."""
+    device: DeviceName = "auto"
+    """Where the networks run: cpu, cuda, mps, or a GPU if there is one (auto)."""
+    model: Path | None = None
+    """Folder of a model bundle (unset: the shipped one)."""
+    note: str | None = None
+    """Sentence about the scans that the reports will show (unset: none)."""
+    scans_a_step: int = 20
+    """Scans that one process scores, one after another, 1 or more; it loads the model once."""
+    threads: int = 1
+    """CPU threads of one process, 1 or more."""
+    cores: int = 2
+    """CPU cores, or jobs on a cluster, to use at the same time, 1 or more."""
+    gpus: int = 1
+    """GPUs to use at the same time, 0 or more; a step takes one with --device cuda."""
+    executor: str = "local"
+    """Where the steps run: Snakemake's executor, such as slurm (package snakemake-executor-plugin-
+    slurm).
+    """
+    add: bool = False
+    """Search the folders again, for scans that are new."""
+    again: bool = False
+    """Score again what has failed."""
+
+    def __post_init__(self) -> None:
+        if self.scans_a_step < 1:
+            raise BadConfig(f"--scans-a-step {self.scans_a_step}: at least one scan a step")
+        if self.output.exists() and not self.output.is_dir():
+            raise BadConfig(f"--output {self.output} is a file; name a folder")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.plan import HERE, Plan
@@ -27,7 +29,7 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     if config.dry_run:
         done = subprocess.run(command, env=steps_environment(), check=False)
     else:
-        done = _run_alone(command, folder)
+        done = run_alone(command, folder)
     if done.returncode < 0:
         raise KeyboardInterrupt
     if done.returncode:
@@ -38,7 +40,7 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     return None if config.dry_run else folder / "results" / config.name / "page.html"
 
 
-def _run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
     """Run Snakemake while no other experiment runs in the folder, and remove what a killed one left.
 
     Raises:
@@ -77,13 +79,35 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     values["preset"] = _preset_word(config.preset)
     values |= {"crops": plan.crops} if plan.crops else {}
     values |= {"medicalnet": plan.medicalnet} if plan.medicalnet else {}
-    words = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile")]
-    words += ["--directory", str(folder.resolve()), "--executor", config.executor]
-    words += ["--cores" if config.executor == "local" else "--jobs", str(config.cores)]
-    words += ["--resources", f"gpu={config.gpus}"]
+    more = ("--dry-run",) if config.dry_run else ()
+    return snakemake_words(HERE / "Snakefile", folder, config, values, more)
+
+
+class Places(Protocol):
+    """Where steps run, and how many at the same time; see `ExperimentConfig`."""
+
+    @property
+    def cores(self) -> int: ...
+    @property
+    def gpus(self) -> int: ...
+    @property
+    def executor(self) -> str: ...
+
+
+def snakemake_words(
+    snakefile: Path,
+    folder: Path,
+    places: Places,
+    values: Mapping[str, object],
+    more: Sequence[str] = (),
+) -> list[str]:
+    """The command line that runs what is missing. values: the Snakefile's `config`."""
+    words = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+    words += ["--directory", str(folder.resolve()), "--executor", places.executor]
+    words += ["--cores" if places.executor == "local" else "--jobs", str(places.cores)]
+    words += ["--resources", f"gpu={places.gpus}"]
     words += ["--rerun-incomplete", "--rerun-triggers", "mtime"]
-    words += ["--keep-going", "--show-failed-logs", "--quiet=host"]
-    words += ["--dry-run"] if config.dry_run else []
+    words += ["--keep-going", "--show-failed-logs", "--quiet=host", *more]
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
 
 
