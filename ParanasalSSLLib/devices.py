@@ -1,13 +1,18 @@
-"""Where the networks can run. Importing this loads no torch."""
+"""Where networks can run: ONNX Runtime on the CPU, PyTorch on a GPU. Importing this loads neither."""
 
 from __future__ import annotations
 
+import ctypes
+import importlib.metadata
 import os
+import sys
+from pathlib import Path
 from typing import Literal
 
-from ParanasalSSLLib.errors import DeviceUnavailable
+from ParanasalSSLLib.errors import DeviceUnavailable, MissingPackage, install_line
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+MINIMUM_TORCH = (2, 5)
 DEVICE_NAMES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda", "mps")
 
 
@@ -18,6 +23,10 @@ def resolve_device(name: str = "auto") -> str:
     """
     if name not in DEVICE_NAMES:
         raise DeviceUnavailable(f"Unknown device {name!r}; choose {', '.join(DEVICE_NAMES)}.")
+    if name == "cpu":
+        return name
+    if name != "auto":
+        require_torch(f"The device {name}")
     present = present_devices()
     if name == "auto":
         return present[0]
@@ -32,7 +41,12 @@ def resolve_device(name: str = "auto") -> str:
 
 
 def present_devices() -> list[str]:
-    """torch's names of the devices of this machine, the best first; the CPU is always there."""
+    """torch's names of the devices of this machine, the best first; the CPU is always there.
+
+    torch is asked, and loaded, only where it is installed and a GPU's driver is there.
+    """
+    if not has_torch() or not has_gpu_driver():
+        return ["cpu"]
     import torch
 
     present = {
@@ -45,8 +59,47 @@ def present_devices() -> list[str]:
 
 def device_title(device: str) -> str:
     """What people call a device of `present_devices`: "NVIDIA H200", "CPU, 16 cores"."""
-    import torch
-
     if device == "cuda":
+        import torch
+
         return str(torch.cuda.get_device_name())
     return "Apple GPU" if device == "mps" else f"CPU, {os.cpu_count()} cores"
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed and new enough; it is not loaded for that."""
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    numbers = version.split("+")[0].split(".")[:2]
+    return tuple(int(n) for n in numbers if n.isdecimal()) >= MINIMUM_TORCH
+
+
+def require_torch(what: str) -> None:
+    """Raise `MissingPackage` where PyTorch is not installed. what: that needs it."""
+    if not has_torch():
+        raise MissingPackage(
+            f"{what} needs PyTorch {'.'.join(map(str, MINIMUM_TORCH))} or newer, which is not "
+            f"installed. Install it with `{install_line('gpu')}`."
+        )
+
+
+def has_gpu_driver() -> bool:
+    """Whether a GPU that PyTorch knows may be there: Apple's, or one with NVIDIA's or AMD's driver."""
+    if sys.platform == "darwin" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def cpu_threads() -> int:
+    """Threads for work on the CPU: OMP_NUM_THREADS where it is set, else the cores of this process."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.errors import ParanasalError, install_line
 
 REQUESTER = "ParanasalSSL"
-MINIMUM_TORCH = "2.5"
 HIGHDICOM = "highdicom>=0.27"
 TRAINING_COMMANDS = "paranasal.commands"  # entry points, see the library's `cli.main`
 TRAINING_PACKAGES = ("paranasal_training", "pandas", "sklearn")
@@ -27,15 +25,14 @@ class PackagesMissing(ParanasalError):
 
 
 def ensurePackages(requirementsPath: str) -> None:
-    """Have PyTorch and the packages of the requirements file, asking the user before any download.
+    """Have the packages of the requirements file, asking the user before any download.
 
-    PyTorch comes first and through its own extension, which picks the build that fits the GPU;
-    otherwise pip would pull in any build as a dependency of the other packages.
+    PyTorch is none of them: only a GPU needs it, and Slicer's extension PyTorch installs the build
+    that fits.
 
     Raises:
-        PackagesMissing: declined, offline, or an extension or Slicer itself is too old.
+        PackagesMissing: declined, offline, or Slicer itself is too old.
     """
-    _ensureTorch()
     _pipEnsure(lambda packaging: packaging.load_requirements(requirementsPath))
 
 
@@ -71,7 +68,7 @@ def isTorchInstalled() -> bool:
 
 
 def installFromFolder(requirementsPath: str, folder: Path) -> None:
-    """Install PyTorch and the packages of the requirements file from wheels, without network.
+    """Install the packages of the requirements file from wheels, without network.
 
     Raises:
         PackagesMissing: a wheel is not there, or does not fit this Slicer; the log says which.
@@ -80,7 +77,7 @@ def installFromFolder(requirementsPath: str, folder: Path) -> None:
     wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     where = ["--no-index", "--find-links", str(folder)]
     try:
-        slicer.util.pip_install([*where, f"torch>={MINIMUM_TORCH}", *wanted])
+        slicer.util.pip_install([*where, *wanted])
     except subprocess.CalledProcessError as error:
         raise PackagesMissing(
             _(
@@ -89,49 +86,6 @@ def installFromFolder(requirementsPath: str, folder: Path) -> None:
                 "which."
             ).format(folder=folder, version=".".join(map(str, sys.version_info[:2])))
         ) from error
-
-
-def _ensureTorch() -> None:
-    if not isTorchInstalled():
-        _installTorch()
-    _refuseOldTorch()
-
-
-def _installTorch() -> None:
-    try:
-        import PyTorchUtils
-    except ModuleNotFoundError as error:
-        raise PackagesMissing(
-            _(
-                "PyTorch is needed. Install the extension PyTorch (View > Extensions Manager), "
-                "restart Slicer and try again."
-            )
-        ) from error
-    try:
-        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-            askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
-        )
-    except subprocess.CalledProcessError as error:
-        raise _installationFailed() from error
-    if torch is None:
-        raise PackagesMissing(
-            _(
-                "PyTorch was not installed, so the scan cannot be scored. Try again and agree to "
-                "the installation, or install it in the module PyTorch Utils."
-            )
-        )
-
-
-def _refuseOldTorch() -> None:
-    version = importlib.metadata.version("torch")
-    numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
-    if numbers < tuple(int(part) for part in MINIMUM_TORCH.split(".")):
-        raise PackagesMissing(
-            _(
-                "PyTorch {version} is too old; {minimum} or newer is needed. Uninstall it in the "
-                "module PyTorch Utils, restart Slicer and try again."
-            ).format(version=version, minimum=MINIMUM_TORCH)
-        )
 
 
 def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:

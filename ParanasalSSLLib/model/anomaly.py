@@ -1,8 +1,8 @@
-"""From crops to residuals and logits, whatever the networks look at.
+"""From crops to residuals and logits, whatever the networks look at: PyTorch's side of it.
 
 A network takes the 64 mm cube as 64^3 voxels of 1 mm or as 32^3 of 2 mm, autoencoder and classifier
-independently of each other; a classifier may look at the residual too. Training, bundles and exports
-all come here, so that they do the same in the same order:
+independently of each other; a classifier may look at the residual too. Training and exports come
+here; `bundle.Bundle` does the same in the same order without PyTorch:
 
 1. The crop is pooled to the autoencoder's voxels, rebuilt there, and `residual_map` compares the two
    there (its filter counts voxels of that size).
@@ -12,16 +12,14 @@ all come here, so that they do the same in the same order:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
-from ParanasalSSLLib.model.residual import residual_map
-from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
+from ParanasalSSLLib.model.residual import residual_maps
+from ParanasalSSLLib.model.resolution import CROP_VOXELS, check_cube
 
 
 def residuals_of(cae: CAE, crops: Tensor, config: ResidualConfig) -> tuple[Tensor, Tensor]:
@@ -36,18 +34,15 @@ def residuals_of(cae: CAE, crops: Tensor, config: ResidualConfig) -> tuple[Tenso
         residual (0..1) and reconstruction, float32 (N, 1, 64, 64, 64), on the CPU.
     """
     residual, rebuilt = native_residuals(cae, crops, config)
-    return at_voxels(residual, CROP_VOXELS), at_voxels(rebuilt, CROP_VOXELS)
+    return tensor_at_voxels(residual, CROP_VOXELS), tensor_at_voxels(rebuilt, CROP_VOXELS)
 
 
 def native_residuals(cae: CAE, crops: Tensor, config: ResidualConfig) -> tuple[Tensor, Tensor]:
     """`residuals_of` with the autoencoder's own voxels: (N, 1, D, D, D), D = `cae.config.voxels`."""
     with torch.no_grad():
-        given = at_voxels(crops, cae.config.voxels)
+        given = tensor_at_voxels(crops, cae.config.voxels)
         rebuilt = cae(given).float().cpu()
-    pairs = given.cpu().numpy()[:, 0], rebuilt.numpy()[:, 0]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the filters release the lock
-        maps = list(pool.map(lambda crop, image: residual_map(crop, image, config), *pairs))
-    return torch.from_numpy(np.stack(maps)).unsqueeze(1), rebuilt
+    return torch.from_numpy(residual_maps(given.cpu().numpy(), rebuilt.numpy(), config)), rebuilt
 
 
 def logits_of(classifier: Classifier, crops: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -59,11 +54,22 @@ def logits_of(classifier: Classifier, crops: Tensor, residual: Tensor | None = N
         residual: float (N, 1, D, D, D) from `native_residuals`, for classifiers of two channels.
     """
     voxels = classifier.config.voxels
-    given = at_voxels(crops, voxels)
+    given = tensor_at_voxels(crops, voxels)
     if classifier.config.channels == 2:
         assert residual is not None
-        given = torch.cat([given, at_voxels(residual, voxels).to(given)], dim=1)
+        given = torch.cat([given, tensor_at_voxels(residual, voxels).to(given)], dim=1)
     return classifier(given).float()
+
+
+def tensor_at_voxels(maps: Tensor, voxels: int) -> Tensor:
+    """`resolution.at_voxels` for tensors (N, C, E, E, E), on any device."""
+    check_cube(tuple(maps.shape), voxels)
+    edge = maps.shape[-1]
+    if edge > voxels:
+        return F.avg_pool3d(maps, edge // voxels)
+    if edge < voxels:
+        return F.interpolate(maps, size=(voxels,) * 3, mode="trilinear", align_corners=False)
+    return maps
 
 
 class AnomalyNetwork(nn.Module):

@@ -1,37 +1,53 @@
-"""A model: its networks and everything that is needed to use them; saved to a folder, and loaded.
+"""A model, ready to score crops: its networks and everything that is needed to use them.
 
-What the folder holds is said in `bundle_folder`.
+What the folder of a bundle holds is said in `bundle_folder`. Importing this loads neither PyTorch nor
+ONNX Runtime: `load_bundle` takes the one that the device needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
 
 from ParanasalSSLLib.crop import SinusCrop
-from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.files import sha256, write_json, write_whole
-from ParanasalSSLLib.model.bundle_folder import (
-    CARD,
-    FORMAT_VERSION,
-    GET_ANOTHER,
-    MODEL_CARD,
-    WEIGHTS,
-    check_weights,
-)
-from ParanasalSSLLib.model.card import BundleCard, SinusReading, read_card
+from ParanasalSSLLib.model.bundle_folder import read_thresholds
+from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.model.masks import mask_evidence, opacity_mask
-from ParanasalSSLLib.model.opacity import SinusMeasures
+from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
+from ParanasalSSLLib.model.residual import residual_maps
+from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
-    from ParanasalSSLLib.model.networks import CAE, Classifier
-    from ParanasalSSLLib.model.sinus_network import SinusEnsemble
+class Networks(Protocol):
+    """A bundle's networks, whatever runs them; all arrays are float32.
+
+    PyTorch (`torch_networks`) runs them on any device, ONNX Runtime (`onnx_networks`) on the CPU.
+    """
+
+    @property
+    def device(self) -> str:
+        """PyTorch's name of where they run."""
+        ...
+
+    def rebuild(self, crops: np.ndarray) -> np.ndarray:
+        """The autoencoder: (N, 1, D, D, D) -> reconstructions of the same shape."""
+        ...
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """The classifier: (N, C, D, D, D) -> logits (N, 2) of clear and anomaly."""
+        ...
+
+    def outline(self, crops: np.ndarray) -> np.ndarray:
+        """The sinus networks: (N, 2, 64, 64, 64) -> probabilities of cavity and opacity, likewise."""
+        ...
+
+    def on(self, device: str) -> Networks:
+        """The same on another device."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +59,9 @@ class SinusScore:
         anomalous: probability >= the decision threshold.
         residual: float32, 0..1.
         reconstruction: float32, the healthy sinus that the autoencoder makes of the crop.
-        opacity: bool, what fills the sinus: where the sinus network says so, or else where the
+        opacity: bool, what fills the sinus: where the sinus networks say so, or else where the
             residual is above what healthy sinuses show.
-        measures: of the sinus network; None for a bundle without one.
+        measures: of the sinus networks; None for a bundle without them.
     """
 
     probability: float
@@ -62,30 +78,22 @@ class Bundle:
 
     Attributes:
         card: see there.
-        cae, classifier: in evaluation mode, on `device`.
+        networks: see there.
         residual_thresholds: float32 (64, 64, 64); infinite where no sinus lies.
-        device: torch's name of it.
-        sinus: the sinus networks, in evaluation mode, on `device`; None for a bundle without any.
     """
 
     card: BundleCard
-    cae: CAE
-    classifier: Classifier
+    networks: Networks
     residual_thresholds: np.ndarray
-    device: str = "cpu"
-    sinus: SinusEnsemble | None = None
+
+    @property
+    def device(self) -> str:
+        """PyTorch's name of where the networks run."""
+        return self.networks.device
 
     def on(self, device: str) -> Bundle:
         """The same model on another device; takes no memory of the one that it leaves."""
-        if device == self.device:
-            return self
-        cae, classifier = (_copied(network, device) for network in (self.cae, self.classifier))
-        sinus = None
-        if self.sinus is not None:
-            from ParanasalSSLLib.model.sinus_network import SinusEnsemble
-
-            sinus = SinusEnsemble([_copied(member, device) for member in self.sinus.members])
-        return Bundle(self.card, cae, classifier, self.residual_thresholds, device, sinus)
+        return self if device == self.device else replace(self, networks=self.networks.on(device))
 
     def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
         """Score crops in one pass; of two crops of different sides, each sees the other.
@@ -93,27 +101,28 @@ class Bundle:
         Raises:
             RuntimeError: the device's memory is too small ("out of memory" in its text).
         """
-        import torch
-
-        from ParanasalSSLLib.model.anomaly import logits_of, native_residuals
-        from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
-        from ParanasalSSLLib.model.sinus_network import measure_crops
-
         if not crops:
             return []
-        stacked = torch.from_numpy(np.stack([crop.data for crop in crops])).unsqueeze(1)
-        stacked = stacked.to(self.device)
-        with torch.inference_mode():
-            native, rebuilt = native_residuals(self.cae, stacked, self.card.residual)
-            maps = [at_voxels(image, CROP_VOXELS).numpy()[:, 0] for image in (native, rebuilt)]
-            measures: Sequence[SinusMeasures | None] = [None] * len(crops)
-            if self.sinus is None:
-                logits = logits_of(self.classifier, stacked, native)
-                margins = (logits[:, 1] - logits[:, 0]).tolist()
-            else:  # the classifier would have no say
-                measures = measured = measure_crops(self.sinus, crops, stacked)
-                margins = [one.margin for one in measured]
+        stacked = stack(crops)
+        given = at_voxels(stacked, self.card.cae.voxels)
+        rebuilt = self.networks.rebuild(given)
+        residual = residual_maps(given, rebuilt, self.card.residual)
+        maps = [at_voxels(image, CROP_VOXELS)[:, 0] for image in (residual, rebuilt)]
+        measures: Sequence[SinusMeasures | None] = [None] * len(crops)
+        if self.card.sinus is None:
+            margins = self._margins(stacked, residual)
+        else:  # the classifier would have no say
+            measures = measured = measure_crops(self.networks.outline, crops)
+            margins = [one.margin for one in measured]
         return [self._score(*one) for one in zip(crops, *maps, margins, measures, strict=True)]
+
+    def _margins(self, crops: np.ndarray, residual: np.ndarray) -> list[float]:
+        """Of the classifier's logits; each input is brought to the classifier's voxels."""
+        config = self.card.classifier
+        seen = [crops, residual][: config.channels]
+        images = np.concatenate([at_voxels(image, config.voxels) for image in seen], axis=1)
+        logits = self.networks.classify(images)
+        return [float(margin) for margin in logits[:, 1] - logits[:, 0]]
 
     def _score(
         self,
@@ -135,140 +144,62 @@ class Bundle:
         return SinusScore(probability, anomalous, residual, rebuilt, opacity)
 
 
+def stack(crops: Sequence[SinusCrop]) -> np.ndarray:
+    """The data of crops as networks take it, float32 (N, 1, 64, 64, 64)."""
+    return np.stack([crop.data for crop in crops])[:, None]
+
+
+def measure_crops(
+    outline: Callable[[np.ndarray], np.ndarray], crops: Sequence[SinusCrop]
+) -> list[SinusMeasures]:
+    """What fills each crop; of two crops of different sides, each sees the other.
+
+    Args:
+        outline: see `Networks`.
+        crops: of 64 voxels.
+    """
+    stacked = stack(crops)
+    both = len(crops) == 2 and crops[0].side != crops[1].side
+    other = stacked[::-1] if both else np.zeros_like(stacked)
+    maps = outline(np.concatenate([stacked, other], axis=1))
+    return [
+        measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
+        for crop, (cavity, opacity) in zip(crops, maps, strict=True)
+    ]
+
+
 def shipped_bundle_path() -> Path:
     """The bundle that comes with the library."""
     return Path(__file__).parents[1] / "bundles" / "compact"
 
 
-# -------------------------------------------------------------------------------------- save
-
-
-def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = None) -> Path:
-    """Write a bundle; `bundle.json` comes last, without it the folder is no bundle.
-
-    Args:
-        bundle: what to write; weights become float16.
-        folder: where to; files of an older bundle there are replaced or, an old model card, removed.
-        model_card: Markdown for people.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().half().contiguous() for name, tensor in _tensors(bundle)}
-    thresholds = torch.from_numpy(bundle.residual_thresholds)
-    tensors["residual_thresholds"] = thresholds.half().contiguous()
-    for outdated in (CARD, MODEL_CARD):
-        (folder / outdated).unlink(missing_ok=True)
-    with write_whole(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    content = {
-        "format_version": FORMAT_VERSION,
-        **asdict(bundle.card),
-        "weights_sha256": sha256(folder / WEIGHTS),
-    }
-    if model_card is not None:
-        with write_whole(folder / MODEL_CARD) as temporary:
-            temporary.write_text(model_card, encoding="utf-8")
-    write_json(folder / CARD, content)
-    return folder
-
-
-def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    members = () if bundle.sinus is None else bundle.sinus.members
-    networks: dict[str, nn.Module] = {"cae": bundle.cae, "classifier": bundle.classifier}
-    networks |= {f"sinus.{number}": member for number, member in enumerate(members)}
-    for prefix, network in networks.items():
-        for name, tensor in network.state_dict().items():
-            # A counter that only training needs.
-            if not name.endswith("num_batches_tracked"):
-                yield f"{prefix}.{name}", tensor.cpu()
-
-
-# -------------------------------------------------------------------------------------- load
-
-
 def load_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
-    """Read and check a bundle.
+    """Read and check a bundle: ONNX Runtime runs it on the CPU, PyTorch on any other device.
+
+    An older bundle, which holds no networks for ONNX Runtime, needs PyTorch on the CPU too.
 
     Args:
         folder: of the bundle.
-        device: torch's name of the device on which it will run.
+        device: PyTorch's name of the device on which it will run.
 
     Raises:
         BadBundle: missing, damaged, of another version, or weights that do not fit.
+        MissingPackage: PyTorch is needed and not installed.
     """
     folder = Path(folder)
     card = read_card(folder)
-    tensors = _read_weights(folder, card)
-    from ParanasalSSLLib.model.networks import CAE, Classifier
-
-    cae, classifier = CAE(card.cae), Classifier(card.classifier)
-    thresholds = tensors.pop("residual_thresholds", None)
-    if thresholds is None or tuple(thresholds.shape) != (card.crop.size_voxels,) * 3:
-        raise BadBundle(f"{folder / WEIGHTS} has no residual thresholds. {GET_ANOTHER}")
-    _fill(cae, "cae.", tensors, folder)
-    _fill(classifier, "classifier.", tensors, folder)
-    return Bundle(
-        card,
-        _ready(cae, device),
-        _ready(classifier, device),
-        thresholds.float().numpy(),
-        device,
-        _sinus_networks(card.sinus, tensors, folder, device),
-    )
+    thresholds = read_thresholds(folder, card.weights_sha256, card.crop.size_voxels)
+    return Bundle(card, _load_networks(folder, card, device), thresholds)
 
 
-def _sinus_networks(
-    reading: SinusReading | None, tensors: dict[str, Tensor], folder: Path, device: str
-) -> SinusEnsemble | None:
-    if reading is None:
-        return None
-    from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+def _load_networks(folder: Path, card: BundleCard, device: str) -> Networks:
+    if device == "cpu" and card.onnx_sha256:
+        from ParanasalSSLLib.model.onnx_networks import load_onnx_networks
 
-    members = [SinusNetwork(reading.network) for _ in range(reading.members)]
-    alone = not any(name.startswith("sinus.0.") for name in tensors)
-    for number, member in enumerate(members):
-        _fill(member, "sinus." if alone else f"sinus.{number}.", tensors, folder)
-    return SinusEnsemble([_ready(member, device) for member in members])
+        return load_onnx_networks(folder, card)
+    from ParanasalSSLLib.devices import require_torch
 
+    require_torch(f"The model in {folder}" if device == "cpu" else f"The device {device}")
+    from ParanasalSSLLib.model.torch_networks import load_torch_networks
 
-def _read_weights(folder: Path, card: BundleCard) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS
-    check_weights(folder, card.weights_sha256)
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
-
-
-def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Give a network the tensors of this prefix. Raises `BadBundle` if they are not its own."""
-    expected = network.state_dict()
-    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    for name, tensor in expected.items():
-        if name.endswith("num_batches_tracked"):
-            own[name] = tensor
-    try:
-        network.load_state_dict({k: v.to(expected[k].dtype) for k, v in own.items()})
-    except (RuntimeError, KeyError) as error:
-        raise BadBundle(
-            f"{folder / WEIGHTS} does not fit the architecture in {CARD}. {GET_ANOTHER}"
-        ) from error
-
-
-def _copied(network: Any, device: str) -> Any:
-    """A copy on `device`; filled there, since the device that the network is on may be full."""
-    copy = _ready(type(network)(network.config), device)
-    copy.load_state_dict(network.state_dict())
-    return copy
-
-
-def _ready(network: Any, device: str) -> Any:
-    from ParanasalSSLLib.model.networks import channels_last
-
-    return channels_last(network.eval().to(device))
+    return load_torch_networks(folder, card, device)

@@ -3,23 +3,29 @@
 - `model.safetensors`: all tensors, float16: `cae.*`, `classifier.*`, `residual_thresholds` and, from
   format version 2 on, where the bundle has sinus networks, `sinus.0.*`, `sinus.1.*` and so on
   (`sinus.*` where there was one only).
-  Safetensors cannot execute anything when it is loaded.
-- `bundle.json`: the `BundleCard`, with the SHA-256 of the weights.
+- `cae.onnx` and `sinus.onnx` (`classifier.onnx` in a bundle without sinus networks), from format
+  version 3 on: the networks for ONNX Runtime, which take their weights from `model.safetensors` and
+  compute in float32.
+- `bundle.json`: the `BundleCard`, with the SHA-256 of all these. None of them can execute anything
+  when it is loaded.
 - `README.md`: the model card, for people.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ParanasalSSLLib.errors import BadBundle
-from ParanasalSSLLib.files import sha256
+import numpy as np
 
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+from ParanasalSSLLib.errors import BadBundle
+
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+THRESHOLDS = "residual_thresholds"
 WEIGHTS, CARD, MODEL_CARD = "model.safetensors", "bundle.json", "README.md"
 GET_ANOTHER = "Get the bundle again, or choose another one."
 
@@ -42,13 +48,16 @@ class BundleSummary:
 
 
 def check_bundle(folder: str | Path) -> None:
-    """Compare a bundle's weights with their SHA-256; loads no torch.
+    """Compare a bundle's networks with their SHA-256; loads no torch.
 
     Raises:
         BadBundle: missing, damaged or of another version.
     """
     folder = Path(folder)
-    check_weights(folder, str(read_content(folder).get("weights_sha256")))
+    content = read_content(folder)
+    check_weights(folder, str(content.get("weights_sha256")))
+    for name, expected in content.get("onnx_sha256", {}).items():
+        checked_bytes(folder / name, expected)
 
 
 def describe_bundle(folder: str | Path) -> BundleSummary:
@@ -90,11 +99,38 @@ def read_content(folder: Path) -> dict[str, Any]:
 
 def check_weights(folder: Path, expected: str) -> None:
     """Compare the weights with their SHA-256. Raises `BadBundle`."""
-    path = folder / WEIGHTS
+    checked_bytes(folder / WEIGHTS, expected)
+
+
+def checked_bytes(path: Path, expected: str) -> bytes:
+    """The content of a file of this SHA-256. Raises `BadBundle`."""
     if not path.is_file():
         raise BadBundle(f"{path} is missing. {GET_ANOTHER}")
-    if sha256(path) != expected:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
         raise BadBundle(
             f"{path} is damaged or belongs to another bundle: its SHA-256 is not the one in {CARD}. "
             f"{GET_ANOTHER}"
         )
+    return content
+
+
+def read_thresholds(folder: Path, weights_sha256: str, edge: int) -> np.ndarray:
+    """The residual's thresholds, float32 (edge, edge, edge), of a bundle's weights.
+
+    Raises:
+        BadBundle: the weights are damaged, or hold none of this edge.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS
+    check_weights(folder, weights_sha256)
+    try:
+        with safe_open(path, "numpy") as tensors:
+            found = tensors.get_tensor(THRESHOLDS) if THRESHOLDS in set(tensors.keys()) else None
+    except SafetensorError as error:
+        raise BadBundle(f"{path} cannot be read. {GET_ANOTHER}") from error
+    if found is None or found.shape != (edge,) * 3:
+        raise BadBundle(f"{path} has no residual thresholds. {GET_ANOTHER}")
+    thresholds: np.ndarray = found.astype(np.float32)
+    return thresholds

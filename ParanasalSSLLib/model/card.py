@@ -56,6 +56,7 @@ class BundleCard:
         intended_use, licence: for people.
         training: how it was made: cohort, seeds, settings, metrics. No paths.
         weights_sha256: of `model.safetensors`; filled in when the bundle is saved.
+        onnx_sha256: of each network for ONNX Runtime, by its file; empty where there is none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class BundleCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     sinus: SinusReading | None = None
+    onnx_sha256: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.decision_threshold < 1:

@@ -5,10 +5,13 @@ The residual is |x - x'| (Bhattacharya 2024, 2.3.2), cleaned by a median filter.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
+from ParanasalSSLLib.devices import cpu_threads
 from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.scans.volume import window_width
 
@@ -36,6 +39,15 @@ def residual_map(
         parts = remove_small_parts(residual >= otsu_threshold(residual), config)
         residual = parts.astype(np.float32)
     return residual
+
+
+def residual_maps(crops: np.ndarray, rebuilt: np.ndarray, config: ResidualConfig) -> np.ndarray:
+    """`residual_map` of each pair of (N, 1, n, n, n), on all cores: float32 (N, 1, n, n, n)."""
+    with ThreadPoolExecutor(cpu_threads()) as pool:  # the filters release the lock
+        maps = pool.map(
+            lambda crop, image: residual_map(crop, image, config), crops[:, 0], rebuilt[:, 0]
+        )
+        return np.stack(list(maps))[:, None]
 
 
 def _median(image: np.ndarray, kernel: int) -> np.ndarray:

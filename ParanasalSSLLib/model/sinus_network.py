@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.encoders import Convolution3, ResNetEncoder
-from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 
 CAVITY, FILL = 0, 1  # channels of the network's output
 BLOCK_VOXELS = 8  # of 2^3
@@ -131,23 +129,3 @@ def _normed(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.BatchNorm3d(channels_out),
         nn.ReLU(inplace=True),
     )
-
-
-def measure_crops(
-    networks: SinusEnsemble, crops: Sequence[SinusCrop], stacked: Tensor
-) -> list[SinusMeasures]:
-    """What fills each crop; of two crops of different sides, each sees the other.
-
-    Args:
-        networks: in evaluation mode.
-        crops: of 64 voxels.
-        stacked: (N, 1, 64, 64, 64), their data on the network's device.
-    """
-    both = len(crops) == 2 and crops[0].side != crops[1].side
-    other = stacked.flip(0) if both else torch.zeros_like(stacked)
-    maps = networks(torch.cat([stacked, other], dim=1))
-    cavities, opacities = maps.cpu().numpy().swapaxes(0, 1)
-    return [
-        measure_sinus(cavity, opacity, crop.inside, crop.spacing_mm[0])
-        for crop, cavity, opacity in zip(crops, cavities, opacities, strict=True)
-    ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,11 +29,10 @@ class Calls(list[Any]):
 
 @pytest.fixture
 def packages(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The part of the panel, on a Slicer that has PyTorch."""
+    """The part of the panel, on a Slicer without PyTorch."""
     from ParanasalSSLPanel import packages
 
-    monkeypatch.setattr(packages, "isTorchInstalled", lambda: True)
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cpu")
+    monkeypatch.setattr(packages, "isTorchInstalled", lambda: False)
     return packages
 
 
@@ -42,12 +40,6 @@ def packages(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
 def requirements() -> str:
     module = Path(__file__).resolve().parents[2] / "ParanasalSSL"
     return str(module / "Resources" / "requirements.txt")
-
-
-def with_torch_extension(monkeypatch: pytest.MonkeyPatch, installTorch: Calls) -> None:
-    logic = SimpleNamespace(installTorch=installTorch)
-    extension = SimpleNamespace(PyTorchUtilsLogic=lambda: logic)
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
 
 
 def with_pip_ensure(monkeypatch: pytest.MonkeyPatch, pip_ensure: Callable[..., Any]) -> None:
@@ -61,55 +53,10 @@ def test_the_requirements_are_asked_for_in_the_modules_name(
     with_pip_ensure(monkeypatch, asked)
     packages.ensurePackages(requirements)
     ((arguments, options),) = asked
-    assert len(arguments[0]) > 0 and options == {"requester": "ParanasalSSL"}
-
-
-def test_pytorch_comes_first_and_from_its_extension(
-    packages: Any, requirements: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installTorch = Calls(outcome=object())
-    with_torch_extension(monkeypatch, installTorch)
-    before: list[int] = []
-    with_pip_ensure(monkeypatch, lambda *_, **__: before.append(len(installTorch)))
-    monkeypatch.setattr(packages, "isTorchInstalled", lambda: False)
-    packages.ensurePackages(requirements)
-    assert before == [1]
-    assert installTorch[0][1]["askConfirmation"] is True
-
-
-@pytest.mark.parametrize(
-    ("outcome", "words"),
-    [(None, "was not installed"), (FAILED, "Install from a folder")],
-    ids=["declined", "offline"],
-)
-def test_pytorch_that_was_not_installed_is_told_in_words(
-    packages: Any,
-    requirements: str,
-    monkeypatch: pytest.MonkeyPatch,
-    outcome: Any,
-    words: str,
-) -> None:
-    monkeypatch.setattr(packages, "isTorchInstalled", lambda: False)
-    with_torch_extension(monkeypatch, Calls(outcome))
-    with pytest.raises(packages.PackagesMissing, match=words):
-        packages.ensurePackages(requirements)
-
-
-def test_without_the_extension_a_user_is_told_to_install_it(
-    packages: Any, requirements: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packages, "isTorchInstalled", lambda: False)
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
-    with pytest.raises(packages.PackagesMissing, match="Install the extension PyTorch"):
-        packages.ensurePackages(requirements)
-
-
-def test_an_old_pytorch_is_refused_in_words(
-    packages: Any, requirements: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.13.1")
-    with pytest.raises(packages.PackagesMissing, match=r"1\.13\.1 is too old"):
-        packages.ensurePackages(requirements)
+    names = [str(wanted) for wanted in arguments[0]]
+    assert any(name.startswith("onnxruntime") for name in names)
+    assert not any(name.startswith("torch") for name in names)
+    assert options == {"requester": "ParanasalSSL"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +92,6 @@ def test_wheels_are_taken_from_a_folder_without_network(
     packages.installFromFolder(requirements, tmp_path)
     ((arguments, _),) = pip_install
     assert arguments[0][:3] == ["--no-index", "--find-links", str(tmp_path)]
-    assert arguments[0][3].startswith("torch>=")
     assert any(name.startswith("nibabel") for name in arguments[0])
     assert not any(name.startswith("#") for name in arguments[0])
     pip_install.outcome = FAILED

@@ -18,20 +18,21 @@ BUNDLE = Path(__file__).resolve().parents[2] / "ParanasalSSLLib" / "bundles" / "
 def untrainedBundle(tmp_path: Path) -> Path:
     """A small bundle with the weights that it was born with."""
     from ParanasalSSLLib.crop import CropConfig
-    from ParanasalSSLLib.model.bundle import Bundle, save_bundle
+    from ParanasalSSLLib.model.bundle import Bundle
     from ParanasalSSLLib.model.calibration import Calibration
     from ParanasalSSLLib.model.card import BundleCard
     from ParanasalSSLLib.model.encoders import EncoderConfig
     from ParanasalSSLLib.model.masks import MaskConfig
     from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
     from ParanasalSSLLib.model.residual import ResidualConfig
+    from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
 
     cae, classifier = CAEConfig(8, channels=(2, 4, 8)), EncoderConfig((2, 4, 8, 16))
     parts = (CropConfig(), ResidualConfig(0), MaskConfig(minimum_part_voxels=0), Calibration())
     card = BundleCard("untrained", "0", cae, classifier, *parts, 0.5, True, "tests", "none")
     thresholds = np.full((64, 64, 64), 0.4, np.float32)
-    bundle = Bundle(card, CAE(cae).eval(), Classifier(classifier).eval(), thresholds)
-    return save_bundle(bundle, tmp_path / "bundle", "For tests.")
+    networks = TorchNetworks(CAE(cae).eval(), Classifier(classifier).eval())
+    return save_bundle(Bundle(card, networks, thresholds), tmp_path / "bundle", "For tests.")
 
 
 @pytest.fixture

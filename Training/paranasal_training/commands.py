@@ -44,6 +44,7 @@ COMMANDS = (
     _command("bundle", "trained runs -> model bundle", "Model bundles", "release.config:BundleConfig", "release.bundling:make_bundle"),
     _command("add-sinus", "bundle and sinus network -> bundle", "Model bundles", "release.config:AddSinusConfig", "release.sinus_bundle:add_sinus"),
     _command("compare-decisions", "classifier, opacification, both: which finds more", "Model bundles", "release.config:SinusDecisionsConfig", "release.sinus_decisions:compare_decisions"),
+    _command("add-onnx", "what a bundle needs to run without PyTorch", "Model bundles", "release.config:AddOnnxConfig", "release.onnx_export:add_onnx"),
     _command("export-monai", "model bundle -> MONAI Bundle", "Model bundles", "release.config:MonaiExportConfig", "release.monai_export:export_monai"),
     _command("model-card", "write a bundle's model card again", "Model bundles", "release.config:ModelCardConfig", "release.model_card:write_model_card"),
 )  # fmt: skip

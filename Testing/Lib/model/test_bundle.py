@@ -19,13 +19,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256
-from ParanasalSSLLib.model.anomaly import AnomalyNetwork
+from ParanasalSSLLib.model.anomaly import AnomalyNetwork, tensor_at_voxels
 from ParanasalSSLLib.model.bundle import (
     Bundle,
     BundleCard,
     load_bundle,
     read_card,
-    save_bundle,
     shipped_bundle_path,
 )
 from ParanasalSSLLib.model.bundle_folder import CARD, WEIGHTS, check_bundle, describe_bundle
@@ -35,6 +34,7 @@ from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
 from ParanasalSSLLib.model.residual import residual_map
 from ParanasalSSLLib.model.resolution import at_voxels
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
 from ParanasalSSLLib.sinuses import Side
 
 CAE_1_MM = CAEConfig(latent=8, channels=(2, 2, 4))
@@ -59,7 +59,13 @@ def make_bundle(cae: CAEConfig = CAE_1_MM, classifier: EncoderConfig = ENCODER_1
         training={"seed": 0},
     )
     thresholds = np.full((64, 64, 64), 0.25, np.float32)
-    return Bundle(card, CAE(card.cae).eval(), Classifier(card.classifier).eval(), thresholds)
+    networks = TorchNetworks(CAE(card.cae).eval(), Classifier(card.classifier).eval())
+    return Bundle(card, networks, thresholds)
+
+
+def networks_of(bundle: Bundle) -> TorchNetworks:
+    assert isinstance(bundle.networks, TorchNetworks)
+    return bundle.networks
 
 
 def make_crop(seed: int = 0) -> SinusCrop:
@@ -105,28 +111,38 @@ def test_at_2_mm_the_residual_is_that_of_the_pooled_crop() -> None:
     (score,) = bundle.analyse([crop])
     pooled = crop.data.reshape(32, 2, 32, 2, 32, 2).mean(axis=(1, 3, 5))
     with torch.inference_mode():
-        rebuilt = bundle.cae(torch.from_numpy(pooled)[None, None])[0, 0].numpy()
-    expected = torch.from_numpy(residual_map(pooled, rebuilt))[None, None]
+        cae = networks_of(bundle).cae
+        rebuilt = cae(torch.from_numpy(pooled)[None, None])[0, 0].numpy()
+    expected = residual_map(pooled, rebuilt)[None, None]
     assert np.allclose(score.residual, at_voxels(expected, 64)[0, 0], atol=1e-5)
 
 
 def test_classifier_of_two_channels_looks_at_the_residual() -> None:
     bundle = make_bundle(classifier=replace(ENCODER_1_MM, channels=2))
-    other = replace(bundle, cae=CAE(CAE_1_MM).eval())
+    networks = replace(networks_of(bundle), cae=CAE(CAE_1_MM).eval())
+    other = replace(bundle, networks=networks)
     (one,), (two,) = bundle.analyse([make_crop()]), other.analyse([make_crop()])
     assert one.probability != two.probability
     with pytest.raises(ValueError, match="autoencoder"):
-        AnomalyNetwork(bundle.classifier)
+        AnomalyNetwork(networks.classifier)
 
 
 def test_larger_and_smaller_voxels_cover_the_same_space() -> None:
-    i = torch.arange(64.0).expand(1, 2, 64, 64, 64)
+    i = np.broadcast_to(np.arange(64, dtype=np.float32), (1, 2, 64, 64, 64))
     pooled = at_voxels(i, 32)
-    assert torch.equal(pooled[0, 0, 0, 0], torch.arange(32) * 2 + 0.5)
-    assert torch.allclose(at_voxels(pooled, 64)[..., 1:-1], i[..., 1:-1], atol=1e-4)
+    assert np.array_equal(pooled[0, 0, 0, 0], np.arange(32) * 2 + 0.5)
+    assert np.allclose(at_voxels(pooled, 64)[..., 1:-1], i[..., 1:-1], atol=1e-4)
     assert at_voxels(i, 64) is i
-    with pytest.raises(ValueError, match="cannot become"):
-        at_voxels(torch.zeros(1, 1, 65, 65, 65), 32)
+    for change in (lambda x: at_voxels(x, 32), lambda x: tensor_at_voxels(torch.from_numpy(x), 32)):
+        with pytest.raises(ValueError, match="cannot become"):
+            change(np.zeros((1, 1, 65, 65, 65), np.float32))
+
+
+@pytest.mark.parametrize(("edge", "voxels"), [(64, 32), (32, 64), (16, 64)])
+def test_pytorch_and_numpy_change_voxels_alike(edge: int, voxels: int) -> None:
+    maps = np.random.default_rng(0).random((2, 2, edge, edge, edge), np.float32)
+    expected = tensor_at_voxels(torch.from_numpy(maps), voxels).numpy()
+    np.testing.assert_allclose(at_voxels(maps, voxels), expected, atol=1e-6)
 
 
 def test_model_card_of_an_older_bundle_does_not_stay_behind(folder: Path) -> None:
@@ -167,17 +183,18 @@ class Copies(TorchDispatchMode):
 
 
 def test_a_bundle_leaves_a_full_device_without_being_copied_there(folder: Path) -> None:
-    bundle = replace(load_bundle(folder), device="full")
-    networks = (bundle.cae, bundle.classifier)
+    here = load_bundle(folder)
+    full = replace(networks_of(here), device="full")
+    networks = (full.cae, full.classifier)
     with Copies(t for network in networks for t in network.state_dict().values()) as copies:
-        moved = bundle.on("cpu")
+        moved = replace(here, networks=full).on("cpu")
         assert copies.taken == 0
-        deepcopy(bundle.cae)
+        deepcopy(full.cae)
         assert copies.taken > 0, "the test sees copies"
-    one, other = (b.analyse([make_crop()])[0] for b in (replace(bundle, device="cpu"), moved))
+    one, other = (b.analyse([make_crop()])[0] for b in (here, moved))
     assert one.probability == other.probability
     assert np.array_equal(one.residual, other.residual)
-    assert not {*moved.cae.parameters()} & {*bundle.cae.parameters()}
+    assert not {*networks_of(moved).cae.parameters()} & {*full.cae.parameters()}
 
 
 def test_nothing_is_anomalous_outside_the_image(folder: Path) -> None:
@@ -299,5 +316,8 @@ def test_a_bundle_moves_to_another_device_and_stays_where_it_is() -> None:
     bundle = make_bundle()
     assert bundle.on("cpu") is bundle
     moved = bundle.on("meta")
-    assert {p.device.type for p in moved.classifier.parameters()} == {"meta"}
-    assert {p.device.type for p in bundle.classifier.parameters()} == {"cpu"}
+    devices = [
+        {p.device.type for p in networks_of(b).classifier.parameters()} for b in (moved, bundle)
+    ]
+    assert devices == [{"meta"}, {"cpu"}]
+    assert (moved.device, bundle.device) == ("meta", "cpu")

@@ -22,11 +22,12 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli.events import CallFailed, StepBegun, Summary, from_json
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
 from ParanasalSSLLib.files import sha256
-from ParanasalSSLLib.model.bundle import load_bundle, save_bundle, shipped_bundle_path
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -69,7 +70,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shipped = load_bundle(shipped_bundle_path())
     reading = SinusReading(SMALL, Calibration(1.0, 0.0))
     card = replace(shipped.card, sinus=reading, decision_threshold=0.999)
-    made = replace(shipped, card=card, sinus=SinusEnsemble([SinusNetwork(SMALL)]).eval())
+    sinus = SinusEnsemble([SinusNetwork(SMALL)]).eval()
+    networks = replace(load_torch_networks(shipped_bundle_path()), sinus=sinus)
+    made = Bundle(card, networks, shipped.residual_thresholds)
     return save_bundle(made, tmp_path_factory.mktemp("bundles") / "small", "# Older card\n")
 
 
@@ -134,11 +137,12 @@ def test_the_bundle_has_a_network_for_each_group_and_its_own_threshold(
     made: tuple[Path, str], bundle: Path
 ) -> None:
     adapted, older = load_bundle(made[0]), load_bundle(bundle)
-    assert adapted.sinus is not None and older.sinus is not None
+    sinus = load_torch_networks(made[0]).sinus
+    assert sinus is not None and adapted.card.onnx_sha256
     assert adapted.card.sinus is not None and adapted.card.sinus.members == 3
     assert adapted.card.version == f"{older.card.version}+site"
     assert adapted.card.decision_threshold != older.card.decision_threshold
-    learnt = [member.head.weight for member in adapted.sinus.members]
+    learnt = [member.head.weight for member in sinus.members]
     assert not torch.equal(learnt[0], learnt[1])
     facts = adapted.card.training["adaptation"]
     assert sorted(p for group in facts["left_out"] for p in group) == ["p0001", "p0002", "p0003"]
@@ -175,7 +179,8 @@ def test_programs_are_told_of_a_bundle_that_cannot_be_adapted(
     site: list[Path], tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_bundle(bundle)
-    plain = replace(loaded, card=replace(loaded.card, sinus=None), sinus=None)
+    card = replace(loaded.card, sinus=None)
+    plain = replace(loaded, card=card, networks=load_torch_networks(bundle))
     folder = save_bundle(plain, tmp_path / "plain")
     with pytest.raises(BadBundle, match="no sinus network"):
         adapt(config_of(site, folder), tmp_path / "out")

@@ -21,12 +21,13 @@ from paranasal_training.release.monai_export import export_monai
 
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
 from ParanasalSSLLib.sinuses import Side
 
 AFFINES = {Side.LEFT: np.eye(4), Side.RIGHT: np.diag([-1.0, 1.0, 1.0, 1.0])}
@@ -63,7 +64,8 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         training={"metrics": {"auroc": 0.9}},
     )
     thresholds = np.full((64, 64, 64), 0.2, np.float32)
-    bundle = Bundle(card, CAE(card.cae).eval(), Classifier(card.classifier).eval(), thresholds)
+    networks = TorchNetworks(CAE(card.cae).eval(), Classifier(card.classifier).eval())
+    bundle = Bundle(card, networks, thresholds)
     (tmp_path / "crops").mkdir()
     for crop in make_crops():
         image = nibabel.Nifti1Image(crop.data, crop.affine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,12 +28,14 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import sha256, write_json
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle, shipped_bundle_path
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.model.bundle_folder import WEIGHTS
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
+from ParanasalSSLLib.model.onnx_networks import OnnxNetworks
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks, save_bundle
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -88,10 +91,22 @@ def with_sinus(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped bundle with two small sinus networks of random weights, saved and loaded."""
     torch.manual_seed(0)
     shipped = load_bundle(shipped_bundle_path())
-    networks = SinusEnsemble([SinusNetwork(SMALL) for _ in range(2)]).eval()
+    sinus = SinusEnsemble([SinusNetwork(SMALL) for _ in range(2)]).eval()
+    networks = replace(load_torch_networks(shipped_bundle_path()), sinus=sinus)
     reading = SinusReading(SMALL, Calibration(2.0, 1.0), members=2)
-    made = replace(shipped, card=replace(shipped.card, sinus=reading), sinus=networks)
+    made = Bundle(replace(shipped.card, sinus=reading), networks, shipped.residual_thresholds)
     return load_bundle(save_bundle(made, tmp_path_factory.mktemp("bundles") / "sinus"))
+
+
+def networks_of(bundle: Bundle) -> TorchNetworks:
+    assert isinstance(bundle.networks, TorchNetworks)
+    return bundle.networks
+
+
+def members_of(folder: Path | Bundle) -> Sequence[SinusNetwork]:
+    networks = networks_of(folder) if isinstance(folder, Bundle) else load_torch_networks(folder)
+    assert networks.sinus is not None
+    return networks.sinus.members
 
 
 def crops() -> list[SinusCrop]:
@@ -129,18 +144,17 @@ def test_weights_that_lack_the_sinus_network_are_refused(
 ) -> None:
     from ParanasalSSLLib.errors import BadBundle
 
-    folder = save_bundle(replace(with_sinus, sinus=None), tmp_path / "lacking")
+    networks = replace(networks_of(with_sinus), sinus=None)
+    folder = save_bundle(replace(with_sinus, networks=networks), tmp_path / "lacking")
     with pytest.raises(BadBundle, match="does not fit"):
         load_bundle(folder)
 
 
 def test_every_member_comes_back_as_it_was_saved(with_sinus: Bundle, tmp_path: Path) -> None:
-    assert with_sinus.sinus is not None
-    first, second = with_sinus.sinus.members
+    first, second = members_of(with_sinus)
     assert not torch.equal(first.head.weight, second.head.weight)
-    again = load_bundle(save_bundle(with_sinus, tmp_path)).sinus
-    assert again is not None
-    for member, saved in zip(again.members, with_sinus.sinus.members, strict=True):
+    again = members_of(save_bundle(with_sinus, tmp_path))
+    for member, saved in zip(again, (first, second), strict=True):
         torch.testing.assert_close(member.state_dict(), saved.state_dict())
 
 
@@ -148,18 +162,18 @@ def test_a_network_that_was_saved_without_a_number_is_still_read(
     with_sinus: Bundle, tmp_path: Path
 ) -> None:
     """As bundle 4 holds it."""
-    assert with_sinus.sinus is not None and with_sinus.card.sinus is not None
-    one = SinusEnsemble([with_sinus.sinus.members[1]])
+    assert with_sinus.card.sinus is not None
+    one = members_of(with_sinus)[1]
+    networks = replace(networks_of(with_sinus), sinus=SinusEnsemble([one]))
     card = replace(with_sinus.card, sinus=replace(with_sinus.card.sinus, members=1))
-    folder = save_bundle(replace(with_sinus, card=card, sinus=one), tmp_path)
+    folder = save_bundle(replace(with_sinus, card=card, networks=networks), tmp_path)
     tensors = load_file(folder / WEIGHTS)
     save_file({k.replace("sinus.0.", "sinus."): v for k, v in tensors.items()}, folder / WEIGHTS)
     content = json.loads((folder / "bundle.json").read_text())
     del content["sinus"]["members"]
     write_json(folder / "bundle.json", content | {"weights_sha256": sha256(folder / WEIGHTS)})
-    read = load_bundle(folder).sinus
-    assert read is not None and len(read.members) == 1
-    torch.testing.assert_close(read.members[0].state_dict(), one.members[0].state_dict())
+    (read,) = members_of(folder)
+    torch.testing.assert_close(read.state_dict(), one.state_dict())
 
 
 class Fixed(torch.nn.Module):
@@ -251,7 +265,12 @@ def test_add_sinus_makes_a_bundle_of_all_members(painted: Path, tmp_path: Path) 
         clear=[painted],
         output=tmp_path / "bundle",
     )
-    made = load_bundle(add_sinus(config))
-    assert made.sinus is not None and len(made.sinus.members) == 2
+    folder = add_sinus(config)
+    made = load_bundle(folder)
+    assert isinstance(made.networks, OnnxNetworks)
+    assert len(members_of(folder)) == 2
+    by_torch = replace(made, networks=load_torch_networks(folder))
+    for one, other in zip(made.analyse(crops()), by_torch.analyse(crops()), strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
     assert made.card.training["sinus"]["left_out"] == [["a"], ["b", "c"]]
     assert "mean of 2 such networks" in (config.output / "README.md").read_text()

@@ -137,6 +137,7 @@ def _bundle(folder: Path) -> Bundle:
     import torch
 
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the bundle's networks
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     return load_bundle(folder)
 

@@ -11,13 +11,16 @@ from safetensors.torch import load_file, save_file
 
 from paranasal_training.adapt.learn import LearnJob, settings_of
 from paranasal_training.adapt.outcome import Outcome
+from paranasal_training.release.config import AddOnnxConfig
+from paranasal_training.release.onnx_export import add_onnx
 from paranasal_training.sinus.training import half_weights
 from ParanasalSSLLib.files import write_whole, write_whole_folder
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.networks import channels_last
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
 
 
 def write_site_bundle(
@@ -40,7 +43,8 @@ def write_site_bundle(
         sinus=SinusReading(networks.config, outcome.calibration, len(networks.members)),
         training=dict(bundle.card.training) | {"adaptation": facts_of(jobs, outcome)},
     )
-    made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=networks)
+    older_networks = load_torch_networks(source, bundle.card)
+    made = Bundle(card, replace(older_networks, sinus=networks), bundle.residual_thresholds)
     older = source / MODEL_CARD
     text = older.read_text(encoding="utf-8") if older.is_file() else ""
     about = (
@@ -48,12 +52,13 @@ def write_site_bundle(
     )
     with write_whole_folder(output) as new:
         save_bundle(made, new, "\n\n".join([report.strip(), about, text]))
+        add_onnx(AddOnnxConfig(bundle=new))
     return output
 
 
 def save_members(source: Path, folder: Path) -> list[Path]:
     """Write the weights of a bundle's sinus networks to files of their own, to start from."""
-    networks = load_bundle(source).sinus
+    networks = load_torch_networks(source).sinus
     assert networks is not None
     paths = [folder / f"start_{number}.safetensors" for number in range(len(networks.members))]
     for member, path in zip(networks.members, paths, strict=True):

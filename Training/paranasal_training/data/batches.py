@@ -84,10 +84,10 @@ def resized_bytes(maps: np.ndarray, voxels: int) -> Tensor:
     if maps.shape[-1] == voxels:
         return torch.from_numpy(np.ascontiguousarray(maps)).unsqueeze(1)
     parts = [
-        at_voxels(torch.from_numpy(maps[start : start + 64]).unsqueeze(1).float(), voxels)
+        at_voxels(maps[start : start + 64, None].astype(np.float32), voxels)
         for start in range(0, len(maps), 64)
     ]
-    return torch.cat([part.round_().to(torch.uint8) for part in parts])
+    return torch.from_numpy(np.concatenate([part.round().astype(np.uint8) for part in parts]))
 
 
 class EpochOrder:

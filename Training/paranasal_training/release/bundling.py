@@ -22,19 +22,21 @@ from paranasal_training.evaluation.classifier import (
 )
 from paranasal_training.evaluation.metrics import dice
 from paranasal_training.evaluation.sinus_region import sinus_region
-from paranasal_training.release.config import BundleConfig, ModelCardConfig
+from paranasal_training.release.config import AddOnnxConfig, BundleConfig, ModelCardConfig
 from paranasal_training.release.model_card import write_model_card
+from paranasal_training.release.onnx_export import add_onnx
 from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import residual_pairs
 from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.model.anomaly import AnomalyNetwork
-from ParanasalSSLLib.model.bundle import Bundle, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +109,10 @@ def make_bundle(config: BundleConfig) -> Path:
             "masks": masks,
         },
     )
-    bundle = Bundle(card, cae, classifier, healthy.thresholds)
-    check_scores(bundle, store, scored)
-    save_bundle(bundle, config.output)
+    networks = TorchNetworks(cae, classifier)
+    check_scores(networks, card, store, scored)
+    save_bundle(Bundle(card, networks, healthy.thresholds), config.output)
+    add_onnx(AddOnnxConfig(bundle=config.output))
     return write_model_card(ModelCardConfig(bundle=config.output))
 
 
@@ -131,7 +134,9 @@ def read_predictions(run: Path, store: CropStore) -> pd.DataFrame:
     return table
 
 
-def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None:
+def check_scores(
+    networks: TorchNetworks, card: BundleCard, store: CropStore, scored: pd.DataFrame
+) -> None:
     """See that the bundle scores a few test sinuses as the classifier's run did.
 
     Raises:
@@ -139,12 +144,12 @@ def check_scores(bundle: Bundle, store: CropStore, scored: pd.DataFrame) -> None
     """
     test = scored[scored["split"] == "test"]
     some = test.iloc[:: max(1, len(test) // COMPARED)]
-    network = AnomalyNetwork(bundle.classifier, bundle.cae, bundle.card.residual).eval()
+    network = AnomalyNetwork(networks.classifier, networks.cae, card.residual).eval()
     crops = as_floats(torch.from_numpy(store.crops[some["row"]]).unsqueeze(1))
     with torch.inference_mode():
         logits = network(crops)
-    found = probabilities(bundle.card.calibration, (logits[:, 1] - logits[:, 0]).numpy())
-    expected = probabilities(bundle.card.calibration, some["margin"].to_numpy())
+    found = probabilities(card.calibration, (logits[:, 1] - logits[:, 0]).numpy())
+    expected = probabilities(card.calibration, some["margin"].to_numpy())
     difference = float(np.abs(found - expected).max())
     if difference > 0.05:
         raise BadConfig(

@@ -65,6 +65,17 @@ class ModelCardConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddOnnxConfig:
+    """`paranasal add-onnx`: what a bundle needs to run on the CPU without PyTorch.
+
+    `bundle` and `add-sinus` do it themselves; this is for bundles of older formats.
+    """
+
+    bundle: Path
+    """Folder of the bundle; its weights stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddSinusConfig:
     """`paranasal add-sinus`: a bundle whose decision and outlines come from sinus networks."""
 

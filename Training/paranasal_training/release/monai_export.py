@@ -28,11 +28,11 @@ from paranasal_training.release.monai_runtime import (
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole_folder
 from ParanasalSSLLib.model.anomaly import AnomalyNetwork
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.card import BundleCard
+from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.model.networks import CAE, Classifier
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks
 
 DISTRIBUTION = "paranasal-ssl"
 SCHEMA = (
@@ -53,25 +53,25 @@ def export_monai(config: MonaiExportConfig) -> Path:
         BadBundle: the model bundle is missing or damaged, or MONAI's own checks of the export fail.
         UnsafeOutput: the output folder is not empty.
     """
-    bundle = load_bundle(config.bundle)
+    card, networks = read_card(config.bundle), load_torch_networks(config.bundle)
     with write_whole_folder(config.output) as folder:
-        _write(bundle, config.bundle, folder)
+        _write(card, networks, config.bundle, folder)
         _verify(folder)
     return config.output
 
 
-def _write(bundle: Bundle, source: Path, folder: Path) -> None:
+def _write(card: BundleCard, networks: TorchNetworks, source: Path, folder: Path) -> None:
     for name in ("configs", "models", "docs"):
         (folder / name).mkdir(parents=True)
     for name, content in (
-        ("metadata", bundle_metadata(bundle.card)),
-        ("inference", inference_config(bundle.card)),
+        ("metadata", bundle_metadata(card)),
+        ("inference", inference_config(card)),
     ):
         ConfigParser.export_config_file(content, str(folder / f"configs/{name}.json"), indent=2)
-    network = AnomalyNetwork(bundle.classifier, bundle.cae, bundle.card.residual)
+    network = AnomalyNetwork(networks.classifier, networks.cae, card.residual)
     torch.save(network.state_dict(), folder / "models/model.pt")
-    (folder / "docs/README.md").write_text(_readme(bundle.card, source), encoding="utf-8")
-    (folder / "LICENSE").write_text(_licence(bundle.card), encoding="utf-8")
+    (folder / "docs/README.md").write_text(_readme(card, source), encoding="utf-8")
+    (folder / "LICENSE").write_text(_licence(card), encoding="utf-8")
 
 
 def _verify(folder: Path) -> None:

@@ -11,19 +11,21 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from paranasal_training.release.config import AddSinusConfig
+from paranasal_training.release.config import AddOnnxConfig, AddSinusConfig
 from paranasal_training.release.model_card import sinus_section
+from paranasal_training.release.onnx_export import add_onnx
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_networks, run_settings
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle, save_bundle
+from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading, read_card
 from ParanasalSSLLib.model.opacity import evidence_margin
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
+from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
 
 LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
 SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
@@ -52,11 +54,16 @@ def add_sinus(config: AddSinusConfig) -> Path:
         sinus=SinusReading(networks.config, calibration, len(networks.members)),
         training=dict(bundle.card.training) | {"sinus": facts},
     )
-    made = Bundle(card, bundle.cae, bundle.classifier, bundle.residual_thresholds, sinus=networks)
+    made = Bundle(
+        card,
+        replace(load_torch_networks(config.bundle), sinus=networks),
+        bundle.residual_thresholds,
+    )
     older = (config.bundle / MODEL_CARD).read_text(encoding="utf-8")
     notes = [] if config.notes is None else [config.notes.read_text(encoding="utf-8").strip()]
     about_older = "What follows is the card of the bundle that gave classifier and residual."
     folder = save_bundle(made, config.output)
+    add_onnx(AddOnnxConfig(bundle=folder))
     parts = [sinus_section(read_card(folder)), *notes, about_older, older]
     with write_whole(folder / MODEL_CARD) as temporary:
         temporary.write_text("\n\n".join(parts), encoding="utf-8")

@@ -24,9 +24,10 @@ from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.training import load_sinus_networks
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.anomaly import logits_of, native_residuals
-from ParanasalSSLLib.model.bundle import Bundle, load_bundle
+from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.model.opacity import evidence_margin, measure_sinus
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks
 
 PEAK_MM = 2.0
 DECISIONS = {
@@ -47,13 +48,13 @@ def compare_decisions(config: SinusDecisionsConfig) -> Path:
         BadConfig: a run left nobody out.
     """
     torch.set_num_threads(1)
-    bundle = load_bundle(config.bundle)
+    card, older = read_card(config.bundle), load_torch_networks(config.bundle)
     networks = load_sinus_networks(config.weights)
     tables = []
     for member, weights in zip(networks.members, config.weights, strict=True):
         persons, one = left_out_of(weights), SinusEnsemble([member])
         for stores, real in ((config.clear, True), (config.store, False)):
-            scores = score_all(bundle, one, SinusSamples(stores), persons, config)
+            scores = score_all(card, older, one, SinusSamples(stores), persons, config)
             tables.append(scores.assign(as_it_is=real))
     scores = with_both(pd.concat(tables, ignore_index=True))
     config.output.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,8 @@ def compare_decisions(config: SinusDecisionsConfig) -> Path:
 
 
 def score_all(
-    bundle: Bundle,
+    card: BundleCard,
+    older: TorchNetworks,
     networks: SinusEnsemble,
     samples: SinusSamples,
     persons: Sequence[str],
@@ -76,7 +78,7 @@ def score_all(
     rows = samples.rows(persons, inside=True)
     chosen = np.random.default_rng(config.seed).permutation(rows)[: config.samples]
     scored = [
-        dict(samples.table.loc[row]) | score_one(bundle, networks, *_sample(samples, row))
+        dict(samples.table.loc[row]) | score_one(card, older, networks, *_sample(samples, row))
         for row in chosen
     ]
     return pd.DataFrame(scored)
@@ -88,12 +90,16 @@ def _sample(samples: SinusSamples, row: int) -> tuple[Tensor, np.ndarray]:
 
 
 def score_one(
-    bundle: Bundle, networks: SinusEnsemble, image: Tensor, inside: np.ndarray
+    card: BundleCard,
+    older: TorchNetworks,
+    networks: SinusEnsemble,
+    image: Tensor,
+    inside: np.ndarray,
 ) -> dict[str, float]:
     """The score of each decision but "both"; higher is more diseased.
 
     Args:
-        bundle: whose autoencoder and classifier are asked.
+        card, older: of the bundle whose autoencoder and classifier are asked.
         networks: of cavity and filling.
         image: (1, 2, 64, 64, 64), the side and the other side.
         inside: bool (64, 64, 64), what lies in the scan's image.
@@ -101,8 +107,8 @@ def score_one(
     crop, without = image[:, :1], image.clone()
     without[:, 1] = 0
     with torch.inference_mode():
-        residual, _ = native_residuals(bundle.cae, crop, bundle.card.residual)
-        normal, anomalous = logits_of(bundle.classifier, crop, residual)[0].tolist()
+        residual, _ = native_residuals(older.cae, crop, card.residual)
+        normal, anomalous = logits_of(older.classifier, crop, residual)[0].tolist()
         (cavity, opacity), alone = (networks(given)[0].numpy() for given in (image, without))
     measures = measure_sinus(cavity, opacity, inside)
     smooth = ndimage.gaussian_filter(opacity * inside, PEAK_MM)

@@ -20,8 +20,10 @@ from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.model.bundle import measure_crops
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
-from ParanasalSSLLib.model.sinus_network import SinusEnsemble, measure_crops
+from ParanasalSSLLib.model.sinus_network import SinusEnsemble
+from ParanasalSSLLib.model.torch_networks import ask as ask_network
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -105,9 +107,7 @@ def _draw_side(one: MeasuredSide, axial: Axes, coronal: Axes) -> None:
 
 def ask(networks: SinusEnsemble, crops: dict[Side, SinusCrop]) -> dict[Side, SinusMeasures]:
     """Measures of both sides of one scan; each side sees the other."""
-    stacked = torch.from_numpy(np.stack([crop.data for crop in crops.values()])).unsqueeze(1)
-    with torch.inference_mode():
-        measures = measure_crops(networks, list(crops.values()), stacked)
+    measures = measure_crops(lambda images: ask_network(networks, images), list(crops.values()))
     return dict(zip(crops, measures, strict=True))
 
 

@@ -20,10 +20,9 @@ from paranasal_training.stages.config import ResidualsConfig
 from paranasal_training.stages.healthy import HealthyResiduals, learn_healthy
 from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of
+from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of, tensor_at_voxels
 from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, channels_last
-from ParanasalSSLLib.model.resolution import at_voxels
 
 CHUNK = 64
 
@@ -64,9 +63,9 @@ def _targets(
         if lesions is None:
             raise BadStore(f"{store.folder} has no lesion masks, so there is no oracle.")
         voxels = network.config.voxels
-        return lambda rows: at_voxels(torch.from_numpy(lesions[rows]).float()[:, None], voxels)[
-            :, 0
-        ].numpy()
+        return lambda rows: tensor_at_voxels(
+            torch.from_numpy(lesions[rows]).float()[:, None], voxels
+        )[:, 0].numpy()
 
     def published(rows: np.ndarray) -> np.ndarray:
         return _native(network, _crops(store, rows), config.residual, device)
@@ -99,7 +98,7 @@ def _learn(
     for start in range(0, len(rows), CHUNK):
         crops = _crops(store, rows[start : start + CHUNK])
         residuals.append(_native(network, crops, config, device))
-        images.append(at_voxels(crops, network.config.voxels)[:, 0].numpy())
+        images.append(tensor_at_voxels(crops, network.config.voxels)[:, 0].numpy())
     patients = store.table["patient"].to_numpy()[rows]
     return learn_healthy(np.concatenate(residuals), np.concatenate(images), patients)
 
