@@ -149,7 +149,7 @@ def _is_cut_image(data: Dataset) -> bool:
     from pydicom.uid import UID
 
     kind = data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID")
-    return kind is None or UID(kind).name.endswith("Image Storage")
+    return not isinstance(kind, str) or UID(kind).name.endswith("Image Storage")
 
 
 def file_in(named: Path, path: Path) -> Path:
@@ -176,7 +176,7 @@ def _slice_header(data: Dataset, path: Path) -> SliceHeader:
     kind = str(data.get("PhotometricInterpretation") or "MONOCHROME2")
     return SliceHeader(
         path=path,
-        instance=str(data.get("SOPInstanceUID") or path),
+        instance=str(data.get("SOPInstanceUID") or ""),
         series=str(data.get("SeriesInstanceUID") or ""),
         description=f"series {data.get('SeriesNumber') or 'without number'}, {words}",
         modality=str(data.get("Modality") or "") or None,

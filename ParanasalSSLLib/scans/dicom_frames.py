@@ -67,7 +67,7 @@ def frames_of(data: Dataset) -> Iterator[FoundFrame]:
     from pydicom.uid import UID
 
     described = data.get("PerFrameFunctionalGroupsSequence") or ()
-    if not described and "Enhanced" not in UID(data.get("SOPClassUID") or "").name:
+    if not described and "Enhanced" not in UID(str(data.get("SOPClassUID") or "")).name:
         return
     if len(described) != int(data.get("NumberOfFrames") or 1):
         raise ValueError(f"{data.get('NumberOfFrames')} frames, {len(described)} described")

@@ -275,3 +275,18 @@ def test_copies_in_another_encoding_count_once(tmp_path: Path, files: Any) -> No
         data.compress(RLELossless, generate_instance_uid=False)
         data.save_as(path)
     np.testing.assert_array_equal(read_volume(folder).data, series.data)
+
+
+def test_copies_of_slices_without_a_uid_do_no_harm(tmp_path: Path, files: Any) -> None:
+    series = files.series(change=lambda _place, slice_: delattr(slice_, "SOPInstanceUID"))
+    folder = series.write(tmp_path / "study" / "series")
+    shutil.copytree(folder, tmp_path / "study" / "copies")
+    np.testing.assert_array_equal(read_volume(tmp_path / "study").data, series.data)
+
+
+def test_a_header_with_a_number_for_its_class_is_damaged(tmp_path: Path, files: Any) -> None:
+    path = sorted(files.series().write(tmp_path / "series").iterdir())[4]
+    content = path.read_bytes()
+    start = content.index(b"\x08\x00\x16\x00UI")
+    path.write_bytes(content[:start] + content[start:].replace(b"UI", b"US", 1)[:60])
+    files.refusal(tmp_path / "series", UnreadableScan)
