@@ -74,7 +74,14 @@ class ParanasalSSL(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("ParanasalSSL")
         parent.categories = ["Otolaryngology"]
-        parent.dependencies = ["Markups", "Segmentations", "SubjectHierarchy", "Tables", "Volumes"]
+        parent.dependencies = [
+            "Colors",
+            "Markups",
+            "Segmentations",
+            "SubjectHierarchy",
+            "Tables",
+            "Volumes",
+        ]
         parent.contributors = ["The ParanasalSSL developers"]
         about = _(
             "Finds anomalies (thickened mucosa, polyps, cysts, filled sinuses) of the maxillary "

@@ -62,6 +62,10 @@ class Panel(Protocol):
         """Show new results, over the slices too."""
         ...
 
+    def showOverlay(self) -> None:
+        """Lay the residual over the scan in the slice views."""
+        ...
+
     def telling(self) -> AbstractContextManager[None]:
         """Do something whose errors are told in the panel."""
         ...

@@ -32,7 +32,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if attributeOf(node, "opened from") == key:
-            views.jumpToBoxes(node)
+            views.lookAtBoxes(node)
             return node
     files = ScanFiles.in_output(out, identifier)
     try:
@@ -48,7 +48,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     setAttribute(scan, "opened from", key)
     showBoxes(scan, boxes, findings.quality)
     results.showFindings(scan, boxes, findings)
-    views.jumpToBoxes(scan)
+    views.lookAtBoxes(scan)
     return scan
 
 

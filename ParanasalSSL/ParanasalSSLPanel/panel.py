@@ -173,13 +173,21 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         """Show new results, over the slices too, unless another module is open."""
         self.refresh()
         if self.parameters is not None:
+            level = results.levelOf(self.scan)
+            if level is not None:
+                self.parameters.residualThreshold = level
             self._showInViews()
 
     def _showInViews(self) -> None:
         """The chosen scan alone, with its overlay."""
         cases.showCase(self.scan)
+        self.showOverlay()
+
+    def showOverlay(self) -> None:
+        """Lay the residual over the scan in the slice views."""
         if self.scan is not None:
             results.showOverlay(self.scan, *self._overlay)
+        self.resultsSection.showOverlayState(self.scan)
 
     @property
     def _overlay(self) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel.places import forgetPlaces, keepPlaces
 from ParanasalSSLPanel.scanNodes import (
     attributeOf,
     nodeOf,
@@ -25,7 +26,6 @@ from ParanasalSSLPanel.scanNodes import (
     removeNode,
     setAttribute,
 )
-from ParanasalSSLPanel.scans import worldAffine
 from ParanasalSSLPanel.segments import (
     ResidualFile,
     cavityLayers,
@@ -46,6 +46,9 @@ COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")
 WINDOW = (0.0, 0.5)  # residuals from the darkest to the brightest colour, as in the HTML report
 LARGEST_RESIDUAL = 1.0
 LEAST_SHOWN = 1e-3  # around the boxes the residual is 0, which is not to darken the scan
+LOWEST, LEAST_LEVEL = 0.05, 0.2  # quantile of the residual of opacities; what is never shown
+SEEN_THROUGH = 0.25
+CLOSED_SURFACE = "Closed surface"  # as vtkSegmentationConverter calls it
 FAINT = 0.3  # of results that are outdated
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
 ROLES = ("residual", "segmentation", "levels", "table", "findings")
@@ -57,13 +60,14 @@ def showFindings(
     findings: Findings,
 ) -> None:
     """Put the findings beside the scan, in place of those of an earlier run."""
-    _showResidual(scan, findings.residual)
+    _showResidual(scan, _shownResidual(findings))
     _showSegments(scan, findings)
     showTables(scan, findings)
     setAttribute(scan, "model", findings.model)
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     setAttribute(scan, "scored in", _matrices(boxes))
-    setAttribute(scan, "peaks", json.dumps(_peaks(scan, boxes, findings)))
+    setAttribute(scan, "level", json.dumps(_level(findings)))
+    keepPlaces(scan, boxes, findings)
 
 
 def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
@@ -71,8 +75,9 @@ def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     _keepEdited(scan)
     for role in ROLES:
         removeNode(scan, role)
-    for key in ("model", "notices", "scored in", "peaks"):
+    for key in ("model", "notices", "scored in", "level"):
         setAttribute(scan, key, None)
+    forgetPlaces(scan)
 
 
 # ------------------------------------------------------------------------------ the residual map
@@ -81,6 +86,28 @@ def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
 def residualOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLScalarVolumeNode | None:
     """The residual map of a scan, if it has been scored."""
     return nodeOf(scan, "residual")
+
+
+def levelOf(scan: vtkMRMLScalarVolumeNode) -> float | None:
+    """The residual from which the overlay of a scan shows what fills a sinus; None: not scored."""
+    return json.loads(attributeOf(scan, "level") or "null")
+
+
+def _level(findings: Findings) -> float:
+    """Nearly the lowest residual of the opacities; where there are none, the highest of all."""
+    opaque = np.logical_or.reduce(list(findings.masks.values()))
+    if opaque.any():
+        return max(float(np.quantile(findings.residual[opaque], LOWEST)), LEAST_LEVEL)
+    return LEAST_LEVEL if findings.cavities else LARGEST_RESIDUAL
+
+
+def _shownResidual(findings: Findings) -> np.ndarray:
+    """Only inside the bony walls, where they are known: fat and bone are no findings."""
+    if not findings.cavities:
+        return findings.residual
+    inside = np.logical_or.reduce(list(findings.cavities.values()))
+    opaque = np.logical_or.reduce(list(findings.masks.values()))
+    return np.where(inside | opaque, findings.residual, np.float32(0))
 
 
 def _showResidual(scan: vtkMRMLScalarVolumeNode, residual: np.ndarray) -> None:
@@ -101,6 +128,12 @@ def _styleResidual(node: vtkMRMLScalarVolumeNode) -> None:
     display.SetAndObserveColorNodeID(next(present, None))
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(*WINDOW)
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    legend.SetTitleText(_("Residual"))
+    legend.SetNumberOfLabels(3)
+    legend.SetLabelFormat("%.2f")
+    legend.SetSize(0.08, 0.3)  # of the view
+    legend.SetVisibility(False)
 
 
 def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float) -> None:
@@ -114,6 +147,15 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
     residual = residualOf(scan)
     slicer.util.setSliceViewerLayers(background=scan, foreground=residual)
     styleOverlay(scan, threshold, opacity)
+    _showLegend(scan, True)
+
+
+def _showLegend(scan: vtkMRMLScalarVolumeNode, shown: bool) -> None:
+    residual = residualOf(scan)
+    logic = slicer.vtkSlicerColorLogic
+    legend = logic.GetColorLegendDisplayNode(residual) if residual is not None else None
+    if legend is not None:  # scenes of earlier versions have none
+        legend.SetVisibility(shown)
 
 
 def styleOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float) -> None:
@@ -147,6 +189,7 @@ def hideOverlay(scan: vtkMRMLScalarVolumeNode) -> None:
     residual = residualOf(scan)
     for composite in _viewsOf(residual) if residual is not None else []:
         composite.SetForegroundVolumeID(None)
+    _showLegend(scan, False)
 
 
 def _viewsOf(residual: vtkMRMLScalarVolumeNode) -> list[vtkMRMLSliceCompositeNode]:
@@ -168,6 +211,26 @@ def _showSegments(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
     layers = opacityLayers(findings.masks) + cavityLayers(findings.cavities)
     node = showLayers(scan, "segmentation", name, layers)
     setAttribute(node, "opacity as found", fingerprintOf(node))
+
+
+def show3D(scan: vtkMRMLScalarVolumeNode, shown: bool) -> None:
+    """Draw the segments of a scan as closed surfaces, the cavities seen through; or no longer."""
+    node = segmentationOf(scan)
+    if node is None:
+        return
+    if not shown:
+        node.RemoveClosedSurfaceRepresentation()
+        return
+    node.CreateClosedSurfaceRepresentation()
+    for layer in cavityLayers(dict.fromkeys(Side, np.zeros(0))):
+        if node.GetSegmentation().GetSegment(layer.identifier) is not None:
+            node.GetDisplayNode().SetSegmentOpacity3D(layer.identifier, SEEN_THROUGH)
+
+
+def isShown3D(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether the segments of a scan are drawn as closed surfaces."""
+    node = segmentationOf(scan)
+    return node is not None and node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
 
 
 def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
@@ -214,39 +277,6 @@ def _ruleOf(findings: Findings) -> str:
     return _(
         "Model {model}: a sinus is called anomalous from a probability of {threshold}."
     ).format(model=findings.model, threshold=" / ".join(f"{value:.2f}" for value in thresholds))
-
-
-# ------------------------------------------------------------------- where the residual is largest
-
-
-def peaksOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
-    """Per scored side, where its residual is largest: (3,) world RAS mm."""
-    node = residualOf(scan)
-    if node is None:
-        return {}
-    affine = worldAffine(node)
-    peaks = json.loads(attributeOf(scan, "peaks") or "{}")
-    return {Side(side): (affine @ [*index, 1.0])[:3] for side, index in peaks.items()}
-
-
-def _peaks(
-    scan: vtkMRMLScalarVolumeNode, boxes: Mapping[Side, SinusBox], findings: Findings
-) -> dict[str, list[int]]:
-    """Voxel index (i, j, k) of the largest residual of each side, of its opacity if there is one."""
-    index = np.argwhere(findings.residual > 0)
-    values = findings.residual[tuple(index.T)]
-    affine = worldAffine(scan)
-    ras = index @ affine[:3, :3].T + affine[:3, 3]
-    sides = list(findings.sinuses)
-    distances = [np.linalg.norm(ras - boxes[side].center_ras_mm, axis=1) for side in sides]
-    peaks = {}
-    for number, side in enumerate(sides):
-        own = findings.masks[side][tuple(index.T)]
-        if not own.any():
-            own = np.argmin(distances, axis=0) == number
-        if own.any():
-            peaks[side.value] = index[own][values[own].argmax()].tolist()
-    return peaks
 
 
 # ------------------------------------------------------------------------- what belongs to numbers

@@ -74,7 +74,7 @@ class BoxesSection:
             with self._panel.working(_("Finding the maxillary sinuses")):
                 self._panel.logic.placeBoxes(self._panel.scan)
                 cases.showCase(self._panel.scan)
-                views.jumpToBoxes(self._panel.scan)
+                views.lookAtBoxes(self._panel.scan)
 
     def _onReset(self, side: Side) -> None:
         with self._panel.telling():

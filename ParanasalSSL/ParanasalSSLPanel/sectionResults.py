@@ -9,10 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel import results, segments, tables, views
+from ParanasalSSLPanel import places, results, segments, tables, views
 from ParanasalSSLPanel.colors import warningStyle
 from ParanasalSSLPanel.interface import Panel
-from ParanasalSSLPanel.words import sinusName
 
 
 class ResultsSection:
@@ -20,21 +19,27 @@ class ResultsSection:
 
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
-        self._tour = views.FindingTour()
+        self._tour = places.Tour()
         self._ui.previousFindingButton.connect("clicked(bool)", self._onPrevious)
         self._ui.nextFindingButton.connect("clicked(bool)", self._onNext)
-        self._ui.sinusLayoutButton.connect("clicked(bool)", self._onLayout)
+        self._ui.findingsView.connect("clicked(QModelIndex)", self._onFinding)
+        self._ui.overlayButton.connect("clicked(bool)", self._onOverlay)
+        self._ui.surfaceButton.connect("clicked(bool)", self._onSurface)
+        self._ui.fourUpButton.connect("clicked(bool)", self._onFourUp)
+        self._ui.sideBySideButton.connect("clicked(bool)", self._onSideBySide)
         self._ui.levelsButton.connect("clicked(bool)", self._onLevels)
         self._ui.residualFileButton.connect("clicked(bool)", self._onResidualFile)
 
     def update(self, scan: Any, outdated: bool) -> None:
         """Show what is known of the scan; outdated: its boxes have been changed since."""
         table = tables.tableOf(scan) if scan is not None else None
-        self._ui.tableView.setMRMLTableNode(table)
-        self._ui.tableView.visible = table is not None
+        self._ui.scoresLabel.text = tables.scoresHtml(scan) if table is not None else ""
+        self._ui.scoresLabel.visible = table is not None
         findings = tables.findingsTableOf(scan) if scan is not None else None
         self._ui.findingsView.setMRMLTableNode(findings)
         self._ui.findingsView.visible = findings is not None and findings.GetNumberOfRows() > 0
+        if self._ui.findingsView.visible:
+            self._ui.findingsView.resizeColumnsToContents()
         self.showOutdated(scan, outdated)
         self._say("")
         self._ui.noticesLabel.text = "\n".join(results.noticesOf(scan)) if table else ""
@@ -42,15 +47,24 @@ class ResultsSection:
             self._ui.previousFindingButton,
             self._ui.nextFindingButton,
             self._ui.levelsButton,
+            self._ui.overlayButton,
+            self._ui.surfaceButton,
         ):
             button.enabled = table is not None
-        self._ui.sinusLayoutButton.enabled = scan is not None
+        self.showOverlayState(scan)
+        self._ui.surfaceButton.checked = scan is not None and results.isShown3D(scan)
+        for button in (self._ui.fourUpButton, self._ui.sideBySideButton):
+            button.enabled = scan is not None
+
+    def showOverlayState(self, scan: Any) -> None:
+        """Whether the views show the overlay."""
+        self._ui.overlayButton.checked = scan is not None and results.isOverlayShown(scan)
 
     def showOutdated(self, scan: Any, outdated: bool) -> None:
         """Say whether the numbers belong to the boxes, in words and by how all looks."""
         self._ui.outdatedLabel.visible = outdated
         self._ui.outdatedLabel.styleSheet = warningStyle(self._ui.outdatedLabel)
-        self._ui.tableView.enabled = not outdated
+        self._ui.scoresLabel.enabled = self._ui.findingsView.enabled = not outdated
         if scan is not None:
             results.fade(scan, outdated)
 
@@ -61,17 +75,34 @@ class ResultsSection:
         self._go(1)
 
     def _go(self, step: int) -> None:
-        side = self._tour.go(self._panel.scan, step)
-        if side is not None:
-            self._say(_("{sinus}: its largest residual").format(sinus=sinusName(side)))
+        place = self._tour.go(self._panel.scan, step)
+        self._say(place.words if place is not None else _("Both sinuses are clear: no finding."))
+
+    def _onFinding(self, index: Any) -> None:
+        place = self._tour.goTo(self._panel.scan, index.row())
+        if place is not None:
+            self._say(place.words)
 
     def _say(self, words: str) -> None:
         self._ui.findingLabel.text = words
         self._ui.findingLabel.visible = bool(words)
 
-    def _onLayout(self, checked: bool = False) -> None:
-        views.showSinusLayout()
-        views.jumpToBoxes(self._panel.scan)
+    def _onOverlay(self, checked: bool = False) -> None:
+        if self._ui.overlayButton.checked:
+            self._panel.showOverlay()
+        else:
+            results.hideOverlay(self._panel.scan)
+
+    def _onSurface(self, checked: bool = False) -> None:
+        results.show3D(self._panel.scan, self._ui.surfaceButton.checked)
+
+    def _onFourUp(self, checked: bool = False) -> None:
+        views.showFourUp()
+        views.lookAtBoxes(self._panel.scan)
+
+    def _onSideBySide(self, checked: bool = False) -> None:
+        views.showSideBySide()
+        views.lookAtBoxes(self._panel.scan)
 
     def _onLevels(self, checked: bool = False) -> None:
         with self._panel.telling():

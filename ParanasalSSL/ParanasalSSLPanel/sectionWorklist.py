@@ -17,7 +17,8 @@ from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.openResult import openResult
 from ParanasalSSLPanel.packages import ensureHighdicom, requireTraining
 from ParanasalSSLPanel.trust import verdictWords
-from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn, stateWords
+from ParanasalSSLPanel.words import stateWords
+from ParanasalSSLPanel.worklist import Row, Worklist, WorklistRun, scansIn
 
 SETTING = "ParanasalSSL/worklistFolder"
 

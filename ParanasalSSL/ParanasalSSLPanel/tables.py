@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import vtk
@@ -60,7 +61,7 @@ def _addScores(node: vtkMRMLTableNode, scored: Scored) -> None:
 
 
 def _addMeasures(node: vtkMRMLTableNode, scored: Scored) -> None:
-    """What of the cavity is filled; nothing where the model outlines no cavity."""
+    """What of the cavity is filled, where the model outlines one."""
     sinuses = [sinus for _side, sinus in scored]
     if any(sinus.cavity_ml is None for sinus in sinuses):
         return
@@ -77,15 +78,33 @@ def _addFindings(node: vtkMRMLTableNode, scored: Scored) -> None:
     ]
     findings = [finding for _side, finding in found]
     _addColumn(node, _("Side"), [sideWords(side) for side, _finding in found])
-    _addColumn(node, _("Volume (ml)"), [round(one.ml, 2) for one in findings])
-    _addColumn(node, _("Diameter (mm)"), [one.diameter_mm for one in findings])
-    _addColumn(node, _("Depth (mm)"), [one.depth_mm for one in findings])
+    _addColumn(node, _("ml"), [round(one.ml, 2) for one in findings])
+    _addColumn(node, _("mm"), [one.diameter_mm for one in findings])
+    _addColumn(node, _("mm deep"), [one.depth_mm for one in findings])
     _addColumn(node, _("Wall"), [wallWords(one.wall) for one in findings])
     _addColumn(node, _("Form"), [formWords(one.form) for one in findings])
 
 
 def _percent(fraction: float | None) -> float:
     return round(100 * (fraction or 0.0), 1)
+
+
+def scoresHtml(scan: vtkMRMLScalarVolumeNode) -> str:
+    """The table of the sides, turned: a line for each number, a column for each side; "" without it."""
+    node = tableOf(scan)
+    if node is None:
+        return ""
+    table = node.GetTable()
+    columns = range(table.GetNumberOfColumns())
+    sides = range(table.GetNumberOfRows())[::-1]  # the right one on the left, as in pictures
+    titles = [node.GetColumnName(column) for column in columns]
+    cells = [[table.GetValue(side, column).ToString() for side in sides] for column in columns]
+    return f"<table>{''.join(map(_line, titles, cells))}</table>"
+
+
+def _line(title: str, cells: list[str]) -> str:
+    padded = "".join(f'<td style="padding-left: 12px">{escape(cell)}</td>' for cell in cells)
+    return f"<tr><td>{escape(title)}</td>{padded}</tr>"
 
 
 def inWords(probability: float) -> str:

@@ -1,4 +1,4 @@
-"""Where the slice views look: at a point, at a box, at the largest residual of a side."""
+"""Where the views look, and how near: at both sinuses, at one finding, at the sides compared."""
 
 from __future__ import annotations
 
@@ -6,49 +6,115 @@ import numpy as np
 import slicer
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSliceNode
 
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import SINUSES, Side
 from ParanasalSSLPanel.boxes import boxNode
-from ParanasalSSLPanel.results import peaksOf
+
+SINUSES_MM, SINUS_MM = 140.0, 80.0  # what the shorter side of a slice view shows
+SIDE_BY_SIDE = 5150  # the layout's number in Slicer; those of its own are below 1000
+COMPARED = {Side.RIGHT: "ParanasalRight", Side.LEFT: "ParanasalLeft"}  # as a radiologist sees them
 
 
-def jumpTo(pointRasMm: np.ndarray) -> None:
-    """Centre all slice views on a point in world coordinates."""
-    vtkMRMLSliceNode.JumpAllSlices(
-        slicer.mrmlScene, *(float(c) for c in pointRasMm), vtkMRMLSliceNode.CenteredJumpSlice
-    )
+def lookAt(pointRasMm: np.ndarray, side: Side | None = None) -> None:
+    """Centre the slice views on a point in world coordinates, as near as the sinuses fit.
 
-
-def jumpToBoxes(scan: vtkMRMLScalarVolumeNode) -> None:
-    """Centre the slice views between the boxes, so that both are seen."""
-    nodes = [node for side in Side if (node := boxNode(scan, side)) is not None]
-    if nodes:
-        centers = [slicer.util.arrayFromVTKMatrix(n.GetObjectToWorldMatrix())[:3, 3] for n in nodes]
-        jumpTo(np.mean(centers, axis=0))
-
-
-def showSinusLayout() -> None:
-    """Axial, coronal and sagittal slices, and the boxes in 3D."""
-    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
-    if layout is not None:
-        layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-
-
-class FindingTour:
-    """Goes from one side's finding to the next, and around."""
-
-    def __init__(self) -> None:
-        self._last: Side | None = None
-
-    def go(self, scan: vtkMRMLScalarVolumeNode, step: int) -> Side | None:
-        """Jump to the next (`step` 1) or previous (-1) finding; its side, or None if there is none."""
-        found = peaksOf(scan)
-        sides = list(found)
-        if not sides:
-            return None
-        if self._last in sides:
-            side = sides[(sides.index(self._last) + step) % len(sides)]
+    side: of the point; the view of the other side then goes to the same coronal slice only.
+    """
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        own = next((s for s, name in COMPARED.items() if node.GetLayoutName() == name), None)
+        if own is None or own is side:
+            _centre(node, pointRasMm, SINUSES_MM if own is None else SINUS_MM)
         else:
-            side = sides[0 if step > 0 else -1]
-        self._last = side
-        jumpTo(found[side])
-        return side
+            offset = node.GetSliceToRAS()
+            at = np.array([offset.GetElement(row, 3) for row in range(3)])
+            at[1] = pointRasMm[1]
+            _centre(node, at, SINUS_MM)
+
+
+def lookAtBoxes(scan: vtkMRMLScalarVolumeNode) -> None:
+    """Centre the slice views between the boxes, so that both are seen; of one side, on its own."""
+    centers = boxCenters(scan)
+    if centers:
+        lookAt(np.mean(list(centers.values()), axis=0))
+    for side, name in COMPARED.items():
+        node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if node is not None and side in centers:
+            _centre(node, centers[side], SINUS_MM)
+
+
+def boxCenters(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
+    """(3,) world RAS mm of each box of a scan."""
+    nodes = {side: node for side in Side if (node := boxNode(scan, side)) is not None}
+    return {
+        side: slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())[:3, 3]
+        for side, node in nodes.items()
+    }
+
+
+def _centre(node: vtkMRMLSliceNode, pointRasMm: np.ndarray, edgeMm: float) -> None:
+    node.JumpSliceByCentering(*(float(c) for c in pointRasMm))
+    width, height, depth = node.GetFieldOfView()
+    shorter = min(width, height)
+    if shorter > 0:
+        node.SetFieldOfView(width / shorter * edgeMm, height / shorter * edgeMm, depth)
+
+
+# ------------------------------------------------------------------------------------------ layouts
+
+
+def showFourUp() -> None:
+    """Axial, coronal and sagittal slices, and the boxes in 3D."""
+    _arrange(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+
+def showSideBySide() -> None:
+    """The right and the left sinus in a coronal view each, an axial slice and 3D below them."""
+    layout = _layoutNode()
+    if layout is not None and not layout.IsLayoutDescription(SIDE_BY_SIDE):
+        layout.AddLayoutDescription(SIDE_BY_SIDE, _description())
+    _arrange(SIDE_BY_SIDE)
+    for name in COMPARED.values():
+        _showAsElsewhere(name)
+
+
+def _layoutNode() -> slicer.vtkMRMLLayoutNode | None:
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+
+def _arrange(layout: int) -> None:
+    node = _layoutNode()
+    if node is not None:
+        node.SetViewArrangement(layout)
+
+
+def _showAsElsewhere(name: str) -> None:
+    """A view that the layout has just made shows what the axial one shows."""
+    new = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
+    red = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceCompositeNode")
+    if new is not None and red is not None:
+        new.SetBackgroundVolumeID(red.GetBackgroundVolumeID())
+        new.SetForegroundVolumeID(red.GetForegroundVolumeID())
+        new.SetForegroundOpacity(red.GetForegroundOpacity())
+
+
+def _description() -> str:
+    coronal = "".join(
+        _view(name, "Coronal", side.value[0].upper(), _hex(side)) for side, name in COMPARED.items()
+    )
+    axial = _view("Red", "Axial", "R", "#F34A33")
+    solid = '<item><view class="vtkMRMLViewNode" singletontag="1"/></item>'
+    rows = (f'<layout type="horizontal">{row}</layout>' for row in (coronal, axial + solid))
+    return f'<layout type="vertical">{"".join(f"<item>{row}</item>" for row in rows)}</layout>'
+
+
+def _view(name: str, orientation: str, label: str, color: str) -> str:
+    facts = {"orientation": orientation, "viewlabel": label, "viewcolor": color}
+    properties = (
+        f'<property name="{key}" action="default">{value}</property>'
+        for key, value in facts.items()
+    )
+    view = f'<view class="vtkMRMLSliceNode" singletontag="{name}">{"".join(properties)}</view>'
+    return f"<item>{view}</item>"
+
+
+def _hex(side: Side) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in SINUSES[side].color)

@@ -67,3 +67,15 @@ def stageWords(stage: str) -> str:
         "done": _("Done"),
     }
     return words[stage]
+
+
+def stateWords(state: str) -> str:
+    """How far a scan of a list is, in a table."""
+    words = {
+        "waiting": _("waiting"),
+        "running": _("running"),
+        "done": _("done"),
+        "failed": _("failed"),
+        "left out": _("left out"),
+    }
+    return words[state]

@@ -20,7 +20,7 @@ from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, 
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
-from ParanasalSSLLib.results.listing import STATE_WORDS, Entry, Row, State, most_urgent_first
+from ParanasalSSLLib.results.listing import Entry, Row, State, most_urgent_first
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import Settings, modelName
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
@@ -34,11 +34,6 @@ LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
 FIGURES = ("probability", "decision", "opacity_ml", "opacity_fraction")  # of a side, in the CSV
 AT_ONCE = 20  # scans of one process: a command line must not get too long
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
-
-
-def stateWords(state: State) -> str:
-    """How far a scan is, in one word."""
-    return str(_(STATE_WORDS[state]))
 
 
 class Worklist:

@@ -217,7 +217,7 @@ def test_a_run_ends_while_another_module_is_open(
     wait_for_run(realPanel)
     assert tableOf(scan) is not None
     realPanel.enter()
-    assert realPanel.ui.tableView.mrmlTableNode() is tableOf(scan)
+    assert realPanel.ui.scoresLabel.text
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert not any(c.GetForegroundVolumeID() for c in composites), "the reader's views"
 
@@ -249,9 +249,9 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
     # The process may have been faster than the click: then all is there, else nothing is.
     if panel.ui.messageLabel.text == "Cancelled. Nothing was changed.":
         assert slicer.mrmlScene.GetNumberOfNodes() == nodes
-        assert panel.ui.tableView.mrmlTableNode() is None
+        assert panel.ui.scoresLabel.text == ""
     else:
-        assert panel.ui.tableView.mrmlTableNode() is not None
+        assert panel.ui.scoresLabel.text
     assert temporary_folders(slicer) == []
     assert panel.ui.runButton.enabled and not panel.ui.progressBar.visible
 

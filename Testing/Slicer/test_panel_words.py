@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ParanasalSSLLib.results.listing import STATE_WORDS
 from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, Side
 
 
@@ -131,6 +132,7 @@ def test_the_panels_words_are_the_librarys(slicer: Any) -> None:
     from ParanasalSSLLib.progress import Stage
 
     assert {stage: stage.words for stage in Stage} == {s: words.stageWords(s) for s in Stage}
+    assert {state: words.stateWords(state) for state in STATE_WORDS} == STATE_WORDS
     assert {d: words.decisionWords(d) for d in DECISION_WORDS} == DECISION_WORDS
     assert [words.sinusName(side) for side in Side] == [SINUSES[side].name for side in Side]
 

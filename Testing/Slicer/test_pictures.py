@@ -61,7 +61,7 @@ def test_every_state_of_the_panel_has_its_own_picture(
     pictures["boxes"] = photograph(panel, "boxes")
     headless.click(panel.ui.runButton)
     pictures["results"] = photograph(panel, "results")
-    for name in ("researchUseLabel", "qualityLabel", "tableView", "noticesLabel", "runButton"):
+    for name in ("researchUseLabel", "qualityLabel", "scoresLabel", "noticesLabel", "runButton"):
         widget = getattr(panel.ui, name)
         assert inkOf(widget, pictures["results"], panel) > 0.01, f"{name}: nothing is drawn"
 

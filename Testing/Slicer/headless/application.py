@@ -98,7 +98,7 @@ class Core:
         self.application.SetSliceLogics(vtk.vtkCollection())
         self.application.SetViewLogics(vtk.vtkCollection())
         kinds = {
-            "Colors": slicer.vtkMRMLColorLogic,
+            "Colors": slicer.vtkSlicerColorLogic,
             "Volumes": slicer.vtkSlicerVolumesLogic,
             "Terminologies": slicer.vtkSlicerTerminologiesModuleLogic,
             "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
