@@ -22,11 +22,11 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
-from ParanasalSSLLib.sinuses import DECISION_WORDS, FORM_WORDS, WALL_WORDS, Side, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
-    from ParanasalSSLLib.results.sinus_record import FindingRecord, SinusRecord
+    from ParanasalSSLLib.results.sinus_record import SinusRecord
 
 
 def say(*lines: str, error: bool = False, stream: TextIO | None = None) -> None:
@@ -211,15 +211,7 @@ def _largest(side: Side, sinus: SinusRecord) -> list[str]:
         return []
     more = len(sinus.findings) - 1
     rest = f"; {more} more" if more else ""
-    return [f"{side}: {finding_words(sinus.findings[0])}{rest}"]
-
-
-def finding_words(finding: FindingRecord) -> str:
-    """One finding in words."""
-    return (
-        f"{finding.ml:.1f} ml, {FORM_WORDS[finding.form]}, {WALL_WORDS[finding.wall]}, "
-        f"{finding.diameter_mm:.0f} mm across, {finding.depth_mm:.0f} mm deep"
-    )
+    return [f"{side}: {sinus.findings[0].words}{rest}"]
 
 
 def _lacking_dicom(files: Mapping[str, str]) -> str | None:

@@ -13,7 +13,7 @@ from ParanasalSSLLib.results.levels import RADIOLOGICAL
 from ParanasalSSLLib.results.next_step import next_step
 from ParanasalSSLLib.results.pictures import ReportPictures, Row, png
 from ParanasalSSLLib.results.record import ScanRecord
-from ParanasalSSLLib.sinuses import DECISION_WORDS, SINUSES, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, GRADE_WORDS, SINUSES, probability_words
 
 _TEMPLATES = Path(__file__).parents[1] / "data"
 
@@ -36,10 +36,11 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
         sinuses=[(side, record.sinuses[side]) for side in RADIOLOGICAL if side in record.sinuses],
         next_step=next_step(record),
         files=ScanFiles(Path(), record.scan),
-        outlined=all(sinus.cavity_ml is not None for sinus in record.sinuses.values()),
+        outlined=all(sinus.grade is not None for sinus in record.sinuses.values()),
         spacing=" × ".join(f"{mm:.2f}" for mm in record.image.spacing_mm),
         verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,
+        grades=GRADE_WORDS,
         colors={side: _css_color(facts.color) for side, facts in SINUSES.items()},
         boxes=_encoded(pictures.boxes),
         levels=[(level, _encoded(row)) for level, row in pictures.levels],

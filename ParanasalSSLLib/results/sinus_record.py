@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ParanasalSSLLib.files import tupled
-from ParanasalSSLLib.sinuses import SINUSES
+from ParanasalSSLLib.sinuses import FORM_WORDS, SINUSES, WALL_WORDS
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -64,6 +64,14 @@ class FindingRecord:
             wall=None if finding.wall is None else finding.wall.value,
             form=finding.form.value,
             center_ras_mm=rounded(crop.to_world(np.array(finding.centre)), 1),
+        )
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return (
+            f"{self.ml:.1f} ml, {FORM_WORDS[self.form]}, {WALL_WORDS[self.wall]}, "
+            f"{self.diameter_mm:.0f} mm across, {self.depth_mm:.0f} mm deep"
         )
 
 

@@ -13,6 +13,7 @@ from ParanasalSSLLib.results.html import write_html_report
 from ParanasalSSLLib.results.next_step import next_step
 from ParanasalSSLLib.results.pictures import draw_pictures
 from ParanasalSSLLib.results.record import ScanRecord
+from ParanasalSSLLib.results.sinus_record import FindingRecord
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -74,3 +75,20 @@ def test_the_patients_right_comes_first_in_words_too(toolbox: Any, tmp_path: Pat
     write_html_report(draw_pictures(result), record, tmp_path / "x.html")
     table = (tmp_path / "x.html").read_text(encoding="utf-8").split("<table>")[1]
     assert table.index("Right") < table.index("Left") and table.index("0.10") < table.index("0.80")
+
+
+def test_grade_and_findings_are_told_in_words(toolbox: Any, tmp_path: Path) -> None:
+    result = toolbox.result(toolbox.head(), sides=(Side.LEFT,))
+    record = ScanRecord.of(result, toolbox.card, "sub-0001")
+    findings = (
+        FindingRecord(4.61, 29.6, 13.2, "back", "dome", (0.0, 0.0, 0.0)),
+        FindingRecord(0.2, 8.0, 3.0, None, "band", (0.0, 0.0, 0.0)),
+    )
+    measured = {"cavity_ml": 20.0, "filled_fraction": 0.24, "depth_mm": 13.2, "grade": 1}
+    left = replace(record.sinuses[Side.LEFT], findings=findings, **measured)
+    left_only = replace(record, sinuses={Side.LEFT: left})
+    write_html_report(draw_pictures(result), left_only, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    for words in ("1 (partial)", "Lund-Mackay", "24% of 20.0 ml", "no diagnosis"):
+        assert words in text
+    assert text.index("4.6 ml, dome, back wall, 30 mm across, 13 mm deep") < text.index("no wall")
