@@ -190,7 +190,7 @@ def result_table(record: ScanRecord) -> list[str]:
     """The lines of a scan's small table: one for each side, and its largest finding below it."""
     outlined = all(sinus.grade is not None for sinus in record.sinuses.values())
     measured = f"{'filled':>8}{'grade':>7}" if outlined else ""
-    head = f"{'side':<6}{'probability':>11}  {'decision':<20}{'opacity':>9}{measured}  quality"
+    head = f"{'side':<6}{'probability':>11}  {'decision':<20}{'opacity':>9}{measured}  boxes"
     lines = [head]
     for side, sinus in record.sinuses.items():
         line = (

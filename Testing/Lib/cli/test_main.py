@@ -67,7 +67,7 @@ def test_scan_is_scored_and_the_table_printed(
 ) -> None:
     assert run(scan) == 0
     printed = capsys.readouterr().out
-    for word in ("side", "probability", "decision", "opacity", "quality"):
+    for word in ("side", "probability", "decision", "opacity", "boxes"):
         assert word in printed
     assert "left" in printed and "right" in printed and "No anomaly suspected" in printed
     assert "3D Slicer" in printed and "1 of 1 scan scored" in printed

@@ -48,7 +48,7 @@ def test_table_has_a_line_for_each_side_and_fits_the_terminal(toolbox: Any) -> N
         "opacity",
         "filled",
         "grade",
-        "quality",
+        "boxes",
     ]
     assert left.split()[0] == "left" and left.split()[-3:] == ["8%", "1", "ok"]
     assert right.split()[0] == "right" and right.split()[-3:] == ["8%", "0", "ok"]
@@ -59,5 +59,5 @@ def test_table_has_a_line_for_each_side_and_fits_the_terminal(toolbox: Any) -> N
 def test_table_of_a_model_without_cavity_says_what_it_knows(toolbox: Any) -> None:
     record = ScanRecord.of(toolbox.result(toolbox.head()), toolbox.card, "sub-0001")
     head, *sides = result_table(record)
-    assert head.split() == ["side", "probability", "decision", "opacity", "quality"]
+    assert head.split() == ["side", "probability", "decision", "opacity", "boxes"]
     assert len(sides) == 2
