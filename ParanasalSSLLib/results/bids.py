@@ -91,7 +91,7 @@ def _write_residual(files: ScanFiles, target: Path, about: dict[str, Any]) -> No
 
 def _write_opacity(files: ScanFiles, target: Path, about: dict[str, Any]) -> Path:
     grid: Any = nib.load(files.residual_map)
-    labels = read_labels(files, grid.shape).astype(np.uint8)
+    labels = read_labels(files, grid.shape)[0].astype(np.uint8)
     with write_whole(target.with_name(f"{target.name}.nii.gz")) as temporary:
         nib.save(nifti_image(labels, grid.affine), temporary)
     with write_whole(target.with_name(f"{target.name}.tsv")) as temporary:
@@ -107,6 +107,6 @@ def _write_opacity(files: ScanFiles, target: Path, about: dict[str, Any]) -> Pat
 def _label_table() -> str:
     lines = ["index\tname\tcolor"]
     for side, value in SEGMENT_LABELS.items():
-        color = "".join(f"{round(255 * part):02x}" for part in SINUSES[side].residual_color)
-        lines.append(f"{value}\t{SINUSES[side].residual_name}\t#{color}")
+        color = "".join(f"{round(255 * part):02x}" for part in SINUSES[side].opacity_color)
+        lines.append(f"{value}\t{SINUSES[side].opacity_name}\t#{color}")
     return "\n".join(lines) + "\n"
