@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint bench bench-train bench-panel docs clean
+.PHONY: help demo test lint soak bench bench-train bench-panel docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,10 @@ lint: .venv/installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+soak: .venv/installed-dev ## 2,000 hostile inputs, then 200 kills at random moments (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python Testing/soak/soak.py
+	OMP_NUM_THREADS=1 $(BIN)/python Testing/soak/kills.py
 
 bench: .venv/installed-dev ## seconds and memory of each stage of `predict`
 	$(BIN)/python Testing/benchmarks/bench_predict.py

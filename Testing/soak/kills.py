@@ -210,21 +210,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    commands = ("scan", "folder", "prepare")
+    parser.add_argument("--only", nargs="+", choices=commands, default=commands)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         place = Path(name)
-        runs = [predicting(place / "one", 1), predicting(place / "many", 3)]
-        runs.append(preparing(place / "site"))
-        for number, run in enumerate(runs):
-            share = given.kills * (number + 1) // len(runs) - given.kills * number // len(runs)
-            started = time.monotonic()
+        runs = {
+            "scan": lambda: predicting(place / "one", 1),
+            "folder": lambda: predicting(place / "many", 2),
+            "prepare": lambda: preparing(place / "site"),
+        }
+        for command in given.only:
+            share = -(-given.kills // len(given.only))
+            run, started = runs[command](), time.monotonic()
             hit, found = kill_often(run, share, rng)
             faults += found
-            print(
-                f"{run.name}: {hit} kills, {len(found)} faults, {time.monotonic() - started:.0f} s"
-            )
+            taken = f"{time.monotonic() - started:.0f} s"
+            print(f"{run.name}: {hit} kills, {len(found)} faults, {taken}", flush=True)
     print("\n".join(faults))
     return 1 if faults else 0
 

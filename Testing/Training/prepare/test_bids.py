@@ -59,6 +59,55 @@ def test_ids_that_a_spreadsheet_changed_keep_their_labels(
     assert "sub-10" not in told
 
 
+ROWS = "participant_id\tleft_label\tright_label\nsub-01\t0\t1\nsub-02\t1\t0\n"
+TABLES = {
+    "as it should be": ROWS.encode(),
+    "byte order mark, CRLF": b"\xef\xbb\xbf" + ROWS.replace("\n", "\r\n").encode(),
+    "CR alone": ROWS.replace("\n", "\r").encode(),
+    "a quoted note": ROWS.replace("label\n", "label\tnote\n")
+    .replace("\t1\n", '\t1\t"a\tb"\n')
+    .replace("\t0\n", "\t0\tn/a\n")
+    .encode(),
+}
+
+
+@pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
+def test_tables_as_programs_write_them(tmp_path: Path, content: bytes) -> None:
+    folder = make_bids(tmp_path, "sub-01", "sub-02")
+    (folder / "participants.tsv").write_bytes(content)
+    assert labels(read(folder)[0]) == {"sub-01": [0, 1], "sub-02": [1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (ROWS.encode("utf-16"), "UTF-8"),
+        (ROWS.replace("\t0\t1", "\tnormal\tyes").encode(), "line 2 .* 'normal'"),
+        (ROWS.replace("\t1\t0", "\tNaN\t0").encode(), "line 3 .* 'NaN'"),
+        (ROWS.replace("\n", "\t\n").encode(), "a column without a name"),
+    ],
+    ids=["UTF-16", "words", "NaN", "a tab at the end"],
+)
+def test_tables_that_leave_labels_to_a_guess_are_refused(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    folder = make_bids(tmp_path, "sub-01", "sub-02")
+    (folder / "participants.tsv").write_bytes(content)
+    with pytest.raises(BadConfig, match=said):
+        read(folder)
+
+
+def test_sessions_and_runs_have_the_labels_of_their_person(tmp_path: Path) -> None:
+    files = [
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz",
+        "sub-02/anat/sub-02_acq-hires_T1w.nii.gz",
+    ]
+    scans, told = read(make_bids(tmp_path, *files, lines=("sub-01\t0\t1", "sub-02\t1\t0")))
+    assert [scan.patient for scan in scans] == ["sub-01", "sub-01", "sub-02"]
+    assert all(len(scan.labels) == 2 for scan in scans) and told == ""
+
+
 def test_ids_as_they_stand_are_taken_without_a_word(tmp_path: Path) -> None:
     lines = "sub-1\t0\t0", "sub-01\t1\t1"
     scans, told = read(make_bids(tmp_path, "sub-1", "sub-01", lines=lines))
