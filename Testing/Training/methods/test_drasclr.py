@@ -154,7 +154,7 @@ def test_key_network_follows_by_a_tenth(tiny: EncoderConfig) -> None:
             for weight in query.parameters():
                 weight.add_(1.0)
     before = [[w.clone() for w in key.parameters()] for _, key in pairs]
-    method.after_step()
+    method.after_step(0.0)
     for (_, key), old in zip(pairs, before, strict=True):
         for weight, was in zip(key.parameters(), old, strict=True):
             torch.testing.assert_close(weight, was + 0.1)

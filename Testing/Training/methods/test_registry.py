@@ -85,7 +85,7 @@ def test_loss_is_finite_and_teaches_the_encoder(
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     assert method.encoder.conv1.weight.grad is not None
     assert method.encoder.conv1.weight.grad.abs().sum() > 0
-    method.after_step()
+    method.after_step(0.0)
 
 
 @pytest.mark.parametrize("name", LEARNING)

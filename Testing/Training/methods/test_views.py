@@ -79,12 +79,23 @@ def test_byol_target_follows_and_is_never_trained(
     targets = [*method.target_encoder.parameters(), *method.target_projector.parameters()]
     assert all(not weight.requires_grad and weight.grad is None for weight in targets)
     assert torch.equal(method.target_encoder.conv1.weight, old[1])
-    method.after_step()
+    method.after_step(0.0)
     online = method.projector[0].weight, method.encoder.conv1.weight
     new = method.target_projector[0].weight, method.target_encoder.conv1.weight
     for before, fast, after in zip(old, online, new, strict=True):
         assert not torch.equal(fast, before)
         assert torch.allclose(after, 0.99 * before + 0.01 * fast, atol=1e-6)
+
+
+def test_byol_target_stands_still_at_the_end(tiny: EncoderConfig) -> None:
+    method = build("byol", tiny)
+    before = method.target_encoder.conv1.weight.clone()
+    with torch.no_grad():
+        method.encoder.conv1.weight.add_(1.0)
+    method.after_step(1.0)
+    assert torch.allclose(method.target_encoder.conv1.weight, before)
+    method.after_step(0.5)  # half way: half of 0.01
+    assert torch.allclose(method.target_encoder.conv1.weight, before + 0.005, atol=1e-6)
 
 
 def test_byol_target_starts_as_a_copy_and_normalises_by_the_batch(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from paranasal_training.methods import method_class
 from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.runs.optimizers import LARS, learning_rate_factor, make_optimizer
 
@@ -37,6 +40,24 @@ def test_lars_momentum_adds_up() -> None:
         weight.grad = torch.ones(1)
         optimizer.step()
     assert weight.item() == pytest.approx(-1.0 - 1.5)
+
+
+def test_lars_of_byol_and_simclr_keeps_momentum_and_leaves_biases_plain() -> None:
+    """Bias 1 with gradients of 1: steps of 0.1, then 0.1 * (1 + 0.9), no decay."""
+    for method in ("byol", "simclr"):
+        config = replace(method_class(method).recipe.optimizer, lr=0.1, warmup_epochs=0.0)
+        bias = torch.nn.Parameter(torch.ones(1))
+        optimizer, _ = make_optimizer(config, [bias], epochs=500, steps_per_epoch=10**6)
+        for _ in range(2):
+            bias.grad = torch.ones(1)
+            optimizer.step()
+        assert bias.item() == pytest.approx(1 - 0.1 - 0.19)
+    assert method_class("residual").recipe.optimizer.momentum is None
+
+
+def test_a_momentum_of_one_or_more_is_refused() -> None:
+    with pytest.raises(BadConfig, match="momentum"):
+        OptimizerConfig(name="sgd", momentum=1.0)
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:

@@ -9,7 +9,7 @@ methods differ.
 from __future__ import annotations
 
 import pkgutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -27,6 +27,12 @@ PAPER_RECIPE = Recipe(
     OptimizerConfig(name="lars", lr=0.2, weight_decay=1e-6, schedule="cosine", warmup_epochs=20),
     epochs=500,
     batch_size=128,
+)
+# The same with LARS as BYOL and SimCLR describe it: momentum, and no adaptation of biases and norms.
+# Without momentum (the paper's code) the path of the whole schedule is a tenth as long.
+CONTRASTIVE_RECIPE = replace(
+    PAPER_RECIPE,
+    optimizer=replace(PAPER_RECIPE.optimizer, momentum=0.9, plain_vectors=True),
 )
 
 
@@ -89,8 +95,8 @@ class Method(nn.Module):
         """The mean loss of one step, a scalar."""
         raise NotImplementedError
 
-    def after_step(self) -> None:
-        """What follows an optimiser step (moving averages, queues)."""
+    def after_step(self, progress: float) -> None:
+        """What follows an optimiser step (moving averages, queues); `progress` of the run, 0..1."""
 
 
 def method_names() -> list[str]:

@@ -1,19 +1,19 @@
 """BYOL (Grill et al. 2020): predict what a slowly following copy makes of another view.
 
 Heads are the paper's (Bhattacharya 2024: 512-4096-512), scaled with the encoder; its code, as
-published, has neither predictor nor moving average. The original's momentum rises to 1 during
-training, here it stays.
+published, has neither predictor nor moving average.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paranasal_training.methods import Method, Sample
+from paranasal_training.methods import CONTRASTIVE_RECIPE, Method, Sample
 from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
 from ParanasalSSLLib.model.config import EncoderConfig
 
@@ -23,7 +23,9 @@ class Options:
     """What is BYOL's own."""
 
     momentum: float = 0.99
-    """Fraction of itself that the target network keeps at each step, between 0 and 1."""
+    """Fraction of itself that the target network keeps at the first step, between 0 and 1; it rises to
+    1 by a cosine.
+    """
 
     def __post_init__(self) -> None:
         check_between("momentum", self.momentum, 0, 1)
@@ -32,6 +34,7 @@ class Options:
 class Task(Method):
     """Online: encoder, projector, predictor. Target: encoder and projector, without gradients."""
 
+    recipe = CONTRASTIVE_RECIPE
     validates = False
 
     def __init__(self, config: EncoderConfig, options: Options) -> None:
@@ -58,10 +61,11 @@ class Task(Method):
         """What the target network makes of crops, (B, d), without gradient."""
         return self.target_projector(self.target_encoder.pooled(crops))
 
-    def after_step(self) -> None:
-        """Let the target network follow by its moving average."""
-        follow(self.target_encoder, self.encoder, self.options.momentum)
-        follow(self.target_projector, self.projector, self.options.momentum)
+    def after_step(self, progress: float) -> None:
+        """Let the target network follow by its moving average, less and less (Grill, 3.3)."""
+        kept = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        follow(self.target_encoder, self.encoder, kept)
+        follow(self.target_projector, self.projector, kept)
 
 
 def distance(predictions: Tensor, aims: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class Task(Method):
         self.queues[index, slots[-size:]] = keys[-size:]
         self.places[index] = (start + len(keys)) % size
 
-    def after_step(self) -> None:
+    def after_step(self, progress: float) -> None:
         """Let the key network follow by its moving average."""
         follow(self.key_encoder, self.encoder, self.options.momentum)
         follow(self.key_projector, self.projector, self.options.momentum)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paranasal_training.methods import Method, Sample
+from paranasal_training.methods import CONTRASTIVE_RECIPE, Method, Sample
 from paranasal_training.methods.parts.heads import check_between, mlp
 from ParanasalSSLLib.model.config import EncoderConfig
 
@@ -29,6 +29,8 @@ class Options:
 
 class Task(Method):
     """Encoder and projector; both views go through them in one pass."""
+
+    recipe = CONTRASTIVE_RECIPE
 
     def __init__(self, config: EncoderConfig, options: Options) -> None:
         super().__init__(config, options)

@@ -15,7 +15,7 @@ class OptimizerConfig:
     """Which optimiser, and how its learning rate changes over the run."""
 
     name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
-    """Optimiser; SGD has a momentum of 0.9, LARS none."""
+    """Optimiser."""
     lr: float = 1e-4
     """Highest learning rate, above 0."""
     weight_decay: float = 0.0
@@ -24,12 +24,18 @@ class OptimizerConfig:
     """Learning rate after the warm-up: constant, or a cosine that ends in 0."""
     warmup_epochs: float = 0.0
     """Epochs of linear rise of the learning rate from 0, 0 or more."""
+    momentum: float | None = None
+    """Momentum of SGD and LARS, 0 to below 1 (unset: 0.9 for SGD, 0 for LARS, as the paper's code)."""
+    plain_vectors: bool = False
+    """LARS moves biases and norms' parameters plainly, without decay or adaptation (BYOL, SimCLR)."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
             raise BadConfig(
                 "optimizer: lr is above 0; weight_decay and warmup_epochs are 0 or more."
             )
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise BadConfig(f"optimizer: momentum is 0 or more and below 1, not {self.momentum}.")
 
 
 @dataclass(frozen=True)

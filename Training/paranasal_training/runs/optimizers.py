@@ -21,9 +21,11 @@ def make_optimizer(
     lr, decay = config.lr, config.weight_decay
     optimizer: Optimizer
     if config.name == "lars":
-        optimizer = LARS(parameters, lr, weight_decay=decay)
+        momentum = config.momentum or 0.0
+        optimizer = LARS(parameters, lr, momentum, decay, skip_vectors=config.plain_vectors)
     elif config.name == "sgd":
-        optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay)
+        momentum = 0.9 if config.momentum is None else config.momentum
+        optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=decay)
     elif config.name == "adamw":
         optimizer = torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
     else:

@@ -50,7 +50,7 @@ class PretrainStage(TrainingStage):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One step, and what the method does after it."""
         super().optimizer_step(*args, **kwargs)
-        self.network.after_step()
+        self.network.after_step(self.trainer.global_step / self.trainer.estimated_stepping_batches)
 
 
 def pretrain(config: PretrainConfig) -> Path:
