@@ -56,6 +56,15 @@ def test_target_follows_the_geometry_and_gets_no_noise() -> None:
     assert not torch.allclose(noisy, target)
 
 
+def test_geometry_is_the_same_under_autocast() -> None:
+    crops = torch.rand(4, 1, 16, 16, 16, generator=seeded())
+    augmentation = Augmentation(AugmentConfig(probability=1.0, noise=0.0))
+    plain, _ = augmentation(crops, seeded(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast, _ = augmentation(crops, seeded(1))
+    assert torch.equal(plain, cast)
+
+
 def test_augmentation_follows_from_the_seed_and_can_be_off() -> None:
     crops = torch.rand(4, 1, 16, 16, 16, generator=seeded())
     augmentation = Augmentation(AugmentConfig())

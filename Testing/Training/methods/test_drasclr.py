@@ -50,7 +50,7 @@ def test_info_nce_by_hand() -> None:
 
 
 @pytest.mark.parametrize("grid", [2, 3])
-def test_loss_is_of_the_patch_and_of_the_mean_of_its_neighbours(
+def test_loss_is_of_the_patch_and_of_its_neighbours_summed_logits(
     grid: int, tiny: EncoderConfig, make_sample: MakeSample
 ) -> None:
     method = build(tiny, grid=grid, beta=0.5, neighbours=3).eval()
@@ -72,10 +72,10 @@ def test_loss_is_of_the_patch_and_of_the_mean_of_its_neighbours(
     around = distances.argsort(stable=True)[1:4].tolist()
     query = method.encoder, method.projector
     key = embed(method.key_encoder, method.key_projector, other, here)
-    mean = sum(embed(*query, view, n) for n in around) / 3
+    wide = sum(embed(*query, view, n) for n in around)
     negatives = method.queues[here]
     expected = info_nce(embed(*query, view, here), key, negatives, 0.2)
-    expected = expected + 0.5 * info_nce(mean, key, negatives, 0.2)  # type: ignore[arg-type]
+    expected = expected + 0.5 * info_nce(wide, key, negatives, 0.2)  # type: ignore[arg-type]
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 

@@ -84,7 +84,7 @@ class Task(Method):
         self.places = torch.nn.Buffer(torch.zeros(count, dtype=torch.long))
 
     def loss(self, sample: Sample) -> Tensor:
-        """InfoNCE of a patch and of its neighbours against the same key, at one location."""
+        """InfoNCE of a patch, and of its neighbours' summed logits against the same key."""
         here = int(torch.randint(len(self.locations), (1,), generator=sample.generator))
         view, other = sample.view(), sample.view()
         keys = self.embed_key(other, here)
@@ -92,7 +92,7 @@ class Task(Method):
         around = torch.stack([self.embed(view, n) for n in self.neighbours[here].tolist()])
         negatives = self.queues[here].clone()  # the gradient needs them as they are now
         local = info_nce(patch, keys, negatives, self.options.temperature)
-        wide = info_nce(around.mean(dim=0), keys, negatives, self.options.temperature)
+        wide = info_nce(around.sum(dim=0), keys, negatives, self.options.temperature)
         if sample.training:
             self.enqueue(keys, here)
         return local + self.options.beta * wide
