@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json, write_whole
+from ParanasalSSLLib.results.findings_table import write_findings
 from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
 from ParanasalSSLLib.results.listing import Entry, Row, State, most_urgent_first
 from ParanasalSSLLib.sinuses import Side
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
 
 LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
-FIGURES = ("probability", "decision", "opacity_ml", "opacity_fraction")  # of a side, in the CSV
+FIGURES = (  # of a side, in the CSV
+    *("probability", "decision", "opacity_ml", "opacity_fraction"),
+    *("cavity_ml", "filled_fraction", "depth_mm", "grade"),
+)
 AT_ONCE = 20  # scans of one process: a command line must not get too long
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
 
@@ -124,7 +128,10 @@ class Worklist:
         return self._records[name]
 
     def exportCsv(self, path: Path, withNames: bool = False) -> None:
-        """All numbers as a table; the scans' file names, which may hold patients', only on request."""
+        """All numbers as a table, and beside it one of all findings, named `..._findings.csv`.
+
+        The scans' file names, which may hold patients', only on request.
+        """
         names = ["scan"] if withNames else []
         sides = [f"{side.value}_{figure}" for side in Side for figure in FIGURES]
         with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
@@ -132,11 +139,13 @@ class Worklist:
             table.writerow(["id", *names, "state", "quality", *sides, "model", "message"])
             for row in self.rows():
                 table.writerow(_csvRow(row, withNames))
+        records = [row.record for row in self.rows() if row.record is not None]
+        write_findings(path.with_name(f"{path.stem}_findings.csv"), records)
 
 
 def _csvRow(row: Row, withNames: bool) -> list[object]:
     sinuses = row.record.sinuses if row.record is not None else {}
-    numbers = [getattr(sinuses.get(side), each, "") for side in Side for each in FIGURES]
+    numbers = [getattr(sinuses.get(side), each, None) for side in Side for each in FIGURES]
     model = modelName(row.record.model) if row.record is not None else ""
     names = [row.entry.name] if withNames else []
     message = row.entry.message if withNames else ""  # it may name the file

@@ -22,6 +22,20 @@ from ParanasalSSLLib.model.masks import MaskConfig
 
 
 @dataclass(frozen=True)
+class Repeatability:
+    """How much the numbers of one sinus vary while its head lies otherwise, where it was measured.
+
+    Attributes:
+        cavity_percent, opacity_percent: standard deviation of the volumes, per cent of the volume.
+        probability: standard deviation.
+    """
+
+    cavity_percent: float
+    opacity_percent: float
+    probability: float
+
+
+@dataclass(frozen=True)
 class SinusReading:
     """How a sinus is read by the network of cavity and filling, where a bundle has one.
 
@@ -29,11 +43,13 @@ class SinusReading:
         network: architecture of each member.
         calibration: of the logit of `SinusMeasures.evidence`.
         members: networks whose probabilities are averaged, 1 or more.
+        repeatability: of the numbers; None where it was not measured.
     """
 
     network: SinusNetworkConfig
     calibration: Calibration
     members: int = 1
+    repeatability: Repeatability | None = None
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -109,4 +125,6 @@ def _sinus_reading(content: Mapping[str, Any] | None) -> SinusReading | None:
         return None
     network = SinusNetworkConfig(**tupled(content["network"]))
     calibration = Calibration(**content["calibration"])
-    return SinusReading(network, calibration, content.get("members", 1))
+    measured = content.get("repeatability")
+    repeatability = None if measured is None else Repeatability(**measured)
+    return SinusReading(network, calibration, content.get("members", 1), repeatability)

@@ -31,6 +31,7 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["probability"] = probability_words
+    environment.filters["ml"] = _ml
     text = environment.get_template("report_template.html").render(
         record=record,
         sinuses=[(side, record.sinuses[side]) for side in RADIOLOGICAL if side in record.sinuses],
@@ -41,6 +42,7 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
         verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,
         grades=GRADE_WORDS,
+        repeatability=record.model.repeatability or {},
         colors={side: _css_color(facts.color) for side, facts in SINUSES.items()},
         boxes=_encoded(pictures.boxes),
         levels=[(level, _encoded(row)) for level, row in pictures.levels],
@@ -48,6 +50,13 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
     )
     with write_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _ml(volume: float, percent: float | None = None) -> str:
+    """A volume, and how much it varies from position to position where that is known."""
+    if not percent or not volume:
+        return f"{volume:.1f} ml"
+    return f"{volume:.1f} ± {max(volume * percent / 100, 0.05):.1f} ml"
 
 
 def _encoded(row: Row) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ for several scans an overview,
 
     OUT/index.html                                      what needs a look first, with links
     OUT/results.csv                                     one row for each scan and side
+    OUT/findings.csv                                    one row for each finding
 
     OUT/sub-0001/sub-0001_reading.json                  a reader's verdict, once it was given
 
@@ -41,6 +42,7 @@ PICTURES = ("boxes", "middle", "leftfinding", "rightfinding")
 OVERVIEW, TABLE = "index.html", "results.csv"  # of all scans in the folder
 GENERATOR = "ParanasalSSL overview"  # in the page; so the table begins:
 TABLE_BEGINS = "id,state,"
+FINDINGS, FINDINGS_BEGIN = "findings.csv", "id,side,finding,"  # of all scans, likewise
 BIDS_REPORTS = "reports"  # folder of all this in a data set of BIDS derivatives, see `bids`
 
 

@@ -17,6 +17,8 @@ from ParanasalSSLLib.errors import UnsafeOutput
 from ParanasalSSLLib.files import keep_users_files
 from ParanasalSSLLib.results.layout import (
     DATASET_DESCRIPTION,
+    FINDINGS,
+    FINDINGS_BEGIN,
     GENERATOR,
     OVERVIEW,
     TABLE,
@@ -75,8 +77,8 @@ def refuse_foreign_dataset(out: Path) -> None:
 
 
 def refuse_foreign_overview(out: Path) -> None:
-    """Raise `UnsafeOutput` where a file that is not ours has the name of the table or the page."""
-    for name, mark in ((TABLE, TABLE_BEGINS), (OVERVIEW, GENERATOR)):
+    """Raise `UnsafeOutput` where a file that is not ours has the name of a table or the page."""
+    for name, mark in ((TABLE, TABLE_BEGINS), (FINDINGS, FINDINGS_BEGIN), (OVERVIEW, GENERATOR)):
         path = out / name
         if not os.path.lexists(path):
             continue

@@ -1,6 +1,7 @@
-"""All results of a folder at a glance: `index.html`, what needs a look first, and `results.csv`.
+"""All results of a folder at a glance: `index.html`, what needs a look first, `results.csv` and
+`findings.csv`.
 
-Both are written anew, whole, from what lies in the folder and what has just failed; they hold no path
+All are written anew, whole, from what lies in the folder and what has just failed; they hold no path
 and no name of a scan. Several calls may write them at once.
 """
 
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ParanasalSSLLib.files import alone, write_whole
-from ParanasalSSLLib.results.layout import GENERATOR, OVERVIEW, TABLE, ScanFiles
+from ParanasalSSLLib.results.findings_table import write_findings
+from ParanasalSSLLib.results.layout import FINDINGS, GENERATOR, OVERVIEW, TABLE, ScanFiles
 from ParanasalSSLLib.results.listing import STATE_WORDS, Entry, Row, State, most_urgent_first
 from ParanasalSSLLib.results.record import RESEARCH_USE, ScanRecord, read_report
 from ParanasalSSLLib.results.sinus_record import SinusRecord
@@ -24,7 +26,7 @@ from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
 OF_SCAN = ("id", "state", "series", "modality", "quality", "analysed", "model", "model_version")
 OF_SIDE = (
     *("probability", "decision", "threshold", "opacity_ml", "opacity_fraction"),
-    *("cavity_ml", "filled_fraction", "depth_mm", "grade"),
+    *("cavity_ml", "filled_fraction", "depth_mm", "grade", "findings"),
 )
 COLUMNS = (*OF_SCAN, "side", *OF_SIDE, "error")
 _TEMPLATES = Path(__file__).parents[1] / "data"
@@ -66,6 +68,8 @@ class Overview:
                 table = csv.DictWriter(file, COLUMNS, restval="")
                 table.writeheader()
                 table.writerows(line for row in rows for line in _lines(row))
+            records = [row.record for row in rows if row.record is not None]
+            write_findings(self.out / FINDINGS, records)
             began, took = self._drawn
             if last or time.monotonic() > began + _REST * took:
                 self._draw(rows)
@@ -129,6 +133,8 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
     }
     for side, sinus in record.sinuses.items():
         numbers = {name: getattr(sinus, name, None) for name in OF_SIDE}
+        if sinus.findings is not None:
+            numbers["findings"] = len(sinus.findings)
         yield about | {"side": side.value} | {n: v for n, v in numbers.items() if v is not None}
 
 

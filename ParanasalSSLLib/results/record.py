@@ -58,7 +58,12 @@ def fingerprint(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """The model that scored; notices: what a reader must know of it, the scan, and how it was run."""
+    """The model that scored.
+
+    notices: what a reader must know of it, the scan, and how it was run. repeatability: standard
+    deviations of the numbers over positions of one head, by the names of `Repeatability`; None where
+    they were not measured.
+    """
 
     name: str
     version: str
@@ -66,10 +71,12 @@ class ModelRecord:
     simulated: bool
     decision_threshold: float
     notices: tuple[str, ...]
+    repeatability: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, card: BundleCard, notices: tuple[str, ...]) -> ModelRecord:
         """A bundle's card, with what was noticed in this run."""
+        measured = None if card.sinus is None else card.sinus.repeatability
         return cls(
             card.name,
             card.version,
@@ -77,6 +84,7 @@ class ModelRecord:
             card.simulated,
             round(card.decision_threshold, 4),
             (SIMULATED_MODEL, *notices) if card.simulated else notices,
+            None if measured is None else asdict(measured),
         )
 
 

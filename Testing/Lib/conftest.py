@@ -13,6 +13,7 @@ from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, Quality
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.model.bundle import SinusScore
+from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.opacity import measure_sinus
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.scans.volume import Volume
@@ -130,6 +131,7 @@ class StandInCard:
     simulated: bool = True
     decision_threshold: float = 0.5
     crop: CropConfig = field(default_factory=CropConfig)
+    sinus: SinusReading | None = None
 
 
 class StandInBundle:

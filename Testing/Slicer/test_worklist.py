@@ -123,6 +123,7 @@ def test_numbers_are_exported_without_names_unless_asked(filled: Any, tmp_path: 
     assert [row["id"] for row in rows] == ["sub-0003", "sub-0002", "sub-0001", "sub-0004"]
     assert float(rows[1]["right_probability"]) == 0.9 and rows[1]["right_decision"] == "anomaly"
     assert rows[3]["left_probability"] == "" and rows[3]["state"] == "failed"
+    assert (tmp_path / "plain_findings.csv").read_text().startswith("id,side,finding,ml")
     filled.exportCsv(tmp_path / "named.csv", withNames=True)
     assert "Mustermann_3.nii.gz" in (tmp_path / "named.csv").read_text()
 

@@ -34,6 +34,7 @@ COMMANDS = (
     _command("sinus-crops", "those samples -> crop store, for self-supervision", "Sinus network", "sinus.config:SinusCropsConfig", "sinus.plain_crops:write_sinus_crops", output=True),
     _command("train-sinus", "network of a sinus's cavity and what fills it", "Sinus network", "sinus.config:TrainSinusConfig", "sinus.training:train_sinus"),
     _command("look-at-sinuses", "what that network says of real scans", "Sinus network", "sinus.config:LookAtSinusesConfig", "sinus.evaluation:look_at_sinuses", "scans"),
+    _command("repeat-sinuses", "how repeatable a bundle's numbers are", "Sinus network", "sinus.config:RepeatabilityConfig", "sinus.repeatability:measure_repeatability", "scans"),
     _command("adapt", "unlabelled scans of a site + bundle -> bundle for that site", "Sinus network", "adapt.config:AdaptConfig", "adapt.adapt:adapt", "scans", output=True),
     _command("evaluate", "metrics of a classifier on the test split", "Evaluation", "evaluation.config:EvaluateConfig", "evaluation.classifier:evaluate"),
     _command("evaluate-maps", "residuals against simulated lesions", "Evaluation", "evaluation.config:EvaluateMapsConfig", "evaluation.maps:evaluate_maps"),

@@ -133,7 +133,7 @@ def test_table_has_a_row_for_each_scan_and_side_and_the_page_links_to_them(
     assert (rows[5]["state"], rows[5]["error"]) == ("left out", "UnsupportedScan")
     page = (out / "index.html").read_text(encoding="utf-8")
     assert 'href="sub-0001/sub-0001_report.html"' in page and "cannot be read" in page
-    for name in ("index.html", "results.csv"):
+    for name in ("index.html", "results.csv", "findings.csv"):
         text = (out / name).read_text(encoding="utf-8")
         assert "Mustermann" not in text and str(tmp_path) not in text
     assert not list(out.glob(".*"))
@@ -148,7 +148,7 @@ def test_later_calls_add_to_the_overview(run: Run, study: Path, tmp_path: Path) 
     assert states == {"sub-0001": "done", "sub-0002": "left out", "sub-0003": "done"}
 
 
-@pytest.mark.parametrize("name", ["results.csv", "index.html"])
+@pytest.mark.parametrize("name", ["results.csv", "findings.csv", "index.html"])
 def test_file_of_somebody_else_is_not_overwritten(
     run: Run, study: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

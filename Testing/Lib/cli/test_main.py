@@ -98,7 +98,7 @@ def test_bad_scan_does_not_stop_the_others(
     assert "broken.nii.gz" in captured.err and "missing.nii" in captured.err
     assert "Traceback" not in captured.err
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    overview = ["index.html", "results.csv"]
+    overview = ["findings.csv", "index.html", "results.csv"]
     assert names == ["dataset_description.json", *overview, "sub-0001", "sub-0004"]
 
 

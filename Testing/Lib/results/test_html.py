@@ -92,3 +92,19 @@ def test_grade_and_findings_are_told_in_words(toolbox: Any, tmp_path: Path) -> N
     for words in ("1 (partial)", "Lund-Mackay", "24% of 20.0 ml", "no diagnosis"):
         assert words in text
     assert text.index("4.6 ml, dome, back wall, 30 mm across, 13 mm deep") < text.index("no wall")
+
+
+def test_volumes_have_their_repeatability_where_it_was_measured(
+    toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "PIXELS", 40)
+    result = toolbox.result(toolbox.head(), measured=True)
+    record = ScanRecord.of(result, toolbox.card, "sub-0001")
+    cavity_ml = record.sinuses[Side.LEFT].cavity_ml or 0.0
+    write_html_report(draw_pictures(result), record, tmp_path / "x.html")
+    assert "±" not in (tmp_path / "x.html").read_text(encoding="utf-8")
+    sd = {"cavity_percent": 10.0, "opacity_percent": 20.0, "probability": 0.05}
+    known = replace(record, model=replace(record.model, repeatability=sd))
+    write_html_report(draw_pictures(result), known, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert f"of {cavity_ml:.1f} ± {0.1 * cavity_ml:.1f} ml" in text and "0.9 ± 0.2 ml" in text

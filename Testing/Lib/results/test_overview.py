@@ -76,3 +76,24 @@ def test_list_needs_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_findings_have_a_table_of_their_own(toolbox: Any, tmp_path: Path) -> None:
+    record = ScanRecord.of(toolbox.result(toolbox.head(), measured=True), toolbox.card, "sub-0001")
+    files = ScanFiles.in_output(tmp_path, "sub-0001")
+    files.folder.mkdir()
+    write_report(record, files.report_json)
+    Overview(tmp_path).write()
+    with (tmp_path / "findings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, (side, sinus) in zip(rows, record.sinuses.items(), strict=True):
+        [finding] = sinus.findings or ()
+        assert (row["id"], row["side"], row["finding"]) == ("sub-0001", side, "1")
+        assert (float(row["ml"]), row["form"]) == (finding.ml, finding.form)
+        place = tuple(float(row[name]) for name in ("right_mm", "front_mm", "up_mm"))
+        assert place == finding.center_ras_mm
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert [(row["grade"], row["findings"]) for row in csv.DictReader(file)] == [
+            ("1", "1"),
+            ("0", "1"),
+        ]

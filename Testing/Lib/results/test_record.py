@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import Repeatability, SinusReading
+from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.record import (
     REPORT_SCHEMA,
@@ -124,6 +127,16 @@ def test_a_finding_lies_on_the_same_wall_on_both_sides(
         [finding] = ScanRecord.of(result, toolbox.card, "sub-0001").sinuses[side].findings
         assert finding.wall == wall
         np.testing.assert_allclose(finding.center_ras_mm, toolbox.centers[side] + towards, atol=0.7)
+
+
+def test_repeatability_of_the_model_goes_with_the_numbers(toolbox: Any, tmp_path: Path) -> None:
+    measured = Repeatability(cavity_percent=4.0, opacity_percent=9.5, probability=0.03)
+    reading = SinusReading(SinusNetworkConfig(), Calibration(), repeatability=measured)
+    card = replace(toolbox.card, sinus=reading)
+    record = written(toolbox.result(toolbox.head(), measured=True), card)
+    validate(record.to_json())
+    write_report(record, tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json").model.repeatability == asdict(measured)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"scan": "sub-0001", "sinuses": 3}'])

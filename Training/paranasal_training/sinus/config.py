@@ -116,3 +116,17 @@ class LookAtSinusesConfig:
     """`sinus.safetensors` of runs of `train-sinus`, one or more: their probabilities are averaged."""
     output: Path
     """Folder for `sinuses.csv` and `sinuses.png`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatabilityConfig:
+    """`paranasal repeat-sinuses`: how repeatable a bundle's volumes and probabilities are."""
+
+    scans: list[Path]
+    """Scans of clear sinuses, one or more; several of one head have its `sub-` in their names."""
+    output: Path
+    """Folder for `repeatability.csv`, `.json` and `.md`."""
+    bundle: Path | None = None
+    """Folder of a model bundle (unset: the shipped one)."""
+    into_card: bool = False
+    """Write the figures into the bundle's card, so that reports state them (default: not)."""
