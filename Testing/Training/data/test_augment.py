@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from paranasal_training.data import augment
-from paranasal_training.data.augment import Augmentation, rotations, warp
-from paranasal_training.data.config import AugmentConfig
+from paranasal_training.data.augment import Augmentation, changed_brightness, rotations, warp
+from paranasal_training.data.config import AugmentConfig, ViewConfig
 from torch.nn import functional as F
 
 from ParanasalSSLLib.errors import BadConfig
@@ -54,6 +54,20 @@ def test_target_follows_the_geometry_and_gets_no_noise() -> None:
     noisy, target = Augmentation(AugmentConfig(1.0, noise=0.3))(crops, seeded(1), crops.clone())
     assert target is not None
     assert not torch.allclose(noisy, target)
+
+
+def test_views_differ_in_brightness_which_can_be_off() -> None:
+    crops = torch.rand(6, 1, 16, 16, 16, generator=seeded())
+    still = AugmentConfig(probability=0.0, views=ViewConfig(0.0, 0.0, 0.0))
+    assert torch.allclose(Augmentation(still).view(crops, seeded(1)), crops)
+    augmentation = Augmentation(AugmentConfig(probability=0.0))
+    one, two = augmentation.view(crops, seeded(1)), augmentation.view(crops, seeded(2))
+    assert one.min() >= 0 and one.max() <= 1
+    means = (one.mean(dim=(1, 2, 3, 4)) - two.mean(dim=(1, 2, 3, 4))).abs()
+    assert means.max() > 0.05
+    darker = changed_brightness(crops, ViewConfig(1.0, 0.0, 0.0), seeded(3))
+    order = crops[0].flatten().argsort()
+    assert (darker[0].flatten()[order].diff() >= 0).all(), "an exponent keeps the order"
 
 
 def test_geometry_is_the_same_under_autocast() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paranasal_training.data.config import AugmentConfig
+from paranasal_training.data.config import AugmentConfig, ViewConfig
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 _VOXELS_AT_ONCE = 2**18  # one crop of 64^3: what a core works on should stay in its cache
@@ -50,6 +50,11 @@ class Augmentation:
         self._add_noise(crops, generator)
         return crops, target
 
+    def view(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """Changed crops (N, 1, D, D, D), each brighter or darker in its own way too, 0..1."""
+        changed, _ = self(crops, generator)
+        return changed_brightness(changed, self.config.views, generator)
+
     def _draw_geometry(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Numbers of the crops that move, and their (n, 3, 4) maps, output -> input, in mm."""
         config = self.config
@@ -83,6 +88,18 @@ class Augmentation:
         noise = torch.randn(shape, generator=own, device=crops.device)
         sizes = (draws[noisy, 1] * self.config.noise).to(crops.device)
         crops.index_add_(0, noisy.to(crops.device), noise.mul_(sizes.view(-1, 1, 1, 1, 1)))
+
+
+def changed_brightness(crops: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
+    """Exponent, smooth gain and softness of every crop drawn anew: (N, 1, D, D, D), 0..1."""
+    count, edge = len(crops), crops.shape[-1]
+    draws = torch.rand(2, count, 1, 1, 1, 1, generator=generator)
+    gamma = (config.log_gamma * (2 * draws[0] - 1)).exp().to(crops.device)
+    softness = (config.softness * draws[1]).to(crops.device)
+    knots = (config.bias * torch.randn(count, 1, 3, 3, 3, generator=generator)).to(crops.device)
+    gain = F.interpolate(knots, size=(edge,) * 3, mode="trilinear", align_corners=True).exp()
+    soft = F.avg_pool3d(F.pad(crops, (1,) * 6, "replicate"), 3, stride=1)
+    return (torch.lerp(crops, soft, softness).clamp(0, 1).pow(gamma) * gain).clamp(0, 1)
 
 
 def rotations(angles: Tensor) -> Tensor:

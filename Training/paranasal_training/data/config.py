@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ParanasalSSLLib.errors import BadConfig
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """Changes of brightness that two views of one crop differ in, for methods that compare views.
+
+    Without them the histogram of grey values alone tells whose sinus it is.
+    """
+
+    log_gamma: float = 0.5
+    """Largest logarithm of the exponent of brightness, either way, 0 or more."""
+    bias: float = 0.3
+    """Standard deviation of the logarithm of a smooth gain over the cube, 0 or more."""
+    softness: float = 0.7
+    """Largest part of each voxel that its neighbourhood of 3^3 takes, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if min(self.log_gamma, self.bias) < 0 or not 0 <= self.softness <= 1:
+            raise BadConfig("views: log_gamma and bias are 0 or more, softness is between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,8 @@ class AugmentConfig:
     """Axes that may be flipped, of 0 (lateral-medial), 1 (front-back) and 2 (up-down)."""
     noise: float = 0.25
     """Largest standard deviation of the Gaussian noise, 0 or more; crops are 0..1."""
+    views: ViewConfig = field(default_factory=ViewConfig)
+    """What views differ in besides."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

@@ -56,7 +56,7 @@ class Sample:
 
     def view(self) -> Tensor:
         """A new random view of every crop, in validation too (contrastive methods live on it)."""
-        return self.augmentation(self.crops, self.generator)[0]
+        return self.augmentation.view(self.crops, self.generator)
 
     def augmented(self, target: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Crops, and a target of their shape in the same geometry; as they are in validation."""
