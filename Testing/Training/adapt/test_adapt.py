@@ -68,7 +68,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped bundle with one small sinus network of random weights that suspects nothing."""
     torch.manual_seed(0)
     shipped = load_bundle(shipped_bundle_path())
-    reading = SinusReading(SMALL, Calibration(1.0, 0.0))
+    reading = SinusReading(SMALL, Calibration(1.0, -3.0))
     card = replace(shipped.card, sinus=reading, decision_threshold=0.999)
     sinus = SinusEnsemble([SinusNetwork(SMALL)]).eval()
     networks = replace(load_torch_networks(shipped_bundle_path()), sinus=sinus)

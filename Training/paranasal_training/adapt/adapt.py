@@ -190,9 +190,10 @@ class _Adaptation:
             ]
             with write_whole_folder(references) as new:
                 keep_only(paths, chosen, new)
-        _refuse_full_disk(self.work, self.config.samples, store)
         seed, clear = self.config.seed, self.work / "clear"
         of_each = CLEAR_TIMES * sum(choice.used for choice in choices)
+        if not store.exists():
+            _refuse_full_disk(self.work, self.config.samples + of_each)
         jobs = plan_shards(store, references, self.config.samples, seed=seed)
         jobs += plan_shards(clear, references, of_each, seed=seed, as_they_are=True)
 
@@ -307,9 +308,9 @@ def _fingerprint(config: AdaptConfig, scans: Sequence[SiteScan], card: BundleCar
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _refuse_full_disk(work: Path, samples: int, store: Path) -> None:
+def _refuse_full_disk(work: Path, samples: int) -> None:
     needed, free = samples * SAMPLE_BYTES, shutil.disk_usage(work).free
-    if not store.exists() and free < needed:
+    if free < needed:
         raise BadStore(
             f"{work.parent} needs {needed / 1e9:.1f} GB while the adaptation runs, {free / 1e9:.1f} GB "
             "are free. Make room, choose another disk, or ask for fewer samples."

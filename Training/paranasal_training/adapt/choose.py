@@ -4,9 +4,9 @@ Shape: the air has a plausible outline, which confirms the box too; it is about 
 that the network sees (which it may leave by a few millimetres only), not much smaller than on
 the other side, that cavity is dark all over, and the air is as dark as in the site's other scans of
 that kind (fluid that fills a whole sinus may be nearly as dark as air). Model: the bundle does not
-call the side anomalous; where it calls more than half of the sides of a kind so that have the shape
-of clear ones, it does not know this kind of scan, and the half that it finds least suspicious is
-taken.
+come near calling the side anomalous (its probability is below half of the threshold); where it comes
+near that in more than half of the sides of a kind that have the shape of clear ones, it does not know
+this kind of scan, and the half that it finds least suspicious is taken.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ LEAST_OF_OTHER = 0.55  # volume, as a fraction of the other side's
 OF_CAVITY = (0.6, 1.6)  # volume of the air, as a fraction of the network's cavity
 LEAST_AIRY = 0.97
 BRIGHTEST_AIR = 2.0  # times the median of the site's scans of that kind
+NEAR = 0.5  # of the threshold: from here on the model is in doubt
 FAINTLY = 0.06  # of the tissue's level: air is not told from air by less
 
 
@@ -90,7 +91,8 @@ def _limit(choices: Sequence[Choice], modality: str, threshold: float) -> float:
     shaped = [
         c.facts.probability for c in choices if c.facts.modality == modality and not c.by_shape
     ]
-    return max(threshold, float(np.median(shaped))) if shaped else threshold
+    near = NEAR * threshold
+    return max(near, float(np.median(shaped))) if shaped else near
 
 
 def _with_model(choice: Choice, limit: float) -> Choice:

@@ -36,7 +36,7 @@ class AdaptConfig:
     """What the version of the bundle is to end in, letters, digits, - and _."""
     samples: int = 960
     """Samples painted from the site's scans, 16 or more."""
-    steps: int = 150
+    steps: int = 200
     """Steps of fine-tuning of each network, 1 or more."""
     batch_size: int = 8
     """Samples in a batch, 2 or more."""
