@@ -75,6 +75,7 @@ def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
         write_whole(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
+        temporary.chmod(0o600)
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         table.writerows(rows)

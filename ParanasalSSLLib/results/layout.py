@@ -41,7 +41,7 @@ DATASET_DESCRIPTION = "dataset_description.json"
 PICTURES = ("boxes", "middle", "leftfinding", "rightfinding")
 OVERVIEW, TABLE = "index.html", "results.csv"  # of all scans in the folder
 GENERATOR = "ParanasalSSL overview"  # in the page; so the table begins:
-TABLE_BEGINS = "id,state,"
+TABLE_BEGINS = "id,state,series,"
 FINDINGS, FINDINGS_BEGIN = "findings.csv", "id,side,finding,"  # of all scans, likewise
 BIDS_REPORTS = "reports"  # folder of all this in a data set of BIDS derivatives, see `bids`
 

@@ -69,7 +69,9 @@ def find_scans(folder: Path, without: Path | None = None) -> Found:
     found.scans += [ScanSource(path, searched=True) for path in images]
     found.scans += _series(headers, found)
     if len(found.scans) == 1 and not images and not found.left_out:
-        found.scans = [ScanSource(folder)]  # the folder of one series
+        inside = without is not None and without.resolve().is_relative_to(folder.resolve())
+        # The folder of one series, unless the results are to lie beside that.
+        found.scans = [ScanSource(found.scans[0].path if inside else folder)]
     found.scans.sort(key=lambda scan: (str(scan.path), scan.files))
     return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,20 @@ def test_key_says_which_result_is_which_scan_and_lies_elsewhere(
     (tmp_path / "notes.csv").write_text("mine")
     assert run(study, "-o", out, "--key", tmp_path / "notes.csv") == 1
     assert (tmp_path / "notes.csv").read_text() == "mine"
+
+
+def test_several_processes_tell_one_story(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    for number in range(3):
+        (study / f"{number}.nii.gz").write_bytes(b"no image")
+    words = [sys.executable, "-m", "ParanasalSSLLib.cli.main", "predict", study]
+    options = ["-o", tmp_path / "out", "--jobs", "2", "--json-progress"]
+    done = subprocess.run([*words, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in (events[0], events[-1])] == ["note", "summary"]
+    assert events[-1]["failed"] == 3
+    for number in (1, 2, 3):
+        own = [event["event"] for event in events if event.get("scan") == number]
+        assert own == ["stage", "scan_failed"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import TABLE_BEGINS, ScanFiles
 from ParanasalSSLLib.results.listing import Entry, Row, most_urgent_first
 from ParanasalSSLLib.results.overview import Overview, write_page
 from ParanasalSSLLib.results.record import ScanRecord, write_report
@@ -53,6 +53,7 @@ def test_results_of_other_calls_are_in_the_table_too(record: ScanRecord, tmp_pat
         write_report(named(record, name, 0.5), files.report_json)
     overview.write(last=False)
     Overview(tmp_path).write()
+    assert (tmp_path / "results.csv").read_text().startswith(TABLE_BEGINS)
     with (tmp_path / "results.csv").open(newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["sub-0001"] * 2 + ["sub-0002"] * 2
 

@@ -104,6 +104,7 @@ def test_series_in_one_folder_are_told_apart(tmp_path: Path, files: Any) -> None
 def test_folder_of_one_series_is_read_as_before(tmp_path: Path, files: Any) -> None:
     folder = files.series().write(tmp_path / "a" / "b").parent
     assert find_scans(folder).scans == [ScanSource(folder)]
+    assert find_scans(folder, folder / "results").scans == [ScanSource(folder / "b")]
 
 
 def test_cd_with_a_directory_of_its_files(tmp_path: Path, files: Any) -> None:
