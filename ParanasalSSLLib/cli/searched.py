@@ -44,7 +44,7 @@ def search_scans(
         return [ScanSource(path) for path in named]
     scans: list[ScanSource] = []
     lines: list[str] = []
-    for path in named:
+    for path in map(_of_directory, named):
         if os.path.isdir(path):  # a name may be too long for the system
             from ParanasalSSLLib.scans.find import find_scans
 
@@ -58,6 +58,11 @@ def search_scans(
     if lines:
         tell(Note("\n".join(lines)))
     return _chosen(scans, wanted.series)
+
+
+def _of_directory(path: Path) -> Path:
+    """The CD whose directory of files was given."""
+    return path.parent if path.name.upper() == "DICOMDIR" and os.path.isfile(path) else path
 
 
 def _words(folder: Path, found: Found) -> Iterator[str]:

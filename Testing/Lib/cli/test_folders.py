@@ -102,6 +102,12 @@ def test_results_may_lie_in_the_folder_and_are_no_scans_the_next_time(
         assert results(study / "results") == ["sub-0001", "sub-0003"]
 
 
+def test_directory_of_a_cd_stands_for_the_cd(run: Run, study: Path, tmp_path: Path) -> None:
+    (study / "DICOMDIR").touch()
+    assert run(study / "DICOMDIR", "-o", tmp_path / "out", "--series", "1") == 0
+    assert results(tmp_path / "out") == ["sub-0001"]
+
+
 def test_empty_folder_is_told(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty", "-o", tmp_path / "out") == 1
