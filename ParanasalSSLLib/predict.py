@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.cavity import Cavity, judge_cavities
 from ParanasalSSLLib.boxes.gaps import judge_gaps
 from ParanasalSSLLib.boxes.placement import Placement, judge_given
-from ParanasalSSLLib.boxes.quality import THRESHOLDS, Quality, judge_source, worst_of
+from ParanasalSSLLib.boxes.quality import (
+    THRESHOLDS,
+    Quality,
+    judge_evidence,
+    judge_source,
+    judge_visible,
+    worst_of,
+)
+from ParanasalSSLLib.boxes.refinement import Look, refine
 from ParanasalSSLLib.boxes.registration import find_boxes
+from ParanasalSSLLib.boxes.visible import shown_grid
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import NotAHead, SinusOutsideImage
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
@@ -35,10 +45,14 @@ GPU_WAS_FULL = (
 
 @dataclass(frozen=True, eq=False)
 class FoundSinuses:
-    """A scan with the boxes around its sinuses, ready to be scored."""
+    """A scan with the boxes around its sinuses, ready to be scored.
+
+    given: the boxes were given, and stay where they are.
+    """
 
     volume: Volume
     placement: Placement
+    given: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +90,15 @@ class SinusResult:
     def opacity(self) -> np.ndarray:
         """(64, 64, 64) bool, what fills the sinus."""
         return self.score.opacity
+
+    @property
+    def cavity(self) -> Cavity:
+        """What the sinus network takes for the sinus; none for a bundle without one."""
+        measures = self.score.measures
+        if measures is None:
+            return Cavity(0.0, np.empty((0, 3)), 0.0)
+        points = self.crop.to_world(np.argwhere(measures.cavity)[::7])
+        return Cavity(measures.cavity_ml, points, measures.filled_fraction)
 
     @property
     def opacity_ml(self) -> float:
@@ -130,7 +153,7 @@ def find_sinuses(
     progress(Progress.at(Stage.REGISTER))
     placed = place_boxes(volume, placement)
     refuse_failed(placed.quality)
-    return FoundSinuses(volume, placed)
+    return FoundSinuses(volume, placed, given=placement is not None)
 
 
 def place_boxes(volume: Volume, given: Placement | None = None) -> Placement:
@@ -144,7 +167,7 @@ def place_boxes(volume: Volume, given: Placement | None = None) -> Placement:
     Raises `UnsupportedScan` where slices within a sinus are missing that nothing can stand for.
     """
     registered = find_boxes(volume)
-    placed = registered if given is None else judge_given(volume, given, registered)
+    placed = registered if given is None else judge_given(shown_grid(volume), given, registered)
     qualities = [placed.quality, judge_source(volume.provenance)]
     if placed.quality.verdict != "failed":
         qualities.append(judge_gaps(volume, placed.boxes))
@@ -156,26 +179,79 @@ def score_sinuses(
 ) -> ScanResult:
     """Cut out the sinuses in the way that the bundle was trained on, and score them.
 
-    When the memory of a GPU is full, the CPU computes, and a notice says so.
+    Boxes of the registration are moved onto the cavities that the bundle's sinus network finds. When
+    the memory of a GPU is full, the CPU computes, and a notice says so.
+
+    Raises `SinusOutsideImage` where the sinuses then turn out to be cut off.
     """
     progress(Progress.at(Stage.CROP))
-    boxes = [found.placement.boxes[side] for side in Side if side in found.placement.boxes]
-    crops = [cut_crop(found.volume, box, bundle.card.crop) for box in boxes]
-    progress(Progress.at(Stage.ANALYSE))
-    scores, notices = _analyse(bundle, crops)
-    results = [SinusResult(*one) for one in zip(boxes, crops, scores, strict=True)]
-    sinuses = {result.side: result for result in results}
-    notices = (*found.volume.provenance.notices, *notices)
-    return ScanResult(found.volume, found.placement, sinuses, notices)
+    scorer = _Scorer(found.volume, bundle, progress)
+    sinuses, placement = _score(found, scorer)
+    notices = (*found.volume.provenance.notices, *scorer.notices)
+    return ScanResult(found.volume, placement, sinuses, notices)
 
 
-def _analyse(bundle: Bundle, crops: list[SinusCrop]) -> tuple[list[SinusScore], tuple[str, ...]]:
-    try:
-        return bundle.analyse(crops), ()
-    except RuntimeError as error:  # torch has no class of its own for every kind of GPU
-        if bundle.device == "cpu" or "out of memory" not in str(error).lower():
-            raise
-    return bundle.on("cpu").analyse(crops), (GPU_WAS_FULL,)
+def _score(found: FoundSinuses, scorer: _Scorer) -> tuple[dict[Side, SinusResult], Placement]:
+    placement, image = found.placement, shown_grid(found.volume)
+    first = Look(placement.boxes, scorer(placement.boxes))
+    if any(sinus.score.measures is None for sinus in first.scored.values()):
+        return first.scored, placement
+    if found.given or len(placement.boxes) < len(Side):
+        quality = judge_cavities(first.boxes, first.cavities, image)
+        return first.scored, replace(placement, quality=worst_of([placement.quality, quality]))
+    look, quality = refine(first, scorer, image, _is_doubted(placement.quality))
+    qualities = [
+        _judged_registration(placement.quality),
+        judge_visible(look.visible(image)),
+        judge_source(found.volume.provenance),
+        judge_gaps(found.volume, look.boxes),
+        quality,
+    ]
+    placement = Placement(look.boxes, worst_of(qualities))
+    refuse_failed(placement.quality)
+    return look.scored, placement
+
+
+def _is_doubted(quality: Quality) -> bool:
+    """Whether the registration is unsure, or the head as small as a child's."""
+    evidence = quality.evidence
+    return evidence is None or judge_evidence(evidence).verdict != "ok" or evidence.is_small
+
+
+def _judged_registration(quality: Quality) -> Quality:
+    """What of a quality does not depend on where the boxes lie."""
+    if quality.evidence is None:
+        return Quality(quality.verdict, quality.reasons)
+    return judge_evidence(quality.evidence)
+
+
+class _Scorer:
+    """Scores boxes of one scan, as often as it is asked.
+
+    notices: what a reader must know of how it was computed.
+    """
+
+    def __init__(self, volume: Volume, bundle: Bundle, progress: ProgressSink) -> None:
+        self.volume, self.bundle, self.progress = volume, bundle, progress
+        self.notices: tuple[str, ...] = ()
+
+    def __call__(self, boxes: Mapping[Side, SinusBox]) -> dict[Side, SinusResult]:
+        ordered = [boxes[side] for side in Side if side in boxes]
+        crops = [cut_crop(self.volume, box, self.bundle.card.crop) for box in ordered]
+        self.progress(Progress.at(Stage.ANALYSE))
+        self.progress = no_progress
+        scores = self._analyse(crops)
+        results = [SinusResult(*one) for one in zip(ordered, crops, scores, strict=True)]
+        return {result.side: result for result in results}
+
+    def _analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
+        try:
+            return self.bundle.analyse(crops)
+        except RuntimeError as error:  # torch has no class of its own for every kind of GPU
+            if self.bundle.device == "cpu" or "out of memory" not in str(error).lower():
+                raise
+        self.bundle, self.notices = self.bundle.on("cpu"), (GPU_WAS_FULL,)
+        return self.bundle.analyse(crops)
 
 
 def refuse_failed(quality: Quality) -> None:
@@ -183,11 +259,11 @@ def refuse_failed(quality: Quality) -> None:
     if quality.verdict != "failed":
         return
     reasons = " ".join(quality.reasons)
-    inside = min(quality.inside_fraction.values(), default=1.0)
-    if inside < THRESHOLDS.failed_inside_fraction:
+    visible = min(quality.visible_fraction.values(), default=1.0)
+    if visible < THRESHOLDS.failed_visible_fraction:
         raise SinusOutsideImage(
-            f"The image does not hold the maxillary sinuses. {reasons} Use a scan that covers the "
-            "whole face, or place the boxes by hand and give them with --boxes."
+            f"The image does not hold enough of the maxillary sinuses. {reasons} Use a scan that "
+            "covers the whole face, or place the boxes by hand and give them with --boxes."
         )
     raise NotAHead(
         f"The maxillary sinuses could not be found. {reasons} Check that this is an MRI of a whole "

@@ -7,24 +7,33 @@ nearly as well somewhere else is evidence against the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ParanasalSSLLib.boxes.alignment import (
+    Matrix,
+    aligned,
+    alignment,
+    ras_of,
+    shrunk,
+    value_at,
+    windowed,
+)
 from ParanasalSSLLib.boxes.atlas import Atlas, load_atlas
 from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox
+from ParanasalSSLLib.boxes.face import FaceFit, FaceSearch
 from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.boxes.quality import Evidence, inside_fraction, judge_evidence
-from ParanasalSSLLib.geometry import apply_affine, transform_lps_to_ras
+from ParanasalSSLLib.boxes.quality import Evidence, judge_evidence, judge_place, worst_of
+from ParanasalSSLLib.boxes.visible import shown_grid
+from ParanasalSSLLib.geometry import apply_affine
 from ParanasalSSLLib.scans.itk import to_sitk
-from ParanasalSSLLib.scans.volume import Volume, window_width
+from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-    Matrix = TypeVar("Matrix", sitk.Similarity3DTransform, sitk.AffineTransform)
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,20 @@ class Registration:
     Attributes:
         template_to_scan: (4, 4) affine, RAS mm.
         mutual_information, start_distance_mm: see `Evidence`.
+        face: the face's own alignment, where it was looked for and found.
+        face_sought: whether it was looked for.
     """
 
     template_to_scan: np.ndarray
     mutual_information: float
     start_distance_mm: float
+    face: FaceFit | None = None
+    face_sought: bool = False
+
+    @property
+    def face_to_scan(self) -> np.ndarray:
+        """(4, 4) affine that puts the sinuses in place, RAS mm."""
+        return self.template_to_scan if self.face is None else self.face.template_to_scan
 
 
 def find_boxes(volume: Volume, config: RegistrationConfig = RegistrationConfig()) -> Placement:
@@ -73,20 +91,30 @@ def find_boxes(volume: Volume, config: RegistrationConfig = RegistrationConfig()
     """
     atlas = load_atlas()
     found = register(volume, config)
-    boxes = boxes_from_affine(found.template_to_scan, atlas)
-    inside = {side: inside_fraction(box, volume) for side, box in boxes.items()}
-    return Placement(boxes, judge_evidence(_evidence(volume, atlas, found), inside))
+    boxes = boxes_from_affine(found.face_to_scan, atlas)
+    evidence = judge_evidence(_evidence(volume, atlas, found))
+    return Placement(boxes, worst_of([evidence, judge_place(shown_grid(volume), boxes)]))
 
 
 def register(volume: Volume, config: RegistrationConfig = RegistrationConfig()) -> Registration:
-    """Align the head template with a scan; see `find_boxes`."""
+    """Align the head template with a scan; see `find_boxes`.
+
+    The face is aligned by itself where it does not seem to lie where the head's alignment has it, and
+    where that is in doubt.
+    """
     atlas = load_atlas()
     search = _Search(atlas, volume, config)
     results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
     metric, affine = results[0]
     rivals = [other for value, other in results[1:] if value <= config.rival_fraction * metric]
     apart = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
-    return Registration(affine, -metric, apart)
+    found = Registration(affine, -metric, apart)
+    face = FaceSearch(atlas, search.moving_fine)
+    starts = face.starts(affine)
+    evidence = _evidence(volume, atlas, found)
+    if starts[0].is_head_s and judge_evidence(evidence).verdict == "ok" and not evidence.is_small:
+        return found
+    return replace(found, face=face.best(starts), face_sought=True)
 
 
 def _distance_mm(one: np.ndarray, other: np.ndarray, atlas: Atlas) -> float:
@@ -117,11 +145,11 @@ class _Search:
 
     def __init__(self, atlas: Atlas, volume: Volume, config: RegistrationConfig) -> None:
         self.config, self.atlas = config, atlas
-        template, scan = to_sitk(atlas.template), to_sitk(_windowed(volume))
-        self.fixed_coarse = _shrunk(template, config.coarse_mm)
-        self.fixed_fine = _shrunk(template, config.fine_mm)
-        self.moving_coarse = _shrunk(scan, config.coarse_mm)
-        self.moving_fine = _shrunk(scan, config.fine_mm)
+        template, scan = to_sitk(atlas.template), to_sitk(windowed(volume))
+        self.fixed_coarse = shrunk(template, config.coarse_mm)
+        self.fixed_fine = shrunk(template, config.fine_mm)
+        self.moving_coarse = shrunk(scan, config.coarse_mm)
+        self.moving_fine = shrunk(scan, config.fine_mm)
 
     def best_starts(self) -> list[sitk.Similarity3DTransform]:
         """Similarity transforms, coarsely aligned from the most promising poses.
@@ -148,7 +176,7 @@ class _Search:
         self, transforms: list[sitk.Similarity3DTransform]
     ) -> list[sitk.Similarity3DTransform]:
         """The first transforms that put the sinuses in different places, then the rest."""
-        affines = [_to_ras(t) for t in transforms]
+        affines = [ras_of(t) for t in transforms]
         kept: list[int] = []
         for i in range(len(transforms)):
             apart = [_distance_mm(affines[i], affines[j], self.atlas) for j in kept]
@@ -167,7 +195,7 @@ class _Search:
         affine.SetMatrix(start.GetMatrix())
         affine.SetTranslation(start.GetTranslation())
         metric, result = self._run(registration, affine, coarse=False)
-        return metric, _to_ras(result)
+        return metric, ras_of(result)
 
     def _start_angles(self) -> list[tuple[float, float, float]]:
         angles = [(0.0, 0.0, 0.0)]
@@ -198,73 +226,21 @@ class _Search:
         return start
 
     def _registration(self, iterations: int, coarse: bool) -> sitk.ImageRegistrationMethod:
-        import SimpleITK as sitk
-
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsMattesMutualInformation(self.config.histogram_bins)
-        if not coarse:
-            method.SetMetricSamplingStrategy(method.RANDOM)
-            method.SetMetricSamplingPercentage(self.config.sampling_fraction, self.config.seed)
-        method.SetInterpolator(sitk.sitkLinear)
-        step = 4.0 if coarse else 2.0
-        # The slow relaxation matters: with the usual 0.5 the search stops short of the optimum.
-        method.SetOptimizerAsRegularStepGradientDescent(
-            step, 0.02, iterations, relaxationFactor=0.8, gradientMagnitudeTolerance=1e-6
-        )
-        method.SetOptimizerScalesFromPhysicalShift()
-        return method
+        config = self.config
+        if coarse:
+            return alignment(config.histogram_bins, 4.0, iterations)
+        sampling = config.sampling_fraction, config.seed
+        return alignment(config.histogram_bins, 2.0, iterations, sampling)
 
     def _value(self, method: sitk.ImageRegistrationMethod, start: sitk.Transform) -> float:
-        method.SetInitialTransform(start)
-        try:
-            return float(method.MetricEvaluate(self.fixed_coarse, self.moving_coarse))
-        except RuntimeError:  # the images do not overlap
-            return 0.0
+        return value_at(method, start, self.fixed_coarse, self.moving_coarse)
 
     def _run(
         self, method: sitk.ImageRegistrationMethod, start: Matrix, coarse: bool
     ) -> tuple[float, Matrix]:
         fixed = self.fixed_coarse if coarse else self.fixed_fine
         moving = self.moving_coarse if coarse else self.moving_fine
-        transform = type(start)(start)
-        method.SetInitialTransform(transform, inPlace=True)
-        try:
-            method.Execute(fixed, moving)
-        except RuntimeError:  # all samples left the image: keep the start, with the worst metric
-            return 0.0, start
-        return float(method.GetMetricValue()), transform
-
-
-def _windowed(volume: Volume) -> Volume:
-    """Intensities clipped at percentiles 1 and 98 and compressed (power 0.6), for even histograms.
-
-    Without the compression, dark scans with a few bright vessels or fat align wrongly.
-    """
-    step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
-    low, high = np.percentile(volume.data[step], [1, 98])
-    scaled = np.clip((volume.data - low) / window_width(low, high), 0, 1) ** np.float32(0.6)
-    return Volume(255 * scaled, volume.affine, volume.provenance)
-
-
-def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Averaged to about `spacing_mm`; axes with thicker slices stay as they are."""
-    import SimpleITK as sitk
-
-    factors = [
-        max(1, min(round(spacing_mm / s), n // 4))
-        for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)
-    ]
-    return sitk.BinShrink(image, factors)
-
-
-def _to_ras(transform: sitk.Similarity3DTransform | sitk.AffineTransform) -> np.ndarray:
-    """(4, 4) RAS affine of a SimpleITK matrix transform (LPS)."""
-    matrix = np.array(transform.GetMatrix()).reshape(3, 3)
-    center = np.array(transform.GetCenter())
-    lps = np.eye(4)
-    lps[:3, :3] = matrix
-    lps[:3, 3] = np.array(transform.GetTranslation()) + center - matrix @ center
-    return transform_lps_to_ras(lps)
+        return aligned(method, start, fixed, moving)
 
 
 def _evidence(volume: Volume, atlas: Atlas, found: Registration) -> Evidence:
@@ -272,21 +248,25 @@ def _evidence(volume: Volume, atlas: Atlas, found: Registration) -> Evidence:
     rotation = rigid_part(affine)
     stretch = rotation.T @ affine[:3, :3]  # symmetric: scale on the diagonal, shear beside it
     x, y, z = np.diag(stretch).tolist()
+    information = 0.0 if found.face is None else found.face.mutual_information
     return Evidence(
         mutual_information=found.mutual_information,
         start_distance_mm=found.start_distance_mm,
         scale=(x, y, z),
         shear=float(abs(stretch - np.diag(np.diag(stretch))).max()),
         rotation_deg=float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
-        tissue_fraction=tissue_fraction(volume, atlas, affine),
+        tissue_fraction=tissue_fraction(volume, atlas, found.face_to_scan),
         stretch_ratio=float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
+        face_information=information if found.face_sought else None,
+        face_shift_mm=_distance_mm(affine, found.face_to_scan, atlas),
     )
 
 
 def tissue_fraction(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) -> float:
     """Part (0..1) of the template's tissue around the sinuses that has signal in the scan.
 
-    Removed faces, extracted brains and boxes beyond the image leave background there instead.
+    Removed faces and extracted brains leave background there instead. What lies outside the image
+    does not count; 0 where all of it does.
     """
     points = _face_points(atlas)
     index = np.rint(volume.to_index(apply_affine(template_to_scan, points))).astype(int)
@@ -295,7 +275,7 @@ def tissue_fraction(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) 
     step = tuple(slice(None, None, max(1, n // 64)) for n in volume.shape)
     background, bright = np.percentile(volume.data[step], [1, 97])
     signal = values > background + 0.12 * (bright - background)
-    return float(signal.sum() / len(points))
+    return float(signal.mean()) if signal.size else 0.0
 
 
 def _face_points(atlas: Atlas) -> np.ndarray:

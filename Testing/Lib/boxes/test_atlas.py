@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from ParanasalSSLLib.boxes.atlas import ATLAS_FOLDER, CENTROIDS, TEMPLATE, load_atlas
 from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.quality import THRESHOLDS, inside_fraction
+from ParanasalSSLLib.boxes.quality import THRESHOLDS
+from ParanasalSSLLib.boxes.visible import visible_fraction
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -58,7 +59,7 @@ def test_nearly_all_sinuses_lie_within_the_distance_from_which_boxes_are_reviewe
 def test_boxes_lie_inside_the_template() -> None:
     atlas = load_atlas()
     for side, center in atlas.centroids_ras_mm.items():
-        assert inside_fraction(SinusBox(side, center), atlas.template) == 1.0
+        assert visible_fraction(SinusBox(side, center), atlas.template) == 1.0
 
 
 def test_sinuses_are_darker_than_what_is_around_them() -> None:

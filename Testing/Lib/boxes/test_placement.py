@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def older_result(folder: Path) -> Path:
 
 def test_the_report_beside_the_boxes_of_an_older_result_is_asked(tmp_path: Path) -> None:
     path = older_result(tmp_path)
-    assert read_placement(path).quality == REVIEW
+    assert read_placement(path).quality == replace(REVIEW, visible_fraction={})
     move_roi(path, 0, 3.0)
     assert {side: box.origin for side, box in read_placement(path).boxes.items()} == {
         Side.LEFT: "hand",

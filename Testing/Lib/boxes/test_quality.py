@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from ParanasalSSLLib.boxes.quality import (
     Evidence,
     Quality,
     QualityThresholds,
-    inside_fraction,
     judge_evidence,
     judge_place,
     worst_of,
@@ -35,19 +35,8 @@ GOOD: dict[str, Any] = {
 }
 
 
-INSIDE = {Side.LEFT: 1.0, Side.RIGHT: 0.98}
-
-
-def judged(
-    inside_fraction: dict[Side, float] = INSIDE,
-    limits: QualityThresholds = THRESHOLDS,
-    **changes: Any,
-) -> Quality:
-    return judge_evidence(Evidence(**(GOOD | changes)), inside_fraction, limits)
-
-
-def both(share: float) -> dict[Side, float]:
-    return {Side.LEFT: 1.0, Side.RIGHT: share}
+def judged(limits: QualityThresholds = THRESHOLDS, **changes: Any) -> Quality:
+    return judge_evidence(Evidence(**(GOOD | changes)), limits)
 
 
 T = THRESHOLDS
@@ -71,7 +60,6 @@ CASES = [
     ("scale", (0.79, 1, 1), (0.77, 1, 1), (0.59, 1, 1), "unusual size"),
     ("stretch_ratio", 1.24, 1.26, 1.31, "distorted"),
     ("rotation_deg", 44.0, 46.0, 76.0, "turned by"),
-    ("inside_fraction", both(0.89), both(0.87), both(0.59), "right box"),
     ("tissue_fraction", 0.73, 0.71, 0.49, "face"),
 ]
 
@@ -89,8 +77,7 @@ def test_each_threshold(figure: str, fine: Any, doubtful: Any, bad: Any, word: s
         assert quality.verdict == verdict
         assert len(quality.reasons) == 1
         assert word in quality.reasons[0] and quality.reasons[0].endswith(".")
-        measured = quality if figure == "inside_fraction" else quality.evidence
-        assert getattr(measured, figure) == value
+        assert getattr(quality.evidence, figure) == value
 
 
 @pytest.mark.parametrize(
@@ -125,7 +112,6 @@ def test_json_holds_plain_rounded_numbers() -> None:
     assert content["evidence"]["mutual_information"] == 0.712
     assert content["evidence"]["shear"] == 0.02
     assert content["evidence"]["scale"] == [1.0, 1, 1]
-    assert content["inside_fraction"] == {"left": 1.0, "right": 0.98}
     assert (content["verdict"], content["reasons"]) == ("ok", [])
 
 
@@ -157,35 +143,48 @@ def test_hand_boxes_inside_are_ok_and_called_hand_made() -> None:
     boxes = {side: hand_box(side, 50, 50, 50) for side in Side}
     quality = judge_place(VOLUME, boxes)
     assert quality.verdict == "ok"
-    assert quality.inside_fraction == {Side.LEFT: 1.0, Side.RIGHT: 1.0}
+    assert quality.visible_fraction == {Side.LEFT: 1.0, Side.RIGHT: 1.0}
     assert "by hand" in quality.reasons[0]
 
 
-@pytest.mark.parametrize(("height", "verdict"), [(31.5, "ok"), (20, "review"), (5, "failed")])
+@pytest.mark.parametrize(("height", "verdict"), [(18, "ok"), (10, "review"), (-8, "failed")])
 def test_a_hand_box_partly_outside(height: float, verdict: str) -> None:
     quality = judge_place(VOLUME, {Side.LEFT: hand_box(Side.LEFT, 50, 50, height)})
     assert quality.verdict == verdict
-    assert set(quality.inside_fraction) == {Side.LEFT}
-    assert any("inside the image" in reason for reason in quality.reasons) == (verdict != "ok")
-
-
-def test_inside_fraction_is_a_share_of_the_box() -> None:
-    assert inside_fraction(hand_box(Side.LEFT, 50, 50, 50), VOLUME) == 1.0
-    assert inside_fraction(hand_box(Side.LEFT, 50, 50, -0.5), VOLUME) == pytest.approx(
-        0.5, abs=0.04
+    assert set(quality.visible_fraction) == {Side.LEFT}
+    assert any("ends within the left sinus" in reason for reason in quality.reasons) == (
+        verdict != "ok"
     )
-    assert inside_fraction(hand_box(Side.LEFT, 50, -0.5, -0.5), VOLUME) == pytest.approx(
-        0.25, abs=0.04
-    )
-    assert inside_fraction(hand_box(Side.LEFT, 500, 50, 50), VOLUME) == 0.0
 
 
-def test_inside_fraction_follows_the_scan_s_axes() -> None:
-    affine = np.array([[0, -1.0, 0, 60], [0, 0, 2, -100], [1, 0, 0, -50], [0, 0, 0, 1]])
-    volume = Volume(np.zeros((100, 120, 110), np.float32), affine)
-    assert inside_fraction(SinusBox(Side.LEFT, volume.center_ras_mm), volume) == 1.0
-    beyond = volume.center_ras_mm + np.array([0, 110, 0])  # on the third axis' end
-    assert inside_fraction(SinusBox(Side.LEFT, beyond), volume) == pytest.approx(0.5, abs=0.04)
+def test_what_is_visible_is_told_in_per_cent_for_each_side() -> None:
+    boxes = {
+        Side.LEFT: hand_box(Side.LEFT, 50, 50, 10),
+        Side.RIGHT: hand_box(Side.RIGHT, 50, 50, 50),
+    }
+    quality = judge_place(VOLUME, boxes)
+    assert quality.visible_fraction[Side.RIGHT] == 1.0
+    percent = f"about {quality.visible_fraction[Side.LEFT]:.0%} of it"
+    assert any("left" in reason and percent in reason for reason in quality.reasons)
+    assert not any("right sinus" in reason for reason in quality.reasons)
+
+
+def test_a_face_that_is_found_is_no_reason_to_refuse() -> None:
+    """An affine cannot follow a child's proportions, its face can."""
+    assert judged(stretch_ratio=1.4).verdict == "failed"
+    assert judged(stretch_ratio=1.4, face_information=0.6).verdict == "review"
+    assert judged(stretch_ratio=1.4, face_information=0.0).verdict == "failed"
+
+
+def test_a_face_that_was_sought_and_not_found_is_to_be_looked_at() -> None:
+    quality = judged(face_information=0.0)
+    assert quality.verdict == "review" and "face" in quality.reasons[0]
+
+
+@pytest.mark.parametrize(("scale", "small"), [((1, 1, 1), False), ((0.9, 0.92, 0.8), True)])
+def test_a_child_s_head_is_small(scale: tuple[float, float, float], small: bool) -> None:
+    evidence = judged(scale=scale).evidence
+    assert evidence is not None and evidence.is_small == small
 
 
 # -------------------------------------------------- boxes placed before, some moved, some far off
@@ -215,7 +214,9 @@ def test_boxes_nobody_moved_keep_the_verdict_that_they_were_given(verdict: Any) 
 
 def test_boxes_of_unknown_quality_are_as_good_as_the_scan_s_own_registration() -> None:
     doubtful = Placement(REGISTERED.boxes, judged(rotation_deg=50.0))
-    assert given(placed(), REGISTERED) == judged(inside_fraction=dict.fromkeys(Side, 1.0))
+    assert given(placed(), REGISTERED) == replace(
+        judged(), visible_fraction=dict.fromkeys(Side, 1.0)
+    )
     assert given(placed(), doubtful).verdict == "review"
 
 

@@ -139,7 +139,7 @@ def _quality_line(seen: ShownScan) -> dict[str, Any]:
     quality = outcome.quality or {}
     evidence = quality.get("evidence", {})
     scale = evidence.get("scale", ["", "", ""])
-    inside = quality.get("inside_fraction", {})
+    visible = quality.get("visible_fraction", {})
     return {
         "scan": outcome.number,
         "patient": seen.patient,
@@ -150,7 +150,7 @@ def _quality_line(seen: ShownScan) -> dict[str, Any]:
         "crops": len(outcome.crops),
         **{name: evidence.get(name, "") for name in FIGURES},
         **{f"scale_{axis}": value for axis, value in zip("ras", scale, strict=True)},
-        **{f"inside_{side.value}": inside.get(side.value, "") for side in Side},
+        **{f"visible_{side.value}": visible.get(side.value, "") for side in Side},
         "seconds": outcome.seconds,
         "reasons": " ".join((*outcome.reasons, *seen.remarks)),
     }
