@@ -40,6 +40,7 @@ COMMANDS = (
     _command("evaluate-maps", "residuals against simulated lesions", "Evaluation", "evaluation.config:EvaluateMapsConfig", "evaluation.maps:evaluate_maps"),
     _command("check-real", "a bundle against real scans with inserted lesions", "Evaluation", "evaluation.config:RealCheckConfig", "evaluation.real_scans:check_real", output=True),
     _command("predict-study", "score a folder of any size in steps, here or on a cluster", "Many scans", "workflow.config:StudyConfig", "workflow.predict_study:predict_study", "scans"),
+    _command("check-localisation", "where boxes land on turned, cut and small heads", "Evaluation", "evaluation.config:LocalisationConfig", "evaluation.localisation:check_localisation", output=True),
     _command("experiment", "a table or figure of the paper, from crops to page", "Experiments", "workflow.config:ExperimentConfig", "workflow.experiment:run_experiment", "name"),
     _command("compare", "finished runs -> tables, figures and page", "Experiments", "evaluation.comparison.config:ComparisonConfig", "evaluation.comparison.compare:write_comparison"),
     _command("bundle", "trained runs -> model bundle", "Model bundles", "release.config:BundleConfig", "release.bundling:make_bundle"),

@@ -86,6 +86,22 @@ class RealCheckConfig:
 
 
 @dataclass(frozen=True)
+class LocalisationConfig:
+    """`paranasal check-localisation`: where boxes land on heads whose cavities are known."""
+
+    scans: Path
+    """Folder that the scans of `sinus/references.csv` are relative to."""
+    references: Path
+    """Folder of the outlined cavities; those that it lacks are made."""
+    bundle: Path | None = None
+    """Folder of a model bundle (unset: the shipped one)."""
+    only: tuple[str, ...] = ()
+    """Words in the paths of the scans to take (empty: all)."""
+    views: tuple[str, ...] = ()
+    """Names of the views to take, as in the result (empty: all)."""
+
+
+@dataclass(frozen=True)
 class ThresholdConfig:
     """How the threshold of each voxel of the cube is learnt from healthy validation sinuses.
 
