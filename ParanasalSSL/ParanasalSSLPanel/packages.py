@@ -17,7 +17,7 @@ from ParanasalSSLLib.errors import ParanasalError, install_line
 REQUESTER = "ParanasalSSL"
 HIGHDICOM = "highdicom>=0.27"
 TRAINING_COMMANDS = "paranasal.commands"  # entry points, see the library's `cli.main`
-TRAINING_PACKAGES = ("paranasal_training", "pandas", "sklearn")
+TRAINING_PACKAGES = ("paranasal_training", "torch", "pandas", "sklearn")
 
 
 class PackagesMissing(ParanasalError):
