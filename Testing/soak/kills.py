@@ -110,7 +110,8 @@ def predicting(place: Path, scans: int) -> Run:
 
 def others_in(out: Path, names: list[str]) -> Iterator[str]:
     """What lies in an output folder beside the results and the tables of all."""
-    known = {*names, "dataset_description.json", "index.html", "results.csv"}
+    tables = ("dataset_description.json", "index.html", "results.csv", "findings.csv")
+    known = {*names, *tables}
     if left := sorted({path.name for path in out.iterdir()} - known):
         yield f"left behind: {left}"
 
@@ -198,9 +199,7 @@ def kill_often(run: Run, kills: int, rng: np.random.Generator) -> tuple[int, lis
         elif status != 0:
             faults.append(f"{run.name}: a call after a kill ended with {status}")
             break
-        if status == 0:
-            run.again()
-    run.again()
+        run.again()
     if in_child(run.start) != 0:
         faults.append(f"{run.name}: the last call failed")
     return hit, faults + [f"{run.name}, at the end: {fault}" for fault in run.check(True)]
