@@ -18,6 +18,7 @@ from ParanasalSSLLib.results.dicom_seg import make_segmentation
 from ParanasalSSLLib.results.dicom_source import DicomScan
 from ParanasalSSLLib.results.dicom_sr import make_report
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.maps import PastedRegion
 from ParanasalSSLLib.results.record import ScanRecord
 from ParanasalSSLLib.scans.source_series import SourceSeries, suppressed_warnings
 
@@ -39,9 +40,19 @@ def write_dicom(
         MissingPackage: highdicom is not installed.
         UnsupportedScan: the volume lies elsewhere, or has another grid than the series.
     """
+    return _write(DicomScan.of(result, record, series), files)
+
+
+def write_dicom_of(
+    region: PastedRegion, record: ScanRecord, series: SourceSeries, files: ScanFiles
+) -> list[Path]:
+    """As `write_dicom`, of what a result folder holds: `region` is the whole of the scan's grid."""
+    return _write(DicomScan.of_region(region, record, series), files)
+
+
+def _write(scan: DicomScan, files: ScanFiles) -> list[Path]:
     require_highdicom()
     with suppressed_warnings():
-        scan = DicomScan.of(result, record, series)
         segmentation = make_segmentation(scan)
         report = make_report(scan, segmentation)
         written = []

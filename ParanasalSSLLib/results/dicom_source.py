@@ -58,14 +58,26 @@ class DicomScan:
     @classmethod
     def of(cls, result: ScanResult, record: ScanRecord, series: SourceSeries) -> DicomScan:
         """A result in the grid of the series that it came from."""
+        return cls._of(PastedRegion.of(in_grid_of_series(result, series)), record, series)
+
+    @classmethod
+    def of_region(cls, region: PastedRegion, record: ScanRecord, series: SourceSeries) -> DicomScan:
+        """A region that is the whole scan, its axes in whatever order, in the grid of the series.
+
+        Raises `UnsupportedScan` as `in_grid_of_series`.
+        """
+        return cls._of(turned_to_series(region, series), record, series)
+
+    @classmethod
+    def _of(cls, region: PastedRegion, record: ScanRecord, series: SourceSeries) -> DicomScan:
         return cls(
             record,
             completed_headers(series),
             series.frames,
             series.places,
             Grid(series.shape, series.affine),
-            PastedRegion.of(in_grid_of_series(result, series)),
-            {(side, part): new_uid() for side in result.sinuses for part in Part},
+            region,
+            {(side, part): new_uid() for side in region.sides for part in Part},
         )
 
     @property
@@ -157,13 +169,39 @@ def in_grid_of_series(result: ScanResult, series: SourceSeries) -> ScanResult:
     same_axes = volume.shape == series.shape
     if same_axes and np.abs(volume.affine - series.affine).max() < SAME_PLACE_MM / 1000:
         return result
+    _refuse_other_place(volume, series)
+    empty = np.broadcast_to(np.float32(0), series.shape)
+    return replace(result, volume=Volume(empty, series.affine, volume.provenance))
+
+
+def _refuse_other_place(volume: Volume, series: SourceSeries) -> None:
     if not is_same_place(volume, series):
         raise UnsupportedScan(
             "The scan does not lie where its DICOM series lies, or has other voxels: it was moved, "
             "cropped or resampled. Give the series as it is, or do without DICOM output."
         )
-    empty = np.broadcast_to(np.float32(0), series.shape)
-    return replace(result, volume=Volume(empty, series.affine, volume.provenance))
+
+
+def turned_to_series(region: PastedRegion, series: SourceSeries) -> PastedRegion:
+    """The same voxels, their axes in the order and direction of the series.
+
+    Raises `UnsupportedScan` where the two grids do not cover the same place with the same voxels.
+    """
+    _refuse_other_place(region.volume, series)
+    steps = (np.linalg.inv(region.volume.affine) @ series.affine)[:3, :3]
+    axes = np.abs(steps).argmax(axis=0)
+    flips = tuple(np.flatnonzero(steps[axes, range(3)] < 0).tolist())
+
+    def turned(data: np.ndarray) -> np.ndarray:
+        return np.flip(data.transpose(axes), flips)
+
+    return replace(
+        region,
+        volume=Volume(turned(region.volume.data), series.affine),
+        residual=turned(region.residual),
+        labels=turned(region.labels),
+        cavities=None if region.cavities is None else turned(region.cavities),
+    )
 
 
 def series_facts(scan: DicomScan, modality: str, description: str) -> dict[str, Any]:

@@ -34,16 +34,25 @@ _OF_PAGE = re.compile(r'(<div id="reading"[^>]*>).*?(</div><!-- reading -->)', r
 
 @dataclass(frozen=True)
 class Reading:
-    """verdicts: of each side that was judged. read: the probabilities, 0..1, to which they belong."""
+    """verdicts: of each side that was judged. read: the probabilities, 0..1, to which they belong.
+
+    edited_ml: volume of each side's opacity as the reader has drawn it, where it was edited.
+    """
 
     verdicts: Mapping[Side, Verdict] = field(default_factory=dict)
     comment: str = ""
     read: Mapping[Side, float] = field(default_factory=dict)
+    edited_ml: Mapping[Side, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: ScanRecord, verdicts: Mapping[Side, Verdict], comment: str) -> Reading:
         """A reading of what the record says now."""
         return cls(verdicts, comment.strip(), _probabilities(record))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the reader has said nothing yet."""
+        return not (self.verdicts or self.comment or self.edited_ml)
 
     def is_of(self, record: ScanRecord) -> bool:
         """Whether these are still the numbers that were read."""
@@ -54,6 +63,10 @@ class Reading:
         """For people: a sentence for each side, then the comment."""
         judged = [(side, self.verdicts[side]) for side in Side if side in self.verdicts]
         words = [f"{SINUSES[side].name}: {VERDICT_WORDS[verdict]}." for side, verdict in judged]
+        words += [
+            f"{SINUSES[side].name}: {ml:.2f} ml are opaque after the reader's edits."
+            for side, ml in self.edited_ml.items()
+        ]
         return words + ([f"Reader's comment: {self.comment}"] if self.comment else [])
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +77,7 @@ class Reading:
             "verdicts": {side.value: verdict for side, verdict in self.verdicts.items()},
             "comment": self.comment,
             "read": {side.value: probability for side, probability in self.read.items()},
+            "edited_ml": {side.value: ml for side, ml in self.edited_ml.items()},
         }
 
     @classmethod
@@ -74,8 +88,11 @@ class Reading:
         verdicts = {Side(side): verdict for side, verdict in content["verdicts"].items()}
         if not set(verdicts.values()) <= set(VERDICT_WORDS):
             raise ValueError("an unknown verdict")
-        read = {Side(side): float(number) for side, number in content["read"].items()}
-        return cls(verdicts, str(content["comment"]), read)
+        read, edited = (
+            {Side(side): float(number) for side, number in content[name].items()}
+            for name in ("read", "edited_ml")
+        )
+        return cls(verdicts, str(content["comment"]), read, edited)
 
 
 def _probabilities(record: ScanRecord) -> dict[Side, float]:
