@@ -1,27 +1,18 @@
-"""The library behind the one interface that the panel's logic knows.
+"""What the panel needs computed, and what comes of it; free of Qt, for whatever shows it.
 
-`SeparateProcess` registers inside Slicer (some seconds, no model) and scores in a process beside it.
-Whatever takes its place (a fake in a test) offers the same methods.
+`separateProcess.SeparateProcess` does it for Slicer; what takes its place offers the same methods.
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import slicer
-from slicer.i18n import tr as _
 
-from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
-from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
-from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.results.sinus_record import SinusRecord
     from ParanasalSSLLib.scans.volume import Volume
 
-SCAN_ID = "scan"
+SCAN_ID = "sub-slicer"  # until a user names it
 AUTOMATIC = "auto"  # the device: a GPU if there is one
 
 
@@ -49,6 +40,7 @@ class Findings:
         notices: sentences that must stand beside the numbers.
         model: name and version of the model.
         cavities: per side, bool (I, J, K): all inside the bony walls; empty where none is outlined.
+        files: where all this is written; None where it is not.
     """
 
     residual: np.ndarray
@@ -58,6 +50,7 @@ class Findings:
     notices: tuple[str, ...]
     model: str = ""
     cavities: Mapping[Side, np.ndarray] = field(default_factory=dict)
+    files: ScanFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -127,90 +120,6 @@ class Computation(Protocol):
     ) -> Work:
         """Begin to score the sinuses in `boxes` (one or both sides)."""
         ...
-
-
-class SeparateProcess:
-    """Computes with `paranasal predict` in a process of its own."""
-
-    def localize(self, volume: Volume) -> Placement:
-        """Boxes by the library's registration."""
-        from ParanasalSSLLib.boxes.registration import find_boxes
-
-        return find_boxes(volume)
-
-    def start(
-        self,
-        volume: Volume,
-        boxes: Mapping[Side, SinusBox],
-        quality: Quality,
-        settings: Settings,
-        watcher: Watcher,
-    ) -> Work:
-        """Score in a process of its own; returns at once."""
-        from ParanasalSSLLib.boxes.placement import Placement, write_placement
-        from ParanasalSSLLib.scans.volume import write_volume
-
-        folder = Path(tempfile.mkdtemp(prefix="ParanasalSSL-", dir=slicer.app.temporaryPath))
-        try:
-            write_volume(volume, folder / "scan.nii")
-            write_placement(Placement(boxes, quality), folder / "boxes.json")
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise ParanasalError(
-                _("The folder for temporary files cannot be written ({reason}).").format(
-                    reason=error.strerror or error
-                )
-            ) from error
-        return _Run(folder, watcher).started(settings)
-
-
-@dataclass(eq=False)
-class _Run:
-    """One scan in a process; its folder is gone at the end, whatever the end was."""
-
-    folder: Path
-    watcher: Watcher
-    record: ScanRecord | None = None
-    failure: str = ""
-    process: LibraryProcess = field(init=False)
-
-    def started(self, settings: Settings) -> LibraryProcess:
-        self.process = LibraryProcess(Listener(self.onEvent, self.watcher.log, self.onEnd))
-        scan, boxes = {SCAN_ID: self.folder / "scan.nii"}, self.folder / "boxes.json"
-        self.process.start(settings.predict(scan, self.folder / "out", "--boxes", str(boxes)))
-        return self.process
-
-    def onEvent(self, event: Event) -> None:
-        from ParanasalSSLLib.progress import Progress, Stage
-        from ParanasalSSLLib.results.record import ScanRecord
-
-        match event:
-            case StageBegun():
-                self.watcher.progress(Progress(Stage(event.stage), event.fraction))
-            case ScanDone():
-                self.record = ScanRecord.from_json(event.report)
-            case ScanFailed() | CallFailed():
-                self.failure = event.message
-
-    def onEnd(self, ending: Ending, words: str) -> None:
-        from ParanasalSSLLib.results.layout import ScanFiles
-
-        try:
-            if ending is Ending.CANCELLED:
-                self.watcher.cancelled()
-            elif ending is Ending.FINISHED and self.record is not None:
-                files = ScanFiles.in_output(self.folder / "out", SCAN_ID)
-                self.watcher.done(readFindings(files, self.record))
-            else:
-                without_result = _("The computation ended without a result. The log says more.")
-                self.watcher.failed(self.failure or words or without_result)
-        except ParanasalError as error:
-            self.watcher.failed(str(error))
-        except Exception:  # Qt would only print it, and the panel would wait for ever
-            logging.exception("The results could not be shown.")
-            self.watcher.failed(_("The results could not be shown (see View > Error Log)."))
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:

@@ -66,6 +66,10 @@ class Panel(Protocol):
         """Lay the residual over the scan in the slice views."""
         ...
 
+    def showWorklist(self) -> None:
+        """Show what has changed in the worklist."""
+        ...
+
     def telling(self) -> AbstractContextManager[None]:
         """Do something whose errors are told in the panel."""
         ...

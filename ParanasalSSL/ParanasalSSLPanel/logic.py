@@ -19,7 +19,6 @@ from ParanasalSSLPanel.compute import (
     AUTOMATIC,
     Computation,
     Findings,
-    SeparateProcess,
     Settings,
     Watcher,
     Work,
@@ -63,7 +62,11 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         ensure: Callable[[str], None] = ensurePackages,
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._computation: Computation = computation or SeparateProcess()
+        if computation is None:
+            from ParanasalSSLPanel.separateProcess import SeparateProcess  # it needs Qt
+
+            computation = SeparateProcess()
+        self._computation = computation
         self._ensure = ensure
 
     def getParameterNode(self) -> ParanasalSSLParameterNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -13,6 +14,8 @@ from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLPanel import results, views
 from ParanasalSSLPanel.boxes import showBoxes
 from ParanasalSSLPanel.compute import readFindings
+from ParanasalSSLPanel.kept import Origin, keepOrigin
+from ParanasalSSLPanel.readings import keepReading
 from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
 
 
@@ -26,17 +29,20 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     """
     from ParanasalSSLLib.boxes.placement import read_placement
     from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.reading import read_reading
     from ParanasalSSLLib.results.record import read_report
 
     # Scrambled: a saved scene is not to hold paths of this computer.
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if attributeOf(node, "opened from") == key:
+            keepOrigin(node, Origin(path, ScanFiles.in_output(out, identifier)))
             views.lookAtBoxes(node)
             return node
     files = ScanFiles.in_output(out, identifier)
     try:
-        findings = readFindings(files, read_report(files.report_json))
+        record = read_report(files.report_json)
+        findings = replace(readFindings(files, record), files=files)
     except (OSError, ValueError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
@@ -47,7 +53,11 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     scan = _load(path, findings.residual.shape)
     setAttribute(scan, "opened from", key)
     showBoxes(scan, boxes, findings.quality)
+    keepOrigin(scan, Origin(path, files))
     results.showFindings(scan, boxes, findings)
+    reading = read_reading(files, record)
+    if reading is not None:
+        keepReading(scan, reading)
     views.lookAtBoxes(scan)
     return scan
 

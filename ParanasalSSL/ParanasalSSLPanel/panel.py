@@ -71,7 +71,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def cleanup(self) -> None:
         """Stop what runs; called before the panel goes."""
-        for section in (self.runSection, self.exportSection, self.worklistSection):
+        for section in (self.runSection, self.worklistSection):
             section.stop()
         self._disconnectParameters()
         self.removeObservers()
@@ -87,7 +87,6 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.runSection.stop()
-        self.exportSection.stop()
         self._disconnectParameters()
         self._shownOverlay = None
 
@@ -138,7 +137,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     @property
     def isBusy(self) -> bool:
         """Whether boxes are being placed, or a scan scored or exported."""
-        return self._blocked or self.runSection.isRunning or self.exportSection.isRunning
+        return self._blocked or self.runSection.isRunning
 
     def addModel(self, folder: str) -> None:
         """Add a model bundle to the list and choose it. Raises `BadBundle`."""
@@ -188,6 +187,10 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         if self.scan is not None:
             results.showOverlay(self.scan, *self._overlay)
         self.resultsSection.showOverlayState(self.scan)
+
+    def showWorklist(self) -> None:
+        """Show what has changed in the worklist."""
+        self.worklistSection.readAgain()
 
     @property
     def _overlay(self) -> tuple[float, float]:

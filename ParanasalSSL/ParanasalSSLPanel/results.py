@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel.kept import keepResult
 from ParanasalSSLPanel.places import forgetPlaces, keepPlaces
 from ParanasalSSLPanel.scanNodes import (
     attributeOf,
@@ -67,6 +68,9 @@ def showFindings(
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     setAttribute(scan, "scored in", _matrices(boxes))
     setAttribute(scan, "level", json.dumps(_level(findings)))
+    probabilities = {side.value: sinus.probability for side, sinus in findings.sinuses.items()}
+    setAttribute(scan, "probabilities", json.dumps(probabilities))
+    keepResult(scan, findings.files)
     keepPlaces(scan, boxes, findings)
 
 
@@ -75,9 +79,10 @@ def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     _keepEdited(scan)
     for role in ROLES:
         removeNode(scan, role)
-    for key in ("model", "notices", "scored in", "level"):
+    for key in ("model", "notices", "scored in", "level", "probabilities", "reading"):
         setAttribute(scan, key, None)
     forgetPlaces(scan)
+    keepResult(scan, None)
 
 
 # ------------------------------------------------------------------------------ the residual map
@@ -233,13 +238,17 @@ def isShown3D(scan: vtkMRMLScalarVolumeNode) -> bool:
     return node is not None and node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
 
 
+def isEdited(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a user has edited the segments of a scan."""
+    node = segmentationOf(scan)
+    found = attributeOf(node, "opacity as found") if node is not None else None
+    return found is not None and found != fingerprintOf(node)
+
+
 def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
     """A segmentation that a user has edited stays in the scene, as one of the user's own."""
     node = segmentationOf(scan)
-    if node is not None and attributeOf(node, "opacity as found") not in (
-        None,
-        fingerprintOf(node),
-    ):
+    if node is not None and isEdited(scan):
         node.SetName(_("{name} (edited)").format(name=node.GetName()))
         releaseNode(scan, "segmentation")
 
@@ -285,6 +294,12 @@ def _ruleOf(findings: Findings) -> str:
 def modelOf(scan: vtkMRMLScalarVolumeNode) -> str | None:
     """Name and version of the model that made the numbers of a scan."""
     return attributeOf(scan, "model")
+
+
+def probabilitiesOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, float]:
+    """Of each scored side, as shown."""
+    content = json.loads(attributeOf(scan, "probabilities") or "{}")
+    return {Side(side): float(number) for side, number in content.items()}
 
 
 def noticesOf(scan: vtkMRMLScalarVolumeNode) -> tuple[str, ...]:

@@ -144,6 +144,11 @@ def worldAffine(node: vtkMRMLScalarVolumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(nodeToWorld) @ affine
 
 
+def voxelMl(node: vtkMRMLScalarVolumeNode) -> float:
+    """Volume of a voxel, ml."""
+    return float(abs(np.linalg.det(worldAffine(node)[:3, :3]))) / 1000
+
+
 def _dicomModality(node: vtkMRMLScalarVolumeNode) -> str | None:
     """The modality that Slicer's DICOM module noted for the series; None for other files."""
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel.export import Export, isFromDicom
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLPanel import kept, tables
+from ParanasalSSLPanel.export import addToDatabase, exportScan, isFromDicom
+from ParanasalSSLPanel.folders import freeIdentifier
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.packages import ensureHighdicom
 
@@ -17,68 +21,50 @@ class ExportSection:
 
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
-        self._export: Export | None = None
         self._ui.exportButton.connect("clicked(bool)", self.onExport)
-        self._ui.cancelExportButton.connect("clicked(bool)", self._onCancel)
-
-    @property
-    def isRunning(self) -> bool:
-        """Whether an export is under way."""
-        return self._export is not None
+        self._ui.openReportButton.connect("clicked(bool)", self._onOpenReport)
+        self._ui.exportFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
+        self._written: ScanFiles | None = None
 
     def update(self, scan: Any, busy: bool) -> None:
         """What can be pressed now."""
-        self._ui.exportButton.enabled = scan is not None and not busy
-        self._ui.cancelExportButton.enabled = self.isRunning
+        scored = scan is not None and tables.tableOf(scan) is not None
+        dicom = scored and isFromDicom(scan)
+        self._ui.exportButton.enabled = scored and not busy
+        self._ui.openReportButton.enabled = scored
+        for box in (self._ui.exportDicomCheckBox, self._ui.exportDatabaseCheckBox):
+            box.enabled = dicom
+
+    def _onFolder(self, folder: str) -> None:
+        """Propose an id that is free there."""
+        if folder:
+            self._ui.exportIdEdit.text = freeIdentifier(Path(folder))
 
     def onExport(self, checked: bool = False) -> None:
-        """Write the chosen scan's results into the chosen folder."""
-        folder = self._ui.exportFolderEdit.currentPath
+        """Write what is shown of the chosen scan into the chosen folder."""
+        folder, identifier = self._ui.exportFolderEdit.currentPath, self._ui.exportIdEdit.text
         if not folder:
             self._ui.exportLabel.text = _("Choose a folder first.")
             return
+        scan = self._panel.scan
+        asDicom = self._ui.exportDicomCheckBox.checked and isFromDicom(scan)
         with self._panel.telling():
             self._panel.prepare()
-            if isFromDicom(self._panel.scan):
+            if asDicom:
                 ensureHighdicom()
-            export = Export(
-                self._panel.scan,
-                Path(folder),
-                self._panel.settings,
-                self._onDone,
-                self._onFailed,
-                self._onStage,
-                self._panel.log,
-            )
-            self._export = export
-            try:
-                export.start()
-            except BaseException:
-                self._export = None
-                raise
-            self._panel.refresh()
+            with self._panel.working(_("Writing the results")):
+                self._written, remarks = exportScan(scan, Path(folder), identifier, asDicom)
+                if asDicom and self._ui.exportDatabaseCheckBox.checked:
+                    added = addToDatabase(self._written)
+                    failed = _("Slicer's DICOM database is not open, so nothing was added to it.")
+                    remarks += [] if added else [failed]
+                words = _("Written to {folder}").format(folder=self._written.folder)
+                self._ui.exportLabel.text = "\n".join([words, *remarks])
 
-    def stop(self) -> None:
-        """Before the panel goes, or its scene."""
-        if self._export is not None:
-            self._export.cancel()
-            self._export.wait()
-
-    def _onCancel(self, checked: bool = False) -> None:
-        if self._export is not None:
-            self._ui.cancelExportButton.enabled = False
-            self._export.cancel()
-
-    def _onStage(self, words: str) -> None:
-        self._ui.exportLabel.text = words
-
-    def _onDone(self, folder: Path, remark: str) -> None:
-        self._ended(f"{_('Written to {folder}').format(folder=folder)}\n{remark}".strip())
-
-    def _onFailed(self, words: str) -> None:
-        self._ended(words)
-
-    def _ended(self, words: str) -> None:
-        self._export = None
-        self._ui.exportLabel.text = words
-        self._panel.refresh()
+    def _onOpenReport(self, checked: bool = False) -> None:
+        """The page of what is shown, exported or not."""
+        files = kept.resultOf(self._panel.scan) or self._written
+        if files is None or not files.report_html.is_file():
+            self._panel.say(_("There is no report of this session. Press Run first."), isError=True)
+            return
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(files.report_html)))

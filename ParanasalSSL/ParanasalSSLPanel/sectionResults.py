@@ -9,7 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLPanel import places, results, segments, tables, views
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel import places, readings, results, segments, tables, views
 from ParanasalSSLPanel.colors import warningStyle
 from ParanasalSSLPanel.interface import Panel
 
@@ -27,6 +28,20 @@ class ResultsSection:
         self._ui.surfaceButton.connect("clicked(bool)", self._onSurface)
         self._ui.fourUpButton.connect("clicked(bool)", self._onFourUp)
         self._ui.sideBySideButton.connect("clicked(bool)", self._onSideBySide)
+        self._verdicts = {
+            Side.RIGHT: self._ui.rightVerdictComboBox,
+            Side.LEFT: self._ui.leftVerdictComboBox,
+        }
+        for combo in self._verdicts.values():
+            for title, verdict in (
+                ("", ""),
+                (_("agree"), "agree"),
+                (_("disagree"), "disagree"),
+                (_("unsure"), "unsure"),
+            ):
+                combo.addItem(title, verdict)
+            combo.connect("activated(int)", self._onReading)
+        self._ui.commentEdit.connect("editingFinished()", self._onReading)
         self._ui.levelsButton.connect("clicked(bool)", self._onLevels)
         self._ui.residualFileButton.connect("clicked(bool)", self._onResidualFile)
 
@@ -51,10 +66,36 @@ class ResultsSection:
             self._ui.surfaceButton,
         ):
             button.enabled = table is not None
+        self._showReading(scan, table is not None)
         self.showOverlayState(scan)
         self._ui.surfaceButton.checked = scan is not None and results.isShown3D(scan)
         for button in (self._ui.fourUpButton, self._ui.sideBySideButton):
             button.enabled = scan is not None
+
+    def _showReading(self, scan: Any, scored: bool) -> None:
+        reading = readings.verdictOf(scan) if scored else None
+        for side, combo in self._verdicts.items():
+            verdict = reading.verdicts.get(side, "") if reading is not None else ""
+            combo.setCurrentIndex(max(combo.findData(verdict), 0))
+            combo.enabled = scored
+        self._ui.commentEdit.text = reading.comment if reading is not None else ""
+        self._ui.commentEdit.enabled = scored
+
+    def _onReading(self, *_index: Any) -> None:
+        """Kept at once, in the worklist too."""
+        scan = self._panel.scan
+        if scan is None or tables.tableOf(scan) is None:
+            return
+        chosen = {
+            side: combo.itemData(combo.currentIndex) for side, combo in self._verdicts.items()
+        }
+        verdicts = {side: verdict for side, verdict in chosen.items() if verdict}
+        known = readings.verdictOf(scan)
+        if (dict(known.verdicts), known.comment) == (verdicts, self._ui.commentEdit.text.strip()):
+            return
+        with self._panel.telling():
+            readings.setReading(scan, verdicts, self._ui.commentEdit.text)
+        self._panel.showWorklist()
 
     def showOverlayState(self, scan: Any) -> None:
         """Whether the views show the overlay."""

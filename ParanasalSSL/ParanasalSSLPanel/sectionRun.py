@@ -14,6 +14,7 @@ from ParanasalSSLPanel import models, packages
 from ParanasalSSLPanel.compute import AUTOMATIC, Findings, Settings, Watcher, Work
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
+from ParanasalSSLPanel.readings import writeBack
 from ParanasalSSLPanel.words import stageWords
 
 
@@ -24,6 +25,7 @@ class RunSection:
         self._panel, self._ui = panel, panel.ui
         self.work: Work | None = None
         self._isOver = True
+        self._scan: Any = None  # that is being scored
         self._devices: LibraryProcess | None = None
         self._answer = ""
         self._ui.runButton.connect("clicked(bool)", self.onRun)
@@ -155,7 +157,7 @@ class RunSection:
         """Score the chosen scan in its boxes."""
         with self._panel.telling():
             self._panel.prepare()
-            self._isOver = False
+            self._isOver, self._scan = False, self._panel.scan
             self._ui.logText.clear()
             self._show(0, _("Starting"))
             watcher = Watcher(
@@ -202,6 +204,9 @@ class RunSection:
     def _onDone(self, findings: Findings) -> None:
         self._ended("")
         self._panel.showResults()
+        with self._panel.telling():
+            if writeBack(self._scan):
+                self._panel.showWorklist()
 
     def _onFailed(self, words: str) -> None:
         self._ended(words, isError=True)

@@ -82,6 +82,12 @@ class WorklistSection:
         self._ui.adaptButton.enabled = len(rows) > 1 and not running
         self._ui.worklistFolderEdit.enabled = not running
 
+    def readAgain(self) -> None:
+        """A result in the list's folder was replaced, or read by a reader."""
+        if self._worklist is not None:
+            self._worklist.forget()
+        self.update()
+
     def _fill(self, rows: list[Row]) -> None:
         self._table.setRowCount(len(rows))
         for number, row in enumerate(self._sorted(rows)):
@@ -262,7 +268,11 @@ def _cells(row: Row) -> list[str]:
     """What the table's columns show."""
     sides = (row.probability(side) for side in (Side.LEFT, Side.RIGHT))
     words = ("" if each is None else probability_words(each) for each in sides)
-    return [row.entry.name, *words, verdictWords(row.quality), stateWords(row.entry.state)]
+    return [row.entry.name, *words, _qualityWords(row), stateWords(row.entry.state)]
+
+
+def _qualityWords(row: Row) -> str:
+    return _("read") if row.is_read else verdictWords(row.quality)
 
 
 def _sortKeys(row: Row) -> list[tuple[float, str]]:

@@ -36,6 +36,7 @@ FIGURES = (  # of a side, in the CSV
     *("probability", "decision", "opacity_ml", "opacity_fraction"),
     *("cavity_ml", "filled_fraction", "depth_mm", "grade"),
 )
+FORMULA = "=+-@\t\r"  # what a spreadsheet would run
 AT_ONCE = 20  # scans of one process: a command line must not get too long
 OWN_FILES = re.compile(r"_desc-(residual|boxes)")
 
@@ -94,6 +95,10 @@ class Worklist:
         self._records.pop(identifier, None)
         self._write()
 
+    def forget(self) -> None:
+        """Read all results anew when they are next asked for."""
+        self._records.clear()
+
     def tryAgain(self) -> None:
         """Let what has failed wait once more."""
         for row in self.rows():
@@ -111,10 +116,14 @@ class Worklist:
         return most_urgent_first(self._row(entry) for entry in self.entries.values())
 
     def _row(self, entry: Entry) -> Row:
+        from ParanasalSSLLib.results.reading import read_reading
+
         if entry.state != "done":
             return Row(entry)
         try:
-            return Row(entry, self._recordOf(entry))
+            record = self._recordOf(entry)
+            files = ScanFiles.in_output(self.folder, entry.identifier)
+            return Row(entry, record, read_reading(files, record))
         except (OSError, ValueError):
             lost = _("The results are missing or damaged. Score the scan again.")
             return Row(replace(entry, state="failed", message=lost))
@@ -133,10 +142,12 @@ class Worklist:
         The scans' file names, which may hold patients', only on request.
         """
         names = ["scan"] if withNames else []
-        sides = [f"{side.value}_{figure}" for side in Side for figure in FIGURES]
+        sides = [f"{side.value}_{figure}" for side in Side for figure in (*FIGURES, "reader")]
         with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f)
-            table.writerow(["id", *names, "state", "quality", *sides, "model", "message"])
+            table.writerow(
+                ["id", *names, "state", "quality", *sides, "reader_comment", "model", "message"]
+            )
             for row in self.rows():
                 table.writerow(_csvRow(row, withNames))
         records = [row.record for row in self.rows() if row.record is not None]
@@ -145,11 +156,29 @@ class Worklist:
 
 def _csvRow(row: Row, withNames: bool) -> list[object]:
     sinuses = row.record.sinuses if row.record is not None else {}
-    numbers = [getattr(sinuses.get(side), each, None) for side in Side for each in FIGURES]
+    verdicts = row.reading.verdicts if row.reading is not None else {}
+    numbers = [
+        number
+        for side in Side
+        for number in (
+            *(getattr(sinuses.get(side), each, None) for each in FIGURES),
+            verdicts.get(side, ""),
+        )
+    ]
+    comment = row.reading.comment.lstrip(FORMULA) if row.reading is not None else ""
     model = modelName(row.record.model) if row.record is not None else ""
     names = [row.entry.name] if withNames else []
     message = row.entry.message if withNames else ""  # it may name the file
-    return [row.entry.identifier, *names, row.entry.state, row.quality, *numbers, model, message]
+    return [
+        row.entry.identifier,
+        *names,
+        row.entry.state,
+        row.quality,
+        *numbers,
+        comment,
+        model,
+        message,
+    ]
 
 
 def scansIn(folder: Path) -> list[Path]:

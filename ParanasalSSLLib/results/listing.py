@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ParanasalSSLLib.results.reading import Reading
     from ParanasalSSLLib.results.record import ScanRecord
     from ParanasalSSLLib.sinuses import Side
 
@@ -52,10 +53,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """What a table shows of an entry; record: None where it was not scored."""
+    """What a table shows of an entry.
+
+    record: None where it was not scored. reading: what a reader has said of it; None: nothing yet.
+    """
 
     entry: Entry
     record: ScanRecord | None = None
+    reading: Reading | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a reader has said something of it."""
+        return self.reading is not None and not self.reading.is_empty
 
     @property
     def quality(self) -> str:
@@ -75,7 +85,12 @@ class Row:
 
     @property
     def urgency(self) -> tuple[int, float]:
-        """Sorts what a person must look at to the top: to review, then the highest probabilities."""
+        """Sorts what a person must look at to the top: to review, then the highest probabilities.
+
+        What a reader has read comes after all that nobody has.
+        """
+        if self.is_read:
+            return len(_VERDICTS) + 1, -self.highest_probability
         known = self.quality in _VERDICTS
         place = _VERDICTS.index(self.quality) if known else len(_VERDICTS)
         return place, -self.highest_probability

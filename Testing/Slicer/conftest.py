@@ -92,6 +92,42 @@ def standIn(module: ModuleType) -> Any:
 
 
 @pytest.fixture
+def writing(standIn: Any, tmp_path: Path) -> Any:
+    """The stand-in, which now writes its findings as `paranasal predict` does."""
+    from dataclasses import replace
+
+    from ParanasalSSLLib.boxes.placement import Placement, write_placement
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import PastedRegion, write_residual_map, write_segmentation
+    from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord, write_report
+    from ParanasalSSLLib.sinuses import SEGMENT_LABELS
+
+    whole, number = standIn.findings, iter(range(99))
+
+    def findings(volume: Any, boxes: Any, quality: Any) -> Any:
+        found = whole(volume, boxes, quality)
+        labels = np.zeros(volume.shape, np.uint8)
+        for side, mask in found.masks.items():
+            labels[mask] = SEGMENT_LABELS[side]
+        files = ScanFiles(tmp_path / f"run{next(number)}" / "sub-slicer", "sub-slicer")
+        files.folder.mkdir(parents=True)
+        region = PastedRegion(np.zeros(3, int), volume, found.residual, labels, tuple(boxes))
+        write_residual_map(region, volume, files.residual_map)
+        write_segmentation(region, files.segmentation)
+        write_placement(Placement(boxes, quality), files.boxes)
+        files.report_html.write_text('sub-slicer <div id="reading"></div><!-- reading -->')
+        model = ModelRecord("stand-in", "0", "0", True, 0.5, ())
+        record = ScanRecord(
+            files.scan_id, None, "0", model, ImageRecord.of(volume), quality, found.sinuses
+        )
+        write_report(record, files.report_json)
+        return replace(found, files=files)
+
+    standIn.findings = findings
+    return standIn
+
+
+@pytest.fixture
 def scan(slicer: ModuleType) -> Any:
     """A made-up scan in the scene."""
     from ParanasalSSLPanel.selfcheck import addMadeUpScan

@@ -1,84 +1,123 @@
-"""Export: all files of a scan in a folder of their own, DICOM objects for a DICOM series."""
+"""Export: what is on screen, in a folder of its own; DICOM objects for a DICOM series."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from reports import validated
 
 from ParanasalSSLLib.boxes.placement import read_placement
-from ParanasalSSLLib.boxes.quality import Quality
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 
 
 @pytest.fixture
-def placedPanel(openPanel: Any, standIn: Any, scan: Any, tmp_path: Path) -> Any:
-    """A panel with a scan, boxes placed, and a folder to export to."""
-    panel = openPanel(standIn)
+def scored(openPanel: Any, writing: Any, scan: Any, tmp_path: Path) -> Any:
+    """A panel with a scored scan, and a folder to export to."""
+    panel = openPanel(writing)
     panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
     panel.ui.exportFolderEdit.currentPath = str(tmp_path / "Expört")
     return panel
 
 
 def export(panel: Any) -> str:
-    """Press the button, wait, and return what the panel says."""
-    import headless
-
+    """Press the button, and return what the panel says."""
     panel.ui.exportButton.click()
-    headless.wait_until(lambda: not panel.exportSection.isRunning, 240)
     return str(panel.ui.exportLabel.text)
 
 
-@pytest.mark.slow
-def test_everything_is_written_and_nothing_overwritten(
-    slicer: Any, placedPanel: Any, scan: Any, tmp_path: Path, geometry: Any
+def test_everything_is_written_under_the_id_that_the_user_has_chosen(
+    slicer: Any, scored: Any, scan: Any, tmp_path: Path
 ) -> None:
-    from ParanasalSSLPanel.boxes import boxesOf, boxNode
+    from ParanasalSSLPanel.boxes import boxesOf
 
-    geometry.move(boxNode(scan, Side.LEFT), (2, 1, -1))
-    out = tmp_path / "Expört"
-    (out / "sub-0001").mkdir(parents=True)  # of another scan
-    assert str(out / "sub-0002") in export(placedPanel)
-    names = {path.name.removeprefix("sub-0002_") for path in (out / "sub-0002").iterdir()}
-    pictures = {name for name in names if name.endswith("_slices.png")}
-    assert {"desc-boxes_slices.png", "desc-middle_slices.png"} <= pictures
-    assert names - pictures == {
+    assert scored.ui.exportIdEdit.text == "sub-0001", "a free one is proposed"
+    scored.ui.exportIdEdit.text = "Nose 7"
+    out = tmp_path / "Expört" / "Nose 7"
+    assert str(out) in export(scored)
+    names = {path.name.removeprefix("Nose 7_") for path in out.iterdir()}
+    assert names == {
         *("report.html", "report.json", "desc-boxes.mrk.json", "scene.mrb"),
         *("desc-residual_map.nii.gz", "desc-residual_dseg.seg.nrrd"),
     }
-    boxes = read_placement(out / "sub-0002" / "sub-0002_desc-boxes.mrk.json").boxes
+    boxes = read_placement(out / "Nose 7_desc-boxes.mrk.json").boxes
     for side, box in boxesOf(scan).items():
         np.testing.assert_allclose(boxes[side].box_to_ras, box.box_to_ras, atol=1e-4)
-        assert boxes[side].origin == box.origin
-    assert not list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))
-    assert not list((out / "sub-0001").iterdir())
-    (out / "sub-0001").rmdir()
-    assert list(validated(out)) == ["sub-0002"]
-    assert placedPanel.ui.exportButton.enabled
+    assert json.loads((out / "Nose 7_report.json").read_text())["scan"] == "Nose 7"
+    assert scored.ui.exportButton.enabled
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(placedPanel: Any, tmp_path: Path) -> None:
+def test_a_users_edits_and_verdict_are_exported(
+    slicer: Any, scored: Any, scan: Any, tmp_path: Path
+) -> None:
+    from ParanasalSSLPanel.results import segmentationOf
+
+    from ParanasalSSLLib.results.layout import ScanFiles
+    from ParanasalSSLLib.results.maps import read_labels
+    from ParanasalSSLLib.results.reading import read_reading
+    from ParanasalSSLLib.results.record import read_report
+
+    node = segmentationOf(scan)
+    identifier = node.GetSegmentation().GetNthSegmentID(0)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, scan).copy()
+    mask[: np.argwhere(mask)[:, 0].mean().astype(int)] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, identifier, scan)
+    choose(scored.ui.leftVerdictComboBox, "disagree")
+    export(scored)
+    files = ScanFiles.in_output(tmp_path / "Expört", "sub-0001")
+    labels = read_labels(files, mask.shape[::-1])[0]
+    assert np.array_equal(labels == SEGMENT_LABELS[Side.LEFT], mask.transpose(2, 1, 0) > 0)
+    reading = read_reading(files, read_report(files.report_json))
+    assert reading is not None and reading.verdicts == {Side.LEFT: "disagree"}
+    assert reading.edited_ml[Side.LEFT] == pytest.approx(mask.sum() * 0.027, abs=1e-3)
+    assert "the reader disagrees" in files.report_html.read_text()
+
+
+def choose(combo: Any, data: str) -> None:
+    """As a user does with the mouse."""
+    combo.setCurrentIndex(combo.findData(data))
+    combo.activated.emit(combo.currentIndex)
+
+
+def test_what_cannot_be_exported_is_told_in_words(
+    scored: Any, scan: Any, tmp_path: Path, geometry: Any
+) -> None:
+    from ParanasalSSLPanel.boxes import boxNode
+
     (tmp_path / "file").touch()
-    placedPanel.ui.exportFolderEdit.currentPath = str(tmp_path / "file" / "below")
-    placedPanel.ui.exportButton.click()
-    assert "cannot be written" in placedPanel.ui.messageLabel.text
-    assert not placedPanel.exportSection.isRunning and placedPanel.ui.exportButton.enabled
+    ui = scored.ui
+    ui.exportFolderEdit.currentPath = str(tmp_path / "file" / "below")
+    ui.exportButton.click()
+    assert "cannot be written" in ui.messageLabel.text and ui.exportButton.enabled
+    ui.exportFolderEdit.currentPath = str(tmp_path)
+    ui.exportIdEdit.text = "../elsewhere"
+    ui.exportButton.click()
+    assert "cannot be the name of a folder" in ui.messageLabel.text
+    ui.exportIdEdit.text = "sub-0001"
+    geometry.move(boxNode(scan, Side.LEFT), (0, 3, 0))
+    ui.exportButton.click()
+    assert "Press Run first" in ui.messageLabel.text, "results of other boxes are not on screen"
+    assert not (tmp_path / "sub-0001").exists()
 
 
-def test_a_scan_without_boxes_is_not_exported(openPanel: Any, standIn: Any, scan: Any) -> None:
+def test_the_report_of_what_is_shown_opens(scored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    opened: list[str] = []
+    take = staticmethod(lambda url: opened.append(url.toLocalFile()))
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", take)
+    scored.ui.openReportButton.click()
+    assert opened[0].endswith("sub-slicer_report.html") and Path(opened[0]).is_file()
+
+
+def test_a_scan_without_results_is_not_exported(openPanel: Any, standIn: Any, scan: Any) -> None:
     panel = openPanel(standIn)
-    panel.ui.exportButton.click()
-    assert panel.ui.exportLabel.text == "Choose a folder first."
-    panel.ui.exportFolderEdit.currentPath = "/tmp"
-    panel.ui.exportButton.click()
-    assert "Press Place boxes first" in panel.ui.messageLabel.text
+    assert not panel.ui.exportButton.enabled and not panel.ui.openReportButton.enabled
 
 
 @dataclass
@@ -108,7 +147,7 @@ def dicomScan(slicer: Any, sample_series: Path, monkeypatch: Any) -> FromDicom:
         "vtkMRMLScalarVolumeNode",
     )
     node.SetAttribute("DICOM.instanceUIDs", " ".join(files))
-    database = SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""))
+    database = SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""), isOpen=True)
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     return FromDicom(node, files)
 
@@ -146,97 +185,45 @@ def cut(scan: FromDicom) -> None:
     ids=["untouched", "moved", "changed", "lost", "cut"],
 )
 def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
-    slicer: Any, module: Any, dicomScan: FromDicom, tmp_path: Path, alter: Any, words: str
+    slicer: Any, module: Any, dicomScan: FromDicom, alter: Any, words: str
 ) -> None:
-    from ParanasalSSLPanel.compute import Settings
-    from ParanasalSSLPanel.export import Export
-    from ParanasalSSLPanel.scans import volumeFromNode
+    from ParanasalSSLPanel.export import seriesOf
 
     if alter is not None:
         alter(dicomScan)
-    export = Export(dicomScan.node, tmp_path, Settings(), print, print)
-    export.inputs = tmp_path / "inputs"
-    export.inputs.mkdir()
-    series = export.series(volumeFromNode(dicomScan.node))
-    assert (series is not None) == (alter is None)
-    assert words in " ".join(export.remarks)
+    remarks: list[str] = []
+    assert (seriesOf(dicomScan.node, remarks) is not None) == (alter is None)
+    assert words in " ".join(remarks)
 
 
-def record_of(model: str, version: str, files: Mapping[str, str] = MappingProxyType({})) -> Any:
-    from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord
-
-    return ScanRecord(
-        scan="sub-0001",
-        note=None,
-        software="0",
-        model=ModelRecord(model, version, "0", True, 0.5, ()),
-        image=ImageRecord("NIfTI", None, (2, 2, 2), (1.0, 1.0, 1.0)),
-        quality=Quality("ok"),
-        sinuses={},
-        files=files,
-    )
-
-
-def test_files_of_another_model_than_the_panels_are_told(
-    slicer: Any, module: Any, logic: Any, scan: Any, tmp_path: Path
-) -> None:
-    from ParanasalSSLPanel.compute import Settings
-    from ParanasalSSLPanel.export import Export
-
-    logic.placeBoxes(scan)
-    logic.run(scan)
-    export = Export(scan, tmp_path, Settings(), print, print)
-    export.compare(record_of("compact", "2"))
-    assert export.remarks == [
-        "The files are of model compact 2, the table in the panel is of stand-in 0."
-    ]
-    export.remarks.clear()
-    export.compare(record_of("stand-in", "0", {"dicom_sr": "a"}))
-    assert export.remarks == [
-        "No opacity was found, so there is no DICOM segmentation, only the report."
-    ]
-
-
-def test_an_export_is_cancelled(placedPanel: Any, fakeLibrary: Any, tmp_path: Path) -> None:
-    import headless
-    import slicer
-
-    fakeLibrary(
-        """
-        print('{"event": "stage", "stage": "analyse", "fraction": 0.5}', flush=True)
-        sys.stdin.read()
-        """
-    )
-    ui = placedPanel.ui
-    ui.exportButton.click()
-    headless.wait_until(lambda: ui.exportLabel.text == "Scoring the sinuses")
-    assert not ui.runButton.enabled
-    ui.cancelExportButton.click()
-    headless.wait_until(lambda: not placedPanel.exportSection.isRunning)
-    assert ui.exportLabel.text == "Cancelled. Nothing was exported."
-    assert not list((tmp_path / "Expört").iterdir())
-    assert not list(Path(slicer.app.temporaryPath).glob("ParanasalSSL-*"))
-    assert ui.exportButton.enabled and not ui.cancelExportButton.enabled
-
-
-@pytest.mark.slow
 def test_a_dicom_series_gives_dicom_objects_of_its_study(
-    openPanel: Any, dicomScan: FromDicom, tmp_path: Path
+    openPanel: Any, writing: Any, dicomScan: FromDicom, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    import pydicom
-    from ParanasalSSLPanel.compute import SeparateProcess
+    import sys
 
-    files = dicomScan.files
-    panel = openPanel(SeparateProcess())
+    import pydicom
+
+    imported: list[tuple[str, bool]] = []
+
+    def importDicom(folder: str, copyFiles: bool) -> bool:
+        imported.append((folder, copyFiles))
+        return True
+
+    utils = SimpleNamespace(importDicom=importDicom)
+    monkeypatch.setitem(sys.modules, "DICOMLib", SimpleNamespace(DICOMUtils=utils))
+    panel = openPanel(writing)
     panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
     panel.ui.exportFolderEdit.currentPath = str(tmp_path / "out")
-    assert "Written to" in export(panel)
+    panel.ui.exportDatabaseCheckBox.click()
     folder = tmp_path / "out" / "sub-0001"
+    assert export(panel) == f"Written to {folder}"
     report = json.loads((folder / "sub-0001_report.json").read_text())
     found = pydicom.dcmread(folder / report["files"]["dicom_sr"])
-    source = pydicom.dcmread(next(iter(files.values())), stop_before_pixels=True)
+    source = pydicom.dcmread(next(iter(dicomScan.files.values())), stop_before_pixels=True)
     assert found.StudyInstanceUID == source.StudyInstanceUID
     assert found.PatientID == source.PatientID
-    segments = pydicom.dcmread(folder / report["files"]["dicom_seg"])  # of the left sinus's cyst
+    segments = pydicom.dcmread(folder / report["files"]["dicom_seg"])
     assert segments.Modality == "SEG"
     assert segments.FrameOfReferenceUID == source.FrameOfReferenceUID
+    assert imported == [(str(folder), True)]

@@ -38,7 +38,7 @@ def untrainedBundle(tmp_path: Path) -> Path:
 @pytest.fixture
 def realPanel(openPanel: Callable[[Any], Any], standIn: Any) -> Any:
     """A panel that scores in a real process; the registration is the stand-in's."""
-    from ParanasalSSLPanel.compute import SeparateProcess
+    from ParanasalSSLPanel.separateProcess import SeparateProcess
 
     computation = SeparateProcess()
     computation.localize = standIn.localize  # type: ignore[method-assign]
@@ -272,7 +272,7 @@ def test_the_sample_head_is_scored_with_the_shipped_model(
     slicer: Any, openPanel: Callable[[Any], Any], geometry: Any, sample_head: Path
 ) -> None:
     from ParanasalSSLPanel import results, tables
-    from ParanasalSSLPanel.compute import SeparateProcess
+    from ParanasalSSLPanel.separateProcess import SeparateProcess
 
     panel = openPanel(SeparateProcess())
     scan = slicer.util.loadVolume(str(sample_head))

@@ -101,7 +101,7 @@ def test_a_programs_fault_is_not_hidden(
 def test_a_head_without_a_face_is_refused_in_words(
     slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, sample_head: Path
 ) -> None:
-    from ParanasalSSLPanel.compute import SeparateProcess
+    from ParanasalSSLPanel.separateProcess import SeparateProcess
     from ParanasalSSLPanel.tables import tableOf
 
     panel = openPanel(SeparateProcess())

@@ -140,7 +140,7 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     slicer: Any, openPanel: Callable[[Any], Any], standIn: Any, scan: Any, fakeLibrary: Any
 ) -> None:
     import headless
-    from ParanasalSSLPanel.compute import SeparateProcess
+    from ParanasalSSLPanel.separateProcess import SeparateProcess
 
     computation = SeparateProcess()
     computation.localize = standIn.localize  # type: ignore[method-assign]

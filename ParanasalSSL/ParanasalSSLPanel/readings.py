@@ -1,0 +1,95 @@
+"""What a reader says of the results of a scan, in the scene and in the worklist that it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+
+from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLPanel import kept, results
+from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
+from ParanasalSSLPanel.scans import voxelMl
+from ParanasalSSLPanel.segments import masksOf
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ParanasalSSLLib.results.reading import Reading, Verdict
+
+
+def verdictOf(scan: vtkMRMLScalarVolumeNode) -> Reading:
+    """What the reader says of the present numbers."""
+    from ParanasalSSLLib.results.reading import Reading
+
+    read = results.probabilitiesOf(scan)
+    text = attributeOf(scan, "reading")
+    reading = Reading.from_json(json.loads(text)) if text is not None else Reading()
+    if dict(reading.read) != read:  # said of earlier numbers
+        reading = Reading(read=read)
+    return reading
+
+
+def readingOf(scan: vtkMRMLScalarVolumeNode) -> Reading:
+    """As `verdictOf`, with the volumes of what the reader has edited.
+
+    Not for what answers to changes of the scene: reading segments adds and removes nodes.
+    """
+    edited = editedOpacities(scan) or {}
+    volumes = {side: round(float(mask.sum()) * voxelMl(scan), 3) for side, mask in edited.items()}
+    return replace(verdictOf(scan), edited_ml=volumes)
+
+
+def editedOpacities(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray] | None:
+    """Per side, bool (I, J, K): what a user has made of the opacities; None where all is as found."""
+    node = results.segmentationOf(scan)
+    return masksOf(node, scan) if node is not None and results.isEdited(scan) else None
+
+
+def setReading(
+    scan: vtkMRMLScalarVolumeNode, verdicts: Mapping[Side, Verdict], comment: str
+) -> None:
+    """Keep a verdict with the scan, and in the worklist where the scan comes from.
+
+    Raises `ParanasalError`: the worklist's folder cannot be written.
+    """
+    reading = replace(verdictOf(scan), verdicts=dict(verdicts), comment=comment.strip())
+    keepReading(scan, reading)
+    origin = kept.originOf(scan)
+    if origin is None:
+        return
+    from ParanasalSSLLib.results.reading import write_reading
+
+    try:
+        write_reading(origin.home, reading)
+    except (OSError, ValueError) as error:
+        words = _("The verdict could not be written to the worklist ({reason}).")
+        raise ParanasalError(words.format(reason=error)) from error
+
+
+def keepReading(scan: vtkMRMLScalarVolumeNode, reading: Reading) -> None:
+    """Keep a verdict with the scan."""
+    setAttribute(scan, "reading", json.dumps(reading.to_json()))
+
+
+def writeBack(scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Put the present result in the place of the one in the worklist that the scan comes from.
+
+    Returns whether it comes from one. Raises `ParanasalError`: it cannot be written there.
+    """
+    from ParanasalSSLLib.results.export import export_result
+
+    origin, files = kept.originOf(scan), kept.resultOf(scan)
+    if origin is None or files is None or files == origin.home:
+        return False
+    try:
+        export_result(files, origin.home, editedOpacities(scan))
+    except (OSError, ValueError) as error:
+        words = _("The new result could not be written to the worklist ({reason}).")
+        raise ParanasalError(words.format(reason=error)) from error
+    return True
