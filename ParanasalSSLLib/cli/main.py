@@ -44,6 +44,14 @@ COMMANDS = (
         positional="bids_dir output level",
     ),
     Command(
+        "follow-up",
+        "compare two results of one patient",
+        "Scans",
+        "ParanasalSSLLib.cli.follow_up:FollowUpConfig",
+        "ParanasalSSLLib.cli.follow_up:run_follow_up",
+        positional="earlier later",
+    ),
+    Command(
         "devices",
         "list where the networks can run",
         "Scans",
