@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from ParanasalSSLLib.errors import BadConfig
 def dry_run(folder: Path, config: ExperimentConfig) -> str:
     """The steps of an experiment with their shell commands, as Snakemake prints them."""
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan.read(config.preset, config.crops, config.medicalnet)
+    plan = experiment.read_plan(config)
     words = snakemake_command(config, plan, folder)
     where = words.index("--config")
     command = [*words[:where], "--dry-run", "--printshellcmds", *words[where:]]
@@ -54,6 +55,48 @@ def test_residuals_are_judged_on_the_splits_that_the_autoencoder_was_trained_wit
     assert len(judged) == 2
     for line in [*judged, *commands(output, "train")]:
         assert "--splits splits.csv" in line
+
+
+def test_a_site_s_own_division_is_taken_and_none_is_made(
+    tmp_path: Path, bare_store: CropStore
+) -> None:
+    config = ExperimentConfig(name="loss", preset="smoke", crops=bare_store.folder)
+    output = dry_run(tmp_path, config)
+    assert not commands(output, "split") and "--splits" not in output
+    assert len(commands(output, "finetune")) == 3, "the table has one division"
+
+
+def test_a_file_of_splits_is_taken_with_all_its_folds(
+    tmp_path: Path, bare_store: CropStore
+) -> None:
+    splits = tmp_path / "my splits.csv"
+    splits.touch()
+    splits.with_suffix(".json").write_text('{"folds": 4}')
+    config = ExperimentConfig(
+        name="loss", preset="smoke", crops=bare_store.folder, splits=splits
+    )  # fmt: skip
+    output = dry_run(tmp_path / "work", config)
+    assert not commands(output, "split")
+    tuned = commands(output, "finetune")
+    assert len(tuned) == 3 * 4
+    for line in [*tuned, *commands(output, "pretrain"), *commands(output, "train")]:
+        words = shlex.split(line)
+        assert words[words.index("--splits") + 1] == str(splits)
+
+
+def test_where_nothing_is_unlabelled_each_fold_pretrains_on_its_own_training_crops(
+    tmp_path: Path, bare_store: CropStore
+) -> None:
+    config = ExperimentConfig(name="loss", preset="smoke", crops=bare_store.folder)
+    splits = tmp_path / "s.csv"
+    splits.touch()
+    splits.with_suffix(".json").write_text('{"folds": 3}')
+    output = dry_run(tmp_path / "work", replace(config, splits=splits))
+    pretrained = commands(output, "pretrain")
+    assert len(pretrained) == 3 * 3
+    for line in pretrained:
+        words = shlex.split(line)
+        assert words[words.index("--fold") + 1] == words[words.index("--seed") + 1]
 
 
 def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(

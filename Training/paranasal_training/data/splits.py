@@ -44,10 +44,7 @@ def make_splits(config: SplitConfig) -> Path:
         BadConfig: the output is there already and differs.
     """
     store = CropStore.open(config.store)
-    table = divide(patient_strata(store), config)
-    members = table["fold"].dropna()
-    if members.nunique() < config.folds:
-        raise BadConfig(f"{len(members)} patients cannot be divided into {config.folds} folds.")
+    table = divided_patients(store, config)
     record = {
         "store": store.checksum,
         "folds": config.folds,
@@ -64,6 +61,23 @@ def make_splits(config: SplitConfig) -> Path:
         temporary.write_text(text, encoding="utf-8")
     write_json(_record_path(config.output), record | {"sha256": sha256(config.output)})
     return config.output
+
+
+def divided_patients(store: CropStore, config: SplitConfig) -> pd.DataFrame:
+    """The table of `splits.csv` for a store. Raises `BadStore`, `BadConfig`: patients are too few."""
+    table = divide(patient_strata(store), config)
+    members = table["fold"].dropna()
+    if members.nunique() < config.folds:
+        raise BadConfig(f"{len(members)} patients cannot be divided into {config.folds} folds.")
+    return table
+
+
+def fold_count(splits: Path) -> int:
+    """How many folds a file of `paranasal split` has. Raises `BadStore`."""
+    try:
+        return int(json.loads(_record_path(splits).read_text(encoding="utf-8"))["folds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadStore(f"{splits} is missing, damaged or not of `paranasal split`.") from error
 
 
 def patient_strata(store: CropStore) -> pd.DataFrame:
@@ -174,7 +188,7 @@ class Partition:
         """
         if splits is not None:
             return cls.read(store, splits, fold)
-        part = store.table["split"].to_numpy(dtype=object)
+        part = store.table["split"].to_numpy(dtype=object).copy()
         if (part == "labelled").any():
             raise BadStore(
                 f"{store.folder} is not divided into training, validation and test yet. Run "
@@ -182,6 +196,8 @@ class Partition:
             )
         if store.table["label"].isna().all():
             return cls(store, part, np.zeros(len(part)))
+        # The other side of a patient with a label is nothing to pretrain on.
+        part[(part == "unlabelled") & store.table["patient"].isin(patients_with_labels(store))] = ""
         return cls(store, part, _positions_as_divided(store, part))
 
     @classmethod
@@ -242,6 +258,11 @@ class Partition:
                         f"{self.store.folder}: no {word} sinus in the {part} set. More labelled "
                         "patients, or fewer folds, are needed."
                     )
+
+
+def patients_with_labels(store: CropStore) -> set[str]:
+    """Patients of whom one side or both have a label."""
+    return set(store.table["patient"][store.table["label"].notna()])
 
 
 def _positions_as_divided(store: CropStore, part: np.ndarray) -> np.ndarray:

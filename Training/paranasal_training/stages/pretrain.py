@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.config import PretrainConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
-VALIDATION_SHARE = 0.1  # of the unlabelled patients
+logger = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.1  # of the patients
+PATIENTS = 2  # at least: one to train on, one to validate on
 
 
 class PretrainStage(TrainingStage):
@@ -56,6 +60,8 @@ class PretrainStage(TrainingStage):
 def pretrain(config: PretrainConfig) -> Path:
     """Learn from the unlabelled crops; returns the run's folder.
 
+    Where fewer than two patients are unlabelled, the fold's training crops take their place.
+
     Raises:
         BadStore: crops or residuals are missing, damaged, or do not belong together.
         BadConfig: an unknown method or option, a folder that holds another run, a loss that is no
@@ -68,7 +74,7 @@ def pretrain(config: PretrainConfig) -> Path:
     method = make_method(config.method, config.network, config.options)
     if not method.learns:
         return finish_untrained(PretrainStage(method, config), store)
-    rows = Partition.of(store, config.splits, config.fold).rows("unlabelled")
+    rows = pretraining_rows(Partition.of(store, config.splits, config.fold))
     residuals = _open_residuals(config, store, rows) if method.needs_residuals else None
     train, validation = (
         _load(store, part, residuals, config) for part in split_patients(store, rows)
@@ -94,10 +100,19 @@ def _open_residuals(config: PretrainConfig, store: CropStore, rows: np.ndarray) 
     missing = int((~residuals.done[rows]).sum())
     if missing:
         raise BadStore(
-            f"{config.residuals} lacks {missing} of the unlabelled crops. Run `paranasal residuals` "
+            f"{config.residuals} lacks {missing} of the crops to learn from. Run `paranasal residuals` "
             "again, it resumes where it stopped."
         )
     return residuals
+
+
+def pretraining_rows(partition: Partition) -> np.ndarray:
+    """The unlabelled rows, or, where they are of fewer than two patients, the training rows."""
+    rows = partition.rows("unlabelled")
+    if partition.store.table["patient"].iloc[rows].nunique() >= PATIENTS:
+        return rows
+    logger.warning("Nothing is unlabelled: pretraining learns from the training crops, unlabelled.")
+    return partition.rows("train")
 
 
 def split_patients(store: CropStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +123,7 @@ def split_patients(store: CropStore, rows: np.ndarray) -> tuple[np.ndarray, np.n
     """
     patients = store.table["patient"].to_numpy()[rows]
     names = list(dict.fromkeys(patients))
-    if len(names) < 2:
-        raise BadStore(f"{store.folder}: pretraining needs at least two unlabelled patients.")
+    if len(names) < PATIENTS:
+        raise BadStore(f"{store.folder}: pretraining needs the crops of at least two patients.")
     kept_back = np.isin(patients, names[-max(1, round(len(names) * VALIDATION_SHARE)) :])
     return rows[~kept_back], rows[kept_back]

@@ -25,6 +25,14 @@ class ExperimentConfig:
     """Working folder (unset: experiments/PRESET)."""
     crops: Path | None = None
     """Crop store of `paranasal prepare` (unset: the simulated cohort is made)."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` for `crops` (unset: the column split of the table of scans where
+    it has one, otherwise a division is made).
+    """
+    folds: int | None = None
+    """Folds of the cross-validation, 2 or more; with `splits` its first ones (unset: the preset's
+    number, or all of `splits`).
+    """
     medicalnet: Path | None = None
     """File resnet_18_23dataset.pth of MedicalNet (unset: the row `transfer` stays open)."""
     cores: int = 2

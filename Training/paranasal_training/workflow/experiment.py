@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from paranasal_training.workflow.config import ExperimentConfig
+from paranasal_training.workflow.own_crops import division, require_usable
 from paranasal_training.workflow.plan import HERE, Plan
+from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import BadConfig
 
 
@@ -19,10 +21,13 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
 
     Raises:
         BadConfig: no such experiment or preset, or one of the runs failed (its message stands above).
+        BadStore: the crops are too few for it.
         KeyboardInterrupt: stopped by the user.
     """
-    plan = Plan.read(config.preset, config.crops, config.medicalnet)
+    plan = read_plan(config)
     plan.experiment(config.name)
+    require_usable(plan, config.name)
+    say(*division(plan))
     folder = config.output or Path("experiments") / Path(config.preset).stem
     folder.mkdir(parents=True, exist_ok=True)
     command = snakemake_command(config, plan, folder)
@@ -38,6 +43,11 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
             "finished is kept; the same command resumes."
         )
     return None if config.dry_run else folder / "results" / config.name / "page.html"
+
+
+def read_plan(config: ExperimentConfig) -> Plan:
+    """The plan that the settings ask for. Errors: see `Plan.read`."""
+    return Plan.read(config.preset, config.crops, config.medicalnet, config.splits, config.folds)
 
 
 def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
@@ -78,6 +88,8 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     values: dict[str, object] = {"experiment": config.name}
     values["preset"] = _preset_word(config.preset)
     values |= {"crops": plan.crops} if plan.crops else {}
+    values |= {"splits": plan.splits} if plan.splits else {}
+    values |= {"folds": config.folds} if config.folds else {}
     values |= {"medicalnet": plan.medicalnet} if plan.medicalnet else {}
     more = ("--dry-run",) if config.dry_run else ()
     return snakemake_words(HERE / "Snakefile", folder, config, values, more)

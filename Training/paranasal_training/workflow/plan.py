@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from paranasal_training.data.store import read_record
+from paranasal_training.workflow.own_crops import OwnCrops, count_folds
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
 from ParanasalSSLLib.model.config import FULL_WIDTHS
@@ -53,7 +54,7 @@ class Preset:
 
     @property
     def folds(self) -> int:
-        """How many folds the split has."""
+        """How many folds its split has."""
         return int(self.split.get("folds", 5))
 
 
@@ -86,6 +87,8 @@ class Plan:
     name: of the preset.
     crops: a crop store that is there already (None: the simulated cohort).
     simulated: whether the crops are simulated ones. masks: whether their lesions are known.
+    splits: file that divides them (None: the workflow makes one). divided: their own table does.
+    folds: of the cross-validation. unlabelled: whether there are patients without labels.
     medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
     """
 
@@ -99,16 +102,25 @@ class Plan:
     medicalnet: Path | None = None
     simulated: bool = True
     masks: bool = True
+    splits: Path | None = None
+    divided: bool = False
+    folds: int = 5
+    unlabelled: bool = True
 
     @classmethod
     def read(
-        cls, preset: str, crops: str | Path | None = None, medicalnet: str | Path | None = None
+        cls,
+        preset: str,
+        crops: str | Path | None = None,
+        medicalnet: str | Path | None = None,
+        splits: str | Path | None = None,
+        folds: int | None = None,
     ) -> Plan:
         """The plan for a preset (a name of `preset_names()`, or a YAML file like those).
 
         Raises:
-            BadConfig: no such preset, or a malformed one.
-            BadStore: `crops` is no crop store.
+            BadConfig: no such preset, or a malformed one; folds that there are not.
+            BadStore: `crops` is no crop store, `splits` no file of `paranasal split`.
         """
         declared = _read_yaml(HERE / "experiments.yaml")
         path = HERE / "presets" / f"{preset}.yaml"
@@ -122,7 +134,8 @@ class Plan:
             }
         except TypeError as error:
             raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
-        store = read_record(Path(crops)) if crops else None
+        own = OwnCrops.read(Path(crops)) if crops else None
+        divides = Path(splits).resolve() if splits else None
         return cls(
             path.stem,
             sizes,
@@ -130,10 +143,14 @@ class Plan:
             declared["residuals"],
             rows,
             experiments,
-            Path(crops).resolve() if crops else None,
+            own.folder if own else None,
             Path(medicalnet).resolve() if medicalnet else None,
-            simulated=store is None or bool(store["info"].get("simulated", False)),
-            masks=store is None or "lesions.npy" in store["sha256"],
+            simulated=own is None or own.simulated,
+            masks=own is None or own.masks,
+            splits=divides,
+            divided=own is not None and own.divided and divides is None,
+            folds=count_folds(own, divides, folds, sizes.folds),
+            unlabelled=own is None or own.unlabelled,
         )
 
     def experiment(self, name: str) -> Experiment:
@@ -179,6 +196,11 @@ class Plan:
         """The row whose pretraining a row starts from."""
         return self.rows[row].like or row
 
+    def split_settings(self) -> Settings:
+        """Settings of `paranasal split`."""
+        usual = self.folds == self.preset.folds
+        return self.preset.split if usual else merged(self.preset.split, {"folds": self.folds})
+
     def train_settings(self, autoencoder: str) -> Settings:
         """Settings of `paranasal train`."""
         return merged(self.preset.train, self.autoencoders[autoencoder])
@@ -196,11 +218,13 @@ class Plan:
         return merged(merged(self.preset.pretrain, self.preset.pretrain_by_row.get(row, {})), own)
 
     def seed_of(self, row: str, fold: int) -> int:
-        """Which of a row's pretraining runs a fold starts from; random weights: one of its own."""
+        """Which of a row's pretraining runs a fold starts from.
+
+        Random weights: one of its own. So is what was learnt from the fold's own training crops.
+        """
         method = (self.rows[self.source(row)].pretrain or {}).get("method")
-        runs = {"none": self.preset.folds, "transfer": 1}.get(
-            str(method), self.preset.pretrain_seeds
-        )
+        usual = self.preset.pretrain_seeds if self.unlabelled else self.folds
+        runs = {"none": self.folds, "transfer": 1}.get(str(method), usual)
         return 1 + (fold - 1) % runs
 
     def residuals_of(self, row: str) -> str | None:
