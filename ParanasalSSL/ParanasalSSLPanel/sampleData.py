@@ -7,7 +7,8 @@ from pathlib import Path
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLPanel.process import libraryFolder
 
-ICON = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "ParanasalSSL.png"
+# Its coronal slice through the cyst, the patient's left on the right.
+THUMBNAIL = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "SimulatedHead.png"
 
 
 def registerSampleData() -> None:
@@ -18,7 +19,7 @@ def registerSampleData() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="ParanasalSSL",
         sampleName="Simulated head, cyst on the left",
-        thumbnailFileName=str(ICON),
+        thumbnailFileName=str(THUMBNAIL),
         uris=head.as_uri(),
         fileNames=head.name,
         checksums=f"SHA256:{sha256(head)}",

@@ -499,6 +499,8 @@ def test_the_sample_head_is_offered_with_its_checksum(
     import sys
     from urllib.parse import unquote, urlparse
 
+    import qt
+
     from ParanasalSSLLib.files import sha256
 
     offered: dict[str, Any] = {}
@@ -508,4 +510,5 @@ def test_the_sample_head_is_offered_with_its_checksum(
     path = Path(unquote(urlparse(offered["uris"]).path))
     assert path.name == offered["fileNames"]
     assert offered["checksums"] == f"SHA256:{sha256(path)}"
-    assert Path(offered["thumbnailFileName"]).is_file()
+    thumbnail = qt.QImage(offered["thumbnailFileName"])
+    assert (thumbnail.width(), thumbnail.height()) == (260, 280)
