@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +101,9 @@ def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
             _("Slicer 5.12 or newer is needed to install the Python packages.")
         ) from error
     try:
-        packaging.pip_ensure(requirements(packaging), requester=REQUESTER)
+        wanted = requirements(packaging)
+        with _heldVersions(wanted) as constraints:
+            packaging.pip_ensure(wanted, constraints=constraints, requester=REQUESTER)
     except RuntimeError as error:
         raise PackagesMissing(
             _(
@@ -107,6 +113,30 @@ def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
         ) from error
     except subprocess.CalledProcessError as error:
         raise _installationFailed() from error
+
+
+@contextmanager
+def _heldVersions(wanted: list[Any]) -> Iterator[Path]:
+    """A file for pip that holds what is installed already, but for what is wanted itself.
+
+    Otherwise a dependency could bring another NumPy or SimpleITK than those that Slicer was built with.
+    """
+    names = {_plainName(re.split(r"[^\w.-]", str(each), maxsplit=1)[0]) for each in wanted}
+    held = {
+        _plainName(found.name): found.version
+        for found in importlib.metadata.distributions()
+        if found.name and _plainName(found.name) not in names
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "constraints.txt"
+        lines = (f"{name}=={version}\n" for name, version in sorted(held.items()))
+        path.write_text("".join(lines), encoding="utf-8")
+        yield path
+
+
+def _plainName(name: str) -> str:
+    """As pip compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installationFailed() -> PackagesMissing:

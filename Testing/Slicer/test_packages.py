@@ -56,7 +56,24 @@ def test_the_requirements_are_asked_for_in_the_modules_name(
     names = [str(wanted) for wanted in arguments[0]]
     assert any(name.startswith("onnxruntime") for name in names)
     assert not any(name.startswith("torch") for name in names)
+    assert options.pop("constraints").name == "constraints.txt"
     assert options == {"requester": "ParanasalSSL"}
+
+
+def test_what_slicer_has_already_is_held_by_constraints(
+    packages: Any, requirements: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import version
+
+    held: list[str] = []
+
+    def pip_ensure(wanted: Any, constraints: Path, requester: str) -> None:
+        held.extend(constraints.read_text().splitlines())
+
+    with_pip_ensure(monkeypatch, pip_ensure)
+    packages.ensurePackages(requirements)
+    assert f"numpy=={version('numpy')}" in held
+    assert not any(line.startswith("onnxruntime==") for line in held), "it may have to be newer"
 
 
 @pytest.mark.parametrize(
