@@ -31,7 +31,6 @@ def scores() -> pd.DataFrame:
             "classifier": rng.normal(0, 1, 300),
             "evidence": np.where(ill, 2.0, -2.0) + rng.normal(0, 0.5, 300),
             "alone": rng.normal(0, 1, 300),
-            "peak": rng.normal(0, 1, 300),
             "seen_ml": np.where(ml > 2, ml, 0.0),
         }
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -25,17 +24,15 @@ from paranasal_training.sinus.training import load_sinus_networks
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.anomaly import logits_of, native_residuals
 from ParanasalSSLLib.model.card import BundleCard, read_card
-from ParanasalSSLLib.model.opacity import evidence_margin, measure_sinus
+from ParanasalSSLLib.model.opacity import measure_sinus
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
 from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks
 
-PEAK_MM = 2.0
 DECISIONS = {
     "classifier": "classifier alone",
     "evidence": "opacification alone",
     "both": "classifier and opacification",
     "alone": "opacification, without the other side",
-    "peak": "largest smoothed probability of opacification",
     "opacity_ml": "volume of opacification above 0.5",
 }
 
@@ -111,12 +108,10 @@ def score_one(
         normal, anomalous = logits_of(older.classifier, crop, residual)[0].tolist()
         (cavity, opacity), alone = (networks(given)[0].numpy() for given in (image, without))
     measures = measure_sinus(cavity, opacity, inside)
-    smooth = ndimage.gaussian_filter(opacity * inside, PEAK_MM)
     return {
         "classifier": anomalous - normal,
         "evidence": measures.margin,
         "alone": measure_sinus(alone[0], alone[1], inside).margin,
-        "peak": evidence_margin(float(smooth[measures.cavity].max(initial=0.0))),
         "seen_ml": measures.opacity_ml,
     }
 
