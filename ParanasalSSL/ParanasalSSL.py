@@ -74,14 +74,8 @@ class ParanasalSSL(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("ParanasalSSL")
         parent.categories = ["Otolaryngology"]
-        parent.dependencies = [
-            "Colors",
-            "Markups",
-            "Segmentations",
-            "SubjectHierarchy",
-            "Tables",
-            "Volumes",
-        ]
+        parent.dependencies = ["Colors", "Markups", "Segmentations", "SubjectHierarchy"]
+        parent.dependencies += ["Tables", "Volumes"]
         parent.contributors = ["The ParanasalSSL developers"]
         about = _(
             "Finds anomalies (thickened mucosa, polyps, cysts, filled sinuses) of the maxillary "
@@ -112,8 +106,7 @@ class ParanasalSSLTest(ScriptedLoadableModuleTest):
 
         from ParanasalSSLLib.sinuses import Side
 
-        logic = ParanasalSSLLogic(StandIn(), ensure=lambda path: None)
-        scan = addMadeUpScan()
+        logic, scan = ParanasalSSLLogic(StandIn(), ensure=lambda path: None), addMadeUpScan()
         logic.placeBoxes(scan)
         findings = logic.run(scan)
 
