@@ -46,6 +46,7 @@ class CavityLimits:
 
 CAVITY_LIMITS = CavityLimits()
 EDGE_MM, CUT_FRACTION = 2.0, 0.02  # so much of a cavity so near to the image's edge: cut off
+CAP_MM_PER_RADIUS = 1 / 3  # mean height of half an ellipsoid half as high as its base's radius
 ROOF_MM = 16.9  # of the 60 cavities' roof above their centre, where they are of mean breadth
 
 
@@ -85,19 +86,30 @@ class Cavity:
         return np.asarray(self.middle_ras_mm + up * rotation[:, 2])
 
     def visible_fraction(self, box: SinusBox, image: Grid) -> float:
-        """Part of the whole cavity that the image shows, 0..1; that of a mean one for no cavity."""
+        """Part of the whole cavity that the image shows, 0..1; that of a mean one for no cavity.
+
+        Where the image ends within it, at least the cap is hidden that a rounded cavity of this cut
+        surface would have.
+        """
         if not self.is_plausible():
             return visible_fraction(box, image)
         ways = [sign * box.rotation[:, axis] for axis in range(3) for sign in (-1, 1)]
-        if not any(self._ends_with(image, way) for way in ways):
+        cut = max(self._cut_fraction(image, way) for way in ways)
+        if cut < CUT_FRACTION:
             return 1.0
         whole = replace(box, center_ras_mm=self.center_ras_mm(box.rotation, image))
-        return visible_fraction(whole, image, self._breadth(box.rotation))
+        reckoned = visible_fraction(whole, image, self._breadth(box.rotation))
+        surface_mm2 = 1000 * self.ml * cut / EDGE_MM
+        cap_ml = CAP_MM_PER_RADIUS * surface_mm2 * (surface_mm2 / np.pi) ** 0.5 / 1000
+        return float(min(reckoned, self.ml / (self.ml + cap_ml)))
+
+    def _cut_fraction(self, image: Grid, way: np.ndarray) -> float:
+        """Part of the cavity that lies within `EDGE_MM` of the image's edge, along a way (3,)."""
+        return float(1 - image.contains(self.points_ras_mm + EDGE_MM * way).mean())
 
     def _ends_with(self, image: Grid, way: np.ndarray) -> bool:
         """Whether the image ends within the cavity, seen along a way (3,)."""
-        inside = image.contains(self.points_ras_mm + EDGE_MM * way)
-        return bool(inside.mean() < 1 - CUT_FRACTION)
+        return self._cut_fraction(image, way) >= CUT_FRACTION
 
     def _breadth(self, rotation: np.ndarray) -> float:
         """Of the mean cavity's."""

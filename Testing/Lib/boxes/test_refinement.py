@@ -120,6 +120,17 @@ def test_a_side_without_a_cavity_goes_with_the_other_one() -> None:
     assert quality.verdict == "review" and "right box" in quality.reasons[0]
 
 
+def test_a_wide_cut_surface_hides_a_cap_whatever_the_roof_says() -> None:
+    """A steep sinus: by its roof and breadth it would be whole, but it ends flat at the image's edge."""
+    center = SINUSES[Side.LEFT]
+    points = center + (ellipsoid(center) - center) * [1.0, 1.0, 1.6]
+    edge = center[2] - HALF_MM[2]
+    image = Grid((150, 150, 100), IMAGE.affine + np.pad([[edge + 150]], ((2, 1), (3, 0))))
+    shown = points[points[:, 2] > edge]
+    cavity = Cavity(30.0 * len(shown) / len(points), shown, 0.0)
+    assert 0.85 < cavity.visible_fraction(SinusBox(Side.LEFT, center), image) < 0.95
+
+
 @pytest.mark.parametrize("visible", [0.8, 0.6])
 def test_where_the_image_ends_the_whole_sinus_is_reckoned_from_its_roof(visible: float) -> None:
     edge = float(np.quantile(ellipsoid(SINUSES[Side.LEFT])[:, 2], 1 - visible))
