@@ -96,6 +96,12 @@ class BundleCard:
         if not 0 < self.decision_threshold < 1:
             raise ValueError("decision_threshold lies between 0 and 1")
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether what decides was trained for one epoch, as trials of a workflow are."""
+        runs = (self.training.get(name, {}) for name in ("cae", "classifier"))
+        return self.sinus is None and any(run.get("config", {}).get("epochs") == 1 for run in runs)
+
 
 def read_card(folder: str | Path) -> BundleCard:
     """The card of a bundle, without its weights. Raises `BadBundle`."""

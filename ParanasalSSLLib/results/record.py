@@ -35,6 +35,10 @@ SIMULATED_MODEL = (
     "The model was trained on simulated data; its probabilities have not been validated on a "
     "clinical population."
 )
+TRIAL_MODEL = (
+    "The model was trained for a single epoch, to try whether everything runs: its numbers mean "
+    "nothing."
+)
 SOFTWARE = "ParanasalSSL"
 REPORT_FORMAT = "paranasal-report"
 REPORT_VERSION = 3
@@ -83,9 +87,15 @@ class ModelRecord:
             card.weights_sha256,
             card.simulated,
             round(card.decision_threshold, 4),
-            (SIMULATED_MODEL, *notices) if card.simulated else notices,
+            (*_of_card(card), *notices),
             None if measured is None else asdict(measured),
         )
+
+
+def _of_card(card: BundleCard) -> tuple[str, ...]:
+    """What a reader must know of a model; that it was simulated comes first."""
+    said = ((SIMULATED_MODEL, card.simulated), (TRIAL_MODEL, card.is_trial))
+    return tuple(notice for notice, holds in said if holds)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ COMMANDS = (
     _command("experiment", "a table or figure of the paper, from crops to page", "Experiments", "workflow.config:ExperimentConfig", "workflow.experiment:run_experiment", "name"),
     _command("compare", "finished runs -> tables, figures and page", "Experiments", "evaluation.comparison.config:ComparisonConfig", "evaluation.comparison.compare:write_comparison"),
     _command("bundle", "trained runs -> model bundle", "Model bundles", "release.config:BundleConfig", "release.bundling:make_bundle"),
+    _command("bundle-experiment", "a run of an experiment -> model bundle", "Model bundles", "release.config:ExperimentBundleConfig", "release.experiment_bundle:bundle_experiment", "experiment"),
     _command("add-sinus", "bundle and sinus network -> bundle", "Model bundles", "release.config:AddSinusConfig", "release.sinus_bundle:add_sinus"),
     _command("compare-decisions", "classifier, opacification, both: which finds more", "Model bundles", "release.config:SinusDecisionsConfig", "release.sinus_decisions:compare_decisions"),
     _command("add-onnx", "what a bundle needs to run without PyTorch", "Model bundles", "release.config:AddOnnxConfig", "release.onnx_export:add_onnx"),

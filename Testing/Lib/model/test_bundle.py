@@ -35,6 +35,7 @@ from ParanasalSSLLib.model.networks import CAE, Classifier
 from ParanasalSSLLib.model.residual import residual_map
 from ParanasalSSLLib.model.resolution import at_voxels
 from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
+from ParanasalSSLLib.results.record import SIMULATED_MODEL, TRIAL_MODEL, ModelRecord
 from ParanasalSSLLib.sinuses import Side
 
 CAE_1_MM = CAEConfig(latent=8, channels=(2, 2, 4))
@@ -61,6 +62,15 @@ def make_bundle(cae: CAEConfig = CAE_1_MM, classifier: EncoderConfig = ENCODER_1
     thresholds = np.full((64, 64, 64), 0.25, np.float32)
     networks = TorchNetworks(CAE(card.cae).eval(), Classifier(card.classifier).eval())
     return Bundle(card, networks, thresholds)
+
+
+def test_a_model_of_one_epoch_says_so_wherever_it_is_used() -> None:
+    card = make_bundle().card
+    for epochs, told in ((1, (SIMULATED_MODEL, TRIAL_MODEL)), (30, (SIMULATED_MODEL,))):
+        run = {"config": {"epochs": epochs}}
+        trained = replace(card, training={"classifier": run})
+        assert ModelRecord.of(trained, ("of the scan",)).notices == (*told, "of the scan")
+    assert not card.is_trial, "a bundle that does not say how it was made"
 
 
 def networks_of(bundle: Bundle) -> TorchNetworks:

@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from paranasal_training.cohort.lesions import grow_lesion
-from paranasal_training.evaluation.config import SCAN_TABLE
+from paranasal_training.evaluation.config import SCAN_TABLE, RealCheckConfig
 from paranasal_training.evaluation.real_scans import (
     AcceptanceCriteria,
     RealSinus,
+    check_real,
     largest_part,
     share_in_scan_grid,
 )
 
+from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import find_sinuses
@@ -51,6 +53,32 @@ def test_the_largest_part_of_a_mask_is_kept() -> None:
 def test_bars_are_met_only_by_figures_that_reach_them() -> None:
     assert all(AcceptanceCriteria("5 of 5", 0.9, 0.8, 0.4).met.values())
     assert not any(AcceptanceCriteria("4 of 5", 0.89, 0.79, 0.39).met.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("scan,side\na.nii,left\n", "lacks the column clear"),
+        ("scan,side,clear\na.nii,l,yes\n", r"line 2: side is 'l'.*left or right"),
+        ("scan,side,clear\na.nii,left,no\nb.nii,left,1\n", "line 3: clear is '1'"),
+        ("scan,side,clear\na.nii,left,no\n", "no clear side"),
+        ("", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_in_words(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(BadConfig, match=words):
+        check_real(RealCheckConfig(scans=tmp_path, table=tmp_path / "t.csv"), tmp_path / "out")
+
+
+def test_a_table_without_any_of_its_scans_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("scan,side,clear\na.nii,left,yes\n")
+    with pytest.raises(BadConfig, match=r"None of the scans in t\.csv"):
+        check_real(RealCheckConfig(scans=tmp_path, table=tmp_path / "t.csv"), tmp_path / "out")
 
 
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:

@@ -6,13 +6,14 @@ import fcntl
 import os
 import shlex
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.workflow import experiment
+from paranasal_training.workflow import card, experiment
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.experiment import snakemake_command, steps_environment
 from paranasal_training.workflow.plan import HERE, Plan
@@ -179,6 +180,7 @@ while [ "$1" != --output ]; do shift; done
 case $name in
 split) echo > "$2" ;;
 *)
+    [ -e "$2/checkpoints/last.ckpt" ] && echo "$2" >> resumed.txt
     mkdir -p "$2"
     for file in store.json config.json run.json done.npy metrics.json page.html; do
         echo '{"format_version": 1, "kind": "crop store", "rows": 0, "sha256": {},
@@ -233,7 +235,49 @@ def test_what_is_done_again_is_what_the_edited_settings_concern(
     for missing in ("finetune/l1/100/fold1/run.json", "results/loss/page.html"):  # as after a kill
         (steps / missing).unlink()
     assert steps_done(steps, str(preset)) == {"finetune": 1, "compare": 1}
-    assert checkpoint.exists()
+    assert (steps / "resumed.txt").read_text() == "finetune/l1/100/fold1\n"
+    assert not checkpoint.exists(), "a complete run needs none"
+
+
+def test_a_failed_step_is_told_by_its_last_lines(
+    steps: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = steps.parent / "bin/paranasal"
+    program.write_text('#!/bin/sh\nseq 100\necho "paranasal: no crops left" >&2\nexit 1\n')
+    with pytest.raises(BadConfig, match="stopped"):
+        steps_done(steps, "smoke")
+    shown = capfd.readouterr().err
+    assert "The step simulate failed:" in shown and "paranasal: no crops left" in shown
+    assert "--config" not in shown and "\n    50\n" not in shown, "no shell commands, no whole log"
+
+
+def test_runs_at_the_same_time_get_different_cards(tmp_path: Path) -> None:
+    program = Path(card.__file__)
+    show = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 8"]
+    given = dict(os.environ) | {"CUDA_VISIBLE_DEVICES": "4,5,7"}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, str(program), "1", "3", *show],
+            cwd=tmp_path, env=given, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    assert sorted(run.communicate()[0] for run in runs) == ["4\n", "5\n", "7\n"]
+    both = card.take_cards(2, ["0", "1"], tmp_path / ".more")
+    assert both == ["0", "1"]
+    assert card.take_cards(1, ["0", "1"], tmp_path / ".more") is None
+    assert card.cards_there(2, {}) == ["0", "1"]
+
+
+def test_only_presets_with_gpus_ask_for_cards_and_clusters_give_their_own(tmp_path: Path) -> None:
+    paper = ExperimentConfig(name="loss", preset="paper", gpus=4, cores=16)
+    output = dry_run(tmp_path / "paper", paper)
+    for name in ("train", "pretrain", "finetune"):
+        lines = commands(output, name)
+        assert lines and all("workflow.card 1 4 paranasal" in line for line in lines)
+    assert "workflow.card" not in dry_run(tmp_path / "smoke", replace(paper, preset="smoke"))
+    words = snakemake_command(replace(paper, executor="slurm"), Plan.read("paper"), tmp_path)
+    assert not any(word.startswith("cards=") for word in words)
 
 
 def test_a_second_experiment_in_a_folder_neither_starts_nor_unlocks_the_first_one(
@@ -257,6 +301,7 @@ def test_the_lock_that_a_killed_experiment_left_is_removed(
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(experiment.subprocess, "run", run)
+    monkeypatch.setattr(experiment, "run_quietly", lambda command, held: run(command))
     config = ExperimentConfig(name="loss", preset="smoke", output=tmp_path)
     experiment.run_experiment(config)
     assert unlocked == [False], "there is no lock"

@@ -76,7 +76,9 @@ class RealCheckConfig:
     scans: Path
     """Folder with the scans that the table names."""
     table: Path = SCAN_TABLE
-    """CSV file with the columns scan, side (left, right) and clear (yes, no)."""
+    """CSV file, a line for each sinus: scan (a file or folder below `scans`), side (left or right,
+    the patient's), clear (yes: lesions are inserted; no: scored only). Unset: that of our own check.
+    """
     bundle: Path | None = None
     """Folder of a model bundle (unset: the shipped one)."""
     repeats: int = 3

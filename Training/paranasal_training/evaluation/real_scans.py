@@ -46,6 +46,11 @@ VOLUMES_ML = (0.5, 1.0, 2.0, 4.0, 8.0)
 BARRED_ML = 2.0  # the bars below are for lesions of at least this volume
 GROWN = (Kind.THICKENING, Kind.POLYP, Kind.CYST)
 DEEP_MM = 2.0
+SIDES = ("scan", "side", "clear")
+SIDES_HELP = (
+    "It has one line for each sinus: scan (a file or folder below --scans), side (left or right, the "
+    "patient's), clear (yes or no)."
+)
 DEEP = "thickening of 2 mm or more"
 
 
@@ -74,10 +79,11 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     """Run the check; writes `clear.csv`, `lesions.csv`, `summary.json`, `summary.md`, `sheet.png`.
 
     Raises:
-        BadConfig: the folder holds none of the table's scans.
+        BadConfig: the table is unusable, the folder holds none of its scans, or nothing in them is
+            clear and large enough for a lesion.
     """
+    sides = read_sides(config.table)
     bundle = load_bundle(config.bundle or shipped_bundle_path())
-    sides = pd.read_csv(config.table)
     found = dict(_find_scans(config.scans, sides["scan"].unique()))
     if not found:
         raise BadConfig(f"None of the scans in {config.table.name} lies in {config.scans}.")
@@ -88,17 +94,39 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
         if scan not in found:
             logger.warning("%s is not in the folder: left out", scan)
             continue
+        if Side(side_name) not in found[scan].placement.boxes:
+            logger.warning("%s: the %s sinus is not in the image: left out", scan, side_name)
+            continue
         sinus = RealSinus(found[scan], Side(side_name), bundle)
         clear_rows.append({"scan": scan, "side": side_name, "clear": is_clear} | sinus.facts())
         if is_clear == "yes":
             for row, result in sinus.with_lesions(config):
                 lesion_rows.append({"scan": scan, "side": side_name} | row)
                 pictures.append((f"{scan} {side_name} {row['kind']} {row['ml']:.1f} ml", result))
+    if not lesion_rows:
+        raise BadConfig(f"{config.scans}: no lesion could be inserted into a clear sinus.")
     clear, lesions = pd.DataFrame(clear_rows), pd.DataFrame(lesion_rows)
     bars = _bars(clear, lesions)
     _write(output, clear, lesions, bars, bundle)
     _draw(pictures, output / "sheet.png", config.seed)
     return {**bars.__dict__, "met": bars.met}
+
+
+def read_sides(path: Path) -> pd.DataFrame:
+    """The table of sides, checked; columns: see `RealCheckConfig.table`. Raises `BadConfig`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise BadConfig(f"{path} cannot be read as a CSV table. {SIDES_HELP}") from error
+    if missing := [name for name in SIDES if name not in table]:
+        raise BadConfig(f"{path} lacks the column {', '.join(missing)}. {SIDES_HELP}")
+    for name, values in (("side", ("left", "right")), ("clear", ("yes", "no"))):
+        for number, value in enumerate(table[name], start=2):
+            if value not in values:
+                raise BadConfig(f"{path}, line {number}: {name} is {value!r}. {SIDES_HELP}")
+    if "yes" not in set(table["clear"]):
+        raise BadConfig(f"{path} names no clear side: there is nothing to insert lesions into.")
+    return table
 
 
 def _find_scans(folder: Path, names: np.ndarray) -> Iterator[tuple[str, FoundSinuses]]:

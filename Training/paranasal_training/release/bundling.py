@@ -14,6 +14,7 @@ import torch
 from scipy import ndimage
 
 from paranasal_training.data.batches import as_floats
+from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import (
     load_classifier,
@@ -79,12 +80,11 @@ def make_bundle(config: BundleConfig) -> Path:
             raise BadConfig(
                 f"{run.folder} was trained on other crops than those in {crops.folder}."
             )
-    if config.cae_store is None:
-        _refuse_other_fold(cae_run, classifier_run)
     scored = read_predictions(config.classifier, store)
     _, measured = measure(scored, config.calibration)
     metrics = measured.pop("test") | {k: v for k, v in measured.items() if k != "validation"}
-    healthy = learn_healthy(cae, store, _rows(scored, "validation", 0), config)
+    held_out = held_out_rows(cae_run, classifier_run, store, scored, config)
+    healthy = learn_healthy(cae, store, held_out, config)
     masks = healthy.facts | _mask_dice(cae, store, _rows(scored, "test", 1), config, healthy)
     card = BundleCard(
         name=config.name,
@@ -160,15 +160,28 @@ def check_scores(
         )
 
 
-def _refuse_other_fold(cae: FinishedRun, classifier: FinishedRun) -> None:
-    """Healthy validation sinuses set the mask's levels: the autoencoder must not have learnt them."""
+def held_out_rows(
+    cae: FinishedRun,
+    classifier: FinishedRun,
+    store: CropStore,
+    scored: pd.DataFrame,
+    config: BundleConfig,
+) -> np.ndarray:
+    """Rows of healthy sinuses that set the mask's levels: the autoencoder has not learnt from them.
+
+    Raises:
+        BadConfig: it is of another fold than the classifier, whose splits are not given.
+    """
     folds = [run.record["config"]["fold"] for run in (cae, classifier)]
-    if folds[0] != folds[1]:
+    if config.cae_store is not None or folds[0] == folds[1]:
+        return _rows(scored, "validation", 0)
+    if config.splits is None:
         raise BadConfig(
             f"{cae.folder} was trained on fold {folds[0]} and {classifier.folder} on fold {folds[1]}: "
-            "the autoencoder has learnt healthy sinuses that would set the mask's levels. Bundle a "
-            "classifier of its own fold."
+            "the autoencoder has learnt healthy sinuses that would set the mask's levels. Give their "
+            "division with --splits, or a classifier of its own fold."
         )
+    return Partition.of(store, config.splits, folds[0]).rows("validation", 0)
 
 
 def learn_healthy(

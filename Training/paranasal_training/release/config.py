@@ -21,6 +21,10 @@ class BundleConfig:
     """Folder of a finished `finetune` run."""
     output: Path
     """Folder of the bundle."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` that both were trained with (unset: the parts of the store's own
+    table); needed where they are of different folds.
+    """
     cae_store: Path | None = None
     """Crop store that the autoencoder was trained on, with other patients (unset: `store`)."""
     name: str = "custom"
@@ -37,6 +41,29 @@ class BundleConfig:
     """Smallest connected part of a mask that is kept, voxels of 1 mm, 0 or more."""
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
     """How the masks' thresholds are learnt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentBundleConfig:
+    """`paranasal bundle-experiment`: a run of an experiment as a model bundle.
+
+    Crops, autoencoder and residual options are those of the run.
+    """
+
+    experiment: Path
+    """Working folder of `paranasal experiment`."""
+    output: Path
+    """Folder of the bundle."""
+    row: str = "residual"
+    """Row of the experiment's table, by its name (the folder below `finetune`)."""
+    percent: int | None = None
+    """Percentage of the labels (unset: the largest that was run)."""
+    fold: int = 1
+    """Fold, 1 or more."""
+    name: str | None = None
+    """Name of the bundle (unset: row, percentage and fold)."""
+    version: str = "1"
+    """Version of the bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,3 +22,4 @@ rule score:
     shell:
         "OMP_NUM_THREADS={threads} ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS={threads}"
         " python -m paranasal_training.workflow.step . {wildcards.step} > {log} 2>&1"
+        " || {{ touch {log}.failed; exit 1; }}"

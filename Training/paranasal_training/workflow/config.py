@@ -38,7 +38,7 @@ class ExperimentConfig:
     cores: int = 2
     """CPU cores, or jobs on a cluster, to use at the same time, 1 or more."""
     gpus: int = 1
-    """GPUs to use at the same time, 0 or more."""
+    """GPUs to use at the same time, 0 or more; on this machine each run gets one of its own."""
     executor: str = "local"
     """Where the steps run: Snakemake's executor, such as slurm (package snakemake-executor-plugin-
     slurm).

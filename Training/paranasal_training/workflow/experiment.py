@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,10 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from paranasal_training.workflow.config import ExperimentConfig
+from paranasal_training.workflow.failures import failures, forget_failures
 from paranasal_training.workflow.own_crops import division, require_usable
 from paranasal_training.workflow.plan import HERE, Plan
 from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import BadConfig
+
+PROGRESS = re.compile(r"steps \(\d+%\) done|Finished jobid")
 
 
 def run_experiment(config: ExperimentConfig) -> Path | None:
@@ -27,22 +32,39 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     plan = read_plan(config)
     plan.experiment(config.name)
     require_usable(plan, config.name)
-    say(*division(plan))
+    if told := division(plan):
+        say(*told)
     folder = config.output or Path("experiments") / Path(config.preset).stem
     folder.mkdir(parents=True, exist_ok=True)
     command = snakemake_command(config, plan, folder)
     if config.dry_run:
-        done = subprocess.run(command, env=steps_environment(), check=False)
+        done = subprocess.run(command, env=steps_environment(), check=False, text=True)
     else:
         done = run_alone(command, folder)
     if done.returncode < 0:
         raise KeyboardInterrupt
     if done.returncode:
         raise BadConfig(
-            f"The experiment {config.name} stopped: see the message of the failed step above. What was "
+            f"The experiment {config.name} stopped: see what the failed step said above. What was "
             "finished is kept; the same command resumes."
         )
-    return None if config.dry_run else folder / "results" / config.name / "page.html"
+    if config.dry_run:
+        return None
+    say(*next_step(plan, config.name, folder))
+    return folder / "results" / config.name / "page.html"
+
+
+def next_step(plan: Plan, name: str, folder: Path) -> list[str]:
+    """How one of the runs becomes a bundle."""
+    rows = plan.closed_rows(name)
+    ours = plan.experiment(name).ours
+    row = ours if ours in rows else rows[-1]
+    return [
+        "To use a run on scans (any row of the table, any fold), make a bundle of it:",
+        f"  paranasal bundle-experiment {shlex.quote(str(folder))} --row {row} "
+        f"--percent {plan.percents(name)[-1]} --fold 1 --output bundle",
+        "  paranasal predict SCANS --output RESULTS --model bundle",
+    ]
 
 
 def read_plan(config: ExperimentConfig) -> Plan:
@@ -50,7 +72,29 @@ def read_plan(config: ExperimentConfig) -> Plan:
     return Plan.read(config.preset, config.crops, config.medicalnet, config.splits, config.folds)
 
 
-def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+def run_quietly(command: list[str], held: Sequence[int]) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake and show its progress only; the rest of what it says is in the result.
+
+    held: open files that it keeps open.
+    """
+    rest = []
+    with subprocess.Popen(
+        command, env=steps_environment(), stderr=subprocess.PIPE, text=True, pass_fds=held
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if PROGRESS.search(line):
+                    say(line.rstrip(), error=True)
+                else:
+                    rest.append(line)
+        except KeyboardInterrupt:
+            process.communicate()  # it was interrupted too, and ends its steps
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stderr="".join(rest))
+
+
+def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run Snakemake while no other experiment runs in the folder, and remove what a killed one left.
 
     Raises:
@@ -67,7 +111,11 @@ def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[b
             subprocess.run(unlock, env=steps_environment(), capture_output=True, check=False)
         # Snakemake holds the lock too: it may outlive this process.
         held = () if sys.platform == "win32" else (lock.fileno(),)
-        return subprocess.run(command, env=steps_environment(), check=False, pass_fds=held)
+        forget_failures(folder)
+        done = run_quietly(command, held)
+        if done.returncode > 0:
+            say(*(list(failures(folder)) or [done.stderr]), error=True)
+        return done
 
 
 def _locked(file: int) -> bool:
@@ -88,6 +136,7 @@ def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> lis
     values: dict[str, object] = {"experiment": config.name}
     values["preset"] = _preset_word(config.preset)
     values |= {"crops": plan.crops} if plan.crops else {}
+    values |= {"cards": config.gpus} if config.executor == "local" else {}
     values |= {"splits": plan.splits} if plan.splits else {}
     values |= {"folds": config.folds} if config.folds else {}
     values |= {"medicalnet": plan.medicalnet} if plan.medicalnet else {}
@@ -119,7 +168,7 @@ def snakemake_words(
     words += ["--cores" if places.executor == "local" else "--jobs", str(places.cores)]
     words += ["--resources", f"gpu={places.gpus}"]
     words += ["--rerun-incomplete", "--rerun-triggers", "mtime"]
-    words += ["--keep-going", "--show-failed-logs", "--quiet=host", *more]
+    words += ["--keep-going", "--quiet=host", *more]
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
 
 
