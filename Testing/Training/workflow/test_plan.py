@@ -74,6 +74,15 @@ def test_the_paper_preset_keeps_each_method_s_own_recipe_and_full_size() -> None
     assert found.network.voxels == 64
 
 
+def test_the_autoencoder_of_the_cpu_preset_compresses_as_the_paper_s() -> None:
+    plan = Plan.read("cpu")
+    found = accepted(TrainConfig, plan.train_settings("plain"))
+    assert isinstance(found, TrainConfig)
+    assert found.network.voxels**3 / found.network.latent == 64**3 / 512
+    assert (found.epochs, found.jittered) == (40, True)
+    assert plan.residual_settings("plain")["gain"] == 1.0, "nothing is cut off"
+
+
 def test_folds_share_pretraining_in_turn_but_random_weights_with_nobody() -> None:
     plan = Plan.read("cpu")
     assert [plan.seed_of("none", fold) for fold in range(1, 6)] == [1, 2, 3, 4, 5]
