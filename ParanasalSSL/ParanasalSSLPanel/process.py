@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import qt
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, Summary, from_json
@@ -49,6 +48,58 @@ class Listener:
     onEnd: Callable[[Ending, str], None]
 
 
+class Ear(Protocol):
+    """What a program tells; never from another thread."""
+
+    def onOutput(self, channel: str, content: bytes) -> None:
+        """What has come; channel: "out" or "err"."""
+
+    def onFinished(self, status: int, crashed: bool) -> None:
+        """It has ended, and all its output was told."""
+
+    def onNotStarted(self) -> None:
+        """It could not be started."""
+
+
+class Program(Protocol):
+    """A program beside this one, as a toolkit runs it."""
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether it has not ended yet."""
+        ...
+
+    def start(self, path: str, arguments: list[str], folder: Path, added: dict[str, str]) -> None:
+        """Run it in a folder. added: to the environment."""
+
+    def stop(self, killAfterMs: int) -> None:
+        """Close its input; kill it if it has not ended then."""
+
+    def stopWaiting(self) -> None:
+        """It has ended: nothing is to be killed any more."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self, ms: int) -> None:
+        """Until it has ended, but not longer than that; -1: however long."""
+
+
+class Toolkit:
+    """Of this front end; whoever has no Qt says once what makes its programs."""
+
+    newProgram: Callable[[Ear], Program] | None = None
+
+    @classmethod
+    def programFor(cls, ear: Ear) -> Program:
+        """A program that is still to be started."""
+        if cls.newProgram is not None:
+            return cls.newProgram(ear)
+        from ParanasalSSLPanel.qtProgram import QtProgram
+
+        return QtProgram(ear)
+
+
 class LibraryProcess:
     """One call of `paranasal ...`. Start it once."""
 
@@ -58,99 +109,80 @@ class LibraryProcess:
         self._ended = False
         self._saidAll = False
         self._rest = {"out": b"", "err": b""}
-        self._process = qt.QProcess()
-        self._process.setWorkingDirectory(str(libraryFolder()))  # where -m finds the library
-        self._process.setProcessEnvironment(_environment())
-        # Kept here: PythonQt holds no reference to what it calls.
-        self._slots = {
-            "readyReadStandardOutput()": self._onOutput,
-            "readyReadStandardError()": self._onErrorOutput,
-            "finished(int,QProcess::ExitStatus)": self._onFinished,
-            "errorOccurred(QProcess::ProcessError)": self._onError,
-        }
-        for signal, slot in self._slots.items():
-            self._process.connect(signal, slot)
-        self._patience = qt.QTimer()
-        self._patience.setSingleShot(True)
-        self._patience.connect("timeout()", self.kill)
+        self._program = Toolkit.programFor(self)
 
     def start(self, arguments: list[str]) -> None:
         """Run `paranasal` with these arguments."""
-        self._process.start(pythonExecutable(), ["-m", "ParanasalSSLLib.cli.main", *arguments])
+        call = ["-m", "ParanasalSSLLib.cli.main", *arguments]
+        # The folder is where -m finds the library.
+        self._program.start(pythonExecutable(), call, libraryFolder(), _environment())
 
     @property
     def isRunning(self) -> bool:
         """Whether the process has not ended yet."""
-        return bool(self._process.state() != qt.QProcess.NotRunning)
+        return self._program.isRunning
 
     def cancel(self) -> None:
         """Ask the process to stop, and kill it if it does not do so soon. `onEnd` follows."""
         if self._ended:
             return
         self._cancelled = True
-        self._process.closeWriteChannel()
-        self._patience.start(KILL_AFTER_MS)
+        self._program.stop(KILL_AFTER_MS)
 
     def kill(self) -> None:
         """End the process at once."""
         if not self._ended:
-            self._process.kill()
+            self._program.kill()
 
     def wait(self) -> None:
         """Until the end. Only for scripts and for closing Slicer: the panel stands still."""
         if self._cancelled and not self._ended:  # no timer runs meanwhile
-            self._process.waitForFinished(KILL_AFTER_MS)
+            self._program.wait(KILL_AFTER_MS)
             self.kill()
         if not self._ended:
-            self._process.waitForFinished(-1)
+            self._program.wait(-1)
 
-    # ----------------------------------------------------------------------- what Qt calls
+    # ------------------------------------------------------------------ what the program calls
 
-    def _onOutput(self) -> None:
-        for line in self._lines("out", self._process.readAllStandardOutput()):
-            event = from_json(line)
+    def onOutput(self, channel: str, content: bytes) -> None:
+        """See `Ear`."""
+        for line in self._lines(channel, content):
+            event = from_json(line) if channel == "out" else None
             if event is None:
                 self._listener.onLog(line)
             else:
                 self._saidAll = self._saidAll or isinstance(event, LAST_EVENTS)
                 self._listener.onEvent(event)
 
-    def _onErrorOutput(self) -> None:
-        for line in self._lines("err", self._process.readAllStandardError()):
-            self._listener.onLog(line)
-
-    def _lines(self, channel: str, array: Any) -> list[str]:
+    def _lines(self, channel: str, content: bytes) -> list[str]:
         """Whole lines that have come; what is left waits for its end."""
-        *whole, self._rest[channel] = (self._rest[channel] + (array.data() or b"")).split(b"\n")
+        *whole, self._rest[channel] = (self._rest[channel] + content).split(b"\n")
         # A bar on a terminal overwrites itself: only its last state is a line.
         lines = [line.rstrip(b"\r").split(b"\r")[-1] for line in whole]
         return [line.decode("utf-8", "replace") for line in lines if line.strip()]
 
-    def _onFinished(self, status: int, _exit: Any = None) -> None:
-        self._onOutput()
-        self._onErrorOutput()
+    def onFinished(self, status: int, crashed: bool) -> None:
+        """See `Ear`."""
         if self._cancelled:
             self._end(Ending.CANCELLED, "")
-        elif self._process.exitStatus() == qt.QProcess.NormalExit and (
-            status == 0 or (status == 1 and self._saidAll)
-        ):
+        elif not crashed and (status == 0 or (status == 1 and self._saidAll)):
             self._end(Ending.FINISHED, "")
         else:
             self._end(Ending.BROKEN, _("The computation ended unexpectedly. The log says more."))
 
-    def _onError(self, error: Any) -> None:
-        if error == qt.QProcess.FailedToStart:
-            self._end(
-                Ending.BROKEN,
-                _("Slicer's Python ({path}) could not be started. Install Slicer again.").format(
-                    path=pythonExecutable()
-                ),
-            )
+    def onNotStarted(self) -> None:
+        """See `Ear`."""
+        self._end(
+            Ending.BROKEN,
+            _("Slicer's Python ({path}) could not be started. Install Slicer again.").format(
+                path=pythonExecutable()
+            ),
+        )
 
     def _end(self, ending: Ending, words: str) -> None:
         if not self._ended:
             self._ended = True
-            self._patience.stop()
+            self._program.stopWaiting()
             self._listener.onEnd(ending, words)
 
 
@@ -166,15 +198,16 @@ def libraryFolder() -> Path:
     return Path(ParanasalSSLLib.__file__).resolve().parents[1]
 
 
-def _environment() -> Any:
-    environment = qt.QProcessEnvironment.systemEnvironment()
-    environment.insert("PYTHONUTF8", "1")
-    environment.insert("PYTHONUNBUFFERED", "1")
-    # Slicer's own image readers, which only work inside of it, warn in any other process.
-    environment.insert("ITK_AUTOLOAD_PATH", "")
+def _environment() -> dict[str, str]:
+    """What is added to the environment of the process."""
     # Ahead of an installed library of another version; -m would find the working directory first,
     # but not where Python is told to be safe.
     known = os.environ.get("PYTHONPATH", "")
     parts = [str(libraryFolder()), *([known] if known else [])]
-    environment.insert("PYTHONPATH", os.pathsep.join(parts))
-    return environment
+    return {
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Slicer's own image readers, which only work inside of it, warn in any other process.
+        "ITK_AUTOLOAD_PATH": "",
+        "PYTHONPATH": os.pathsep.join(parts),
+    }
