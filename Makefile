@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint soak bench bench-train bench-panel docs clean
+.PHONY: help demo test test-browser lint soak bench bench-train bench-panel docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,16 @@ test: .venv/installed-dev lint ## set up, check style and types, run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--cov ParanasalSSLLib --cov-branch --cov-report term:skip-covered
 
+# An environment of its own: the reading room's views need another slicer-core than the panel's tests.
+.venv-viewer/installed: pyproject.toml constraints-viewer.txt
+	$(PYTHON) -m venv .venv-viewer
+	.venv-viewer/bin/python -m pip install --quiet --constraint constraints-viewer.txt \
+		--editable '.[viewer,browser-test]'
+	@touch $@
+
+test-browser: .venv-viewer/installed ## the reading room in a real browser (Debian: chromium)
+	.venv-viewer/bin/python -m pytest Testing/Viewer
+
 lint: .venv/installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +63,4 @@ docs: .venv/installed-docs ## the documentation as a site, in build/docs
 	$(BIN)/sphinx-build --quiet -b html Docs build/docs
 
 clean: ## remove what `make` made
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv .venv-viewer demo build *.egg-info
