@@ -314,7 +314,7 @@ def judge_visible(visible: Mapping[Side, float], limits: QualityThresholds = THR
 
 def _cut_off(side: Side, visible: float) -> str:
     return (
-        f"The image ends within the {side} sinus: about {visible:.0%} of it are visible. "
+        f"The image ends within the {side} sinus: about {visible:.0%} of it is visible. "
         "The rest is not judged."
     )
 

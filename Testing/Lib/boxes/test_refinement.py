@@ -121,7 +121,7 @@ def test_a_side_without_a_cavity_goes_with_the_other_one() -> None:
 
 
 def test_a_wide_cut_surface_hides_a_cap_whatever_the_roof_says() -> None:
-    """A steep sinus: by its roof and breadth it would be whole, but it ends flat at the image's edge."""
+    """A steep sinus: by its roof and breadth it would be whole, but it ends flat at the edge."""
     center = SINUSES[Side.LEFT]
     points = center + (ellipsoid(center) - center) * [1.0, 1.0, 1.6]
     edge = center[2] - HALF_MM[2]

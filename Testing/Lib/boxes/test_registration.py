@@ -234,7 +234,7 @@ def test_an_image_that_ends_within_the_sinuses_is_scored_but_to_be_looked_at(
     result = find_boxes(cut_below(scan(SAMPLE), bottom - 6))
     assert_found(result, truth(SAMPLE))
     assert result.quality.verdict == "review"
-    assert any("of it are visible" in reason for reason in result.quality.reasons)
+    assert any("of it is visible" in reason for reason in result.quality.reasons)
 
 
 def test_a_head_without_its_face_fails_with_words(
