@@ -129,6 +129,7 @@ class StandInCard:
     version: str = "1"
     weights_sha256: str = "0" * 64
     simulated: bool = True
+    is_trial: bool = False
     decision_threshold: float = 0.5
     crop: CropConfig = field(default_factory=CropConfig)
     sinus: SinusReading | None = None
