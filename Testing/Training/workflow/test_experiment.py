@@ -76,7 +76,7 @@ def test_every_row_has_figures(killed_and_finished: tuple[Path, int, str]) -> No
     table = pd.read_csv(folder / "results/loss/table.csv")
     assert list(table["method"]) == ["l1", "l2", "residual"]
     page = (folder / "results/loss/page.html").read_text()
-    for title in ("L1", "L2", "Residual (ours)"):
+    for title in ("L1", "L2", "Residual, as published"):
         assert title in page
 
 
