@@ -138,7 +138,7 @@ def _run(room: Any) -> None:
         html.Div("{{ running }}: {{ stage }}", classes="soft")
         v.VProgressLinear(model_value=("percent",), height=8, rounded=True, color="#7cc4e0")
         _button("Cancel", "cancel", room.cancel)
-    with html.Div(v_if="this_case && !running"):
+    with html.Div(v_if="loaded && !running"):
         _button("{{ scored ? 'Run again' : 'Run' }}", "run", room.run)
     html.Div(
         "The boxes were moved: these numbers belong to their earlier places. Run again.",
@@ -157,7 +157,7 @@ def _results(room: Any) -> None:
             id="scores",
             style=("outdated ? 'opacity: .45' : ''",),
         )
-    with html.Div(v_if="this_case"):
+    with html.Div(v_if="loaded"):
         html.H2("Views")
         with html.Div():
             _button("Four views", "four-up", (room.setLayout, f"['{FOUR_UP}']"))
@@ -186,6 +186,7 @@ def _findings(room: Any) -> None:
         html.H2("Findings")
         _button("Previous", "previous", (room.step, "[-1]"))
         _button("Next", "next", (room.step, "[1]"))
+        html.Div("No findings.", v_if="findings.length === 0", classes="soft")
         html.Div(
             "{{ place.words }}",
             v_for="(place, number) in findings",
@@ -242,7 +243,7 @@ def _reading(room: Any) -> None:
 
 
 def _export() -> None:
-    with html.Div(v_if="scored"):
+    with html.Div(v_if="reported"):
         html.H2("Files")
         for words, path in (("Report", "report"), ("All files (zip)", "export")):
             with html.A(href=(f"`/{path}/${{this_case}}`",), target="_blank", id=path):

@@ -30,6 +30,8 @@ STATE = {
     "this_case": "",
     "words": "",
     "failed": False,
+    "loaded": False,
+    "reported": False,
     "scored": False,
     "scores": "",
     "notices": [],
@@ -103,9 +105,10 @@ class Room(TrameApp):
         """Show a case, with its results if it has any."""
         with self._telling():
             self._leave()
+            self.state.this_case, self.state.kept = identifier, ""
+            self.state.reported = self._cases.record(identifier) is not None
             self._scan = self._load(identifier)
-            self.state.this_case = identifier
-            self.state.kept = ""
+            self.state.loaded = True
             self._showCase()
 
     def _load(self, identifier: str) -> Any:
@@ -134,6 +137,7 @@ class Room(TrameApp):
         if self._scan is not None:
             closeCase(self._scan)
         self._scan, self.state.this_case = None, ""
+        self.state.loaded = self.state.reported = False
         self._showNumbers()
 
     def _close(self) -> None:
@@ -272,16 +276,16 @@ class Room(TrameApp):
         """Stop; what was complete is kept."""
         self._runs.cancel()
 
-    def _onRun(self, ended: str = "") -> None:
-        """Something of a run has changed. ended: the case that has new results."""
+    def _onRun(self, scored: str = "") -> None:
+        """Something of a run has changed. scored: the case that has new results."""
         with self.state:
             self.state.running, self.state.stage = self._runs.present, self._runs.stage
             self.state.percent = self._runs.percent
             if self._runs.words:
                 self._say(self._runs.words, failed=self._runs.failed)
             self._listRows()
-            if ended and ended == self.state.this_case:
-                self.open(ended)
+            if scored and scored == self.state.this_case:
+                self.open(scored)
 
     # --------------------------------------------------------------------------------- a reading
 

@@ -34,6 +34,7 @@ class Runs:
         self._settings = Settings(config.device, config.model)
         self._process: LibraryProcess | None = None
         self._queue: list[str] = []
+        self._scored = False  # whether this process has written a new result
         self.present, self.stage, self.percent = "", "", 0
         self.words, self.failed = "", False
 
@@ -78,7 +79,7 @@ class Runs:
         source = self._inputs.path(self._cases.scans[identifier])
         call = self._settings.predict({identifier: source}, self._cases.out, *more)
         self.present, self.stage, self.percent = identifier, "Starting", 0
-        self.words, self.failed = "", False
+        self.words, self.failed, self._scored = "", False, False
         self._cases.change(identifier, "running")
         self._process = LibraryProcess(Listener(self._onEvent, lambda line: None, self._onEnd))
         self._process.start(call)
@@ -91,6 +92,7 @@ class Runs:
             case StageBegun():
                 self.stage, self.percent = stageWords(event.stage), round(100 * event.fraction)
             case ScanDone():
+                self._scored = True
                 self._cases.change(self.present, "done")
             case ScanFailed() | CallFailed():
                 self._cases.change(self.present, "failed", event.message)
@@ -104,6 +106,6 @@ class Runs:
             self.words, self.failed = "Cancelled. Nothing was changed.", False
         elif words:
             self.words, self.failed = words, True
-        self._changed(ended=done)
+        self._changed(scored=done if self._scored else "")
         if self._queue:
             self._next([])

@@ -71,7 +71,8 @@ def page(address: str) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 850})
+        context = browser.new_context(viewport={"width": 1400, "height": 850})
+        page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         faults: list[Any] = []
         page.on("pageerror", lambda fault: faults.append(fault))
