@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-FIRST_FRAMES_S = (
-    0.3,
-    0.7,
-    2.0,
-    4.0,
-)  # a page tells the sizes of its views some time after it has come
+# A page tells the sizes of its views some time after it has come.
+FIRST_FRAMES_S = (0.3, 0.7, 2.0, 4.0, 8.0, 15.0)
 
 
 class Sights:
