@@ -313,6 +313,8 @@ def judge_visible(visible: Mapping[Side, float], limits: QualityThresholds = THR
 
 
 def _cut_off(side: Side, visible: float) -> str:
+    if visible < 0.005:
+        return f"The {side} box lies outside the image."
     return (
         f"The image ends within the {side} sinus: about {visible:.0%} of it is visible. "
         "The rest is not judged."

@@ -148,7 +148,7 @@ def test_a_failed_registration_is_scored_only_with_both_boxes_put_right(
 def test_a_box_dragged_out_of_the_image_is_refused(logic: Any, scan: Any, geometry: Any) -> None:
     logic.placeBoxes(scan)
     geometry.move(node_of(scan, Side.LEFT), (0, 90, 0))
-    with pytest.raises(SinusOutsideImage, match="inside the image"):
+    with pytest.raises(SinusOutsideImage, match="left box lies outside the image"):
         logic.run(scan)
 
 

@@ -27,7 +27,7 @@ from ParanasalSSLLib.errors import UnreadableScan
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.source_series import read_source_series
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Part, Side
 
 
 def in_files(frames: list[EnhancedFrame], folder: Path, files: int) -> Path:
@@ -53,7 +53,7 @@ def test_frames_of_an_oblique_scan(
         expected = written.nrrd_points(side)
         assert_same_places(dicom_points(segmentation, side), expected, 0.01)
         assert_same_places(highdicom_points(written.files.dicom_segmentation, side), expected, 0.01)
-        assert_same_places(itk_points(itk[side]), expected, 0.01)
+        assert_same_places(itk_points(itk[side, Part.OPACITY]), expected, 0.01)
     for path in written.paths:
         assert_valid(path)
     sources = {data.SOPInstanceUID: data for data in map(dcmread, sorted(folder.iterdir()))}
