@@ -78,7 +78,7 @@ def test_scans_that_fail_are_listed_and_the_rest_is_done(cohort: Path) -> None:
     assert quality["visible_left"][2] < 0.35
     review = cohort.with_name("crops.quality") / "review.md"
     assert "truncated or damaged" in review.read_text()
-    assert "of it is visible" in review.read_text()
+    assert "box lies outside the image" in review.read_text()
 
 
 def test_nothing_written_names_a_patient_or_a_path(cohort: Path) -> None:
