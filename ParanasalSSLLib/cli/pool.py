@@ -12,8 +12,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,8 @@ from ParanasalSSLLib.cli.events import ScanDone, ScanFailed
 from ParanasalSSLLib.cli.jobs import Job
 from ParanasalSSLLib.cli.needs import CallFailedError
 from ParanasalSSLLib.cli.score import Ids, Outcome, Scorer, Show, failure
-from ParanasalSSLLib.cli.stopping import STOPPED, stop_main_thread
+from ParanasalSSLLib.cli.stopping import STOPPED, ignoring_ctrl_c, stop_main_thread
+from ParanasalSSLLib.devices import available_cores
 from ParanasalSSLLib.files import tidy_up
 
 PATIENCE_S = 3.0  # with processes that were told to stop
@@ -107,7 +108,7 @@ class _Pool:
         ours, theirs = context.Pipe()
         what = (theirs, self._make, self._threads)
         process = context.Process(target=_work, args=what, daemon=True)
-        with _ignoring_ctrl_c():  # until it has said what it does then
+        with ignoring_ctrl_c():  # until it has said what it does then
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
@@ -174,19 +175,6 @@ class _Pool:
 
     def _clean(self, job: Job) -> None:
         tidy_up(self._out / job.scan_id)
-
-
-@contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is ignored inside, here and at first in processes that are started inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ----------------------------------------------------------------------------- a process that scores
@@ -267,11 +255,6 @@ def default_processes(scans: int) -> int:
     """As many as cores and memory allow, and as are worth their start."""
     by_memory = int(available_memory_gb() // PROCESS_GB)
     return max(1, min(available_cores(), by_memory, scans // SCANS_A_PROCESS))
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory_gb() -> float:

@@ -37,6 +37,19 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def ignoring_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is ignored inside, here and in processes started inside until they say otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def stop_with_input() -> None:
     """Do as Ctrl-C does when standard input ends: its other end was closed, or was killed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started deaf to it

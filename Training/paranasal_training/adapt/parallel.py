@@ -10,7 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
-from paranasal_training.prepare.parallel import available_cores, ignoring_ctrl_c, start_process
+from paranasal_training.prepare.parallel import start_process
+from ParanasalSSLLib.cli.stopping import ignoring_ctrl_c
+from ParanasalSSLLib.devices import available_cores
 from ParanasalSSLLib.errors import BadStore
 
 Job = TypeVar("Job")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 
 from tqdm import tqdm
 
 from paranasal_training.prepare.work import RESUME_HINT, Outcome, ScanJob, do_scan, find_outcome
+from ParanasalSSLLib.cli.stopping import ignoring_ctrl_c
+from ParanasalSSLLib.devices import available_cores
 from ParanasalSSLLib.errors import BadStore
 
 
@@ -60,11 +60,6 @@ def in_parallel(jobs: list[ScanJob], processes: int | None) -> Iterator[Outcome]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def start_process() -> None:
     """One thread a process, since the scans fill the cores; and an end when the parent is killed."""
     import SimpleITK as sitk
@@ -78,16 +73,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     connection.wait([parent.sentinel])
     os._exit(1)
-
-
-@contextmanager
-def ignoring_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is ignored inside, here and for good in processes that are started inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

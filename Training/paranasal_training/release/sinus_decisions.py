@@ -72,11 +72,9 @@ def score_all(
     config: SinusDecisionsConfig,
 ) -> pd.DataFrame:
     """What stands in the store about samples of these persons, and each decision's score."""
-    rows = samples.rows(persons, inside=True)
-    chosen = np.random.default_rng(config.seed).permutation(rows)[: config.samples]
     scored = [
         dict(samples.table.loc[row]) | score_one(card, older, networks, *_sample(samples, row))
-        for row in chosen
+        for row in samples.draw(persons, True, config.samples, config.seed)
     ]
     return pd.DataFrame(scored)
 

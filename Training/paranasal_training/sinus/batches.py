@@ -56,6 +56,10 @@ class SinusSamples:
             raise BadConfig("The stores hold no samples of these persons.")
         return found
 
+    def draw(self, groups: Sequence[str], inside: bool, most: int, seed: int) -> np.ndarray:
+        """At most so many of `rows`, in an order that follows from the seed."""
+        return np.random.default_rng(seed).permutation(self.rows(groups, inside))[:most]
+
     def batch(self, rows: np.ndarray) -> SinusBatch:
         """The samples of rows, as they are stored."""
         keys = self.table.loc[rows, ["store", "sample"]].to_numpy()

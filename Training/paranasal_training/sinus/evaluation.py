@@ -128,8 +128,7 @@ def score_samples(
 ) -> pd.DataFrame:
     """Samples of these persons, at most so many: truth, figures, Dice of cavity and opacity."""
     rows = []
-    chosen = np.random.default_rng(seed).permutation(samples.rows(groups, inside=True))[:most]
-    for row in chosen:
+    for row in samples.draw(groups, True, most, seed):
         batch = samples.batch(np.array([row]))
         with torch.inference_mode():
             cavity, opacity = networks(batch.image)[0].numpy()

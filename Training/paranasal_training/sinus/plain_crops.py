@@ -24,8 +24,7 @@ def write_sinus_crops(config: SinusCropsConfig, output: Path) -> Path:
         BadConfig: everybody is left out.
     """
     samples = SinusSamples(config.store)
-    rows = samples.rows(config.leave_out, inside=False)
-    chosen = np.random.default_rng(config.seed).permutation(rows)[: config.samples]
+    chosen = samples.draw(config.leave_out, False, config.samples, config.seed)
     info = {"simulated": True, "what": "clear sinuses of real heads with painted disease"}
     with StoreWriter(output, len(chosen), info=info) as writer:
         for number, row in enumerate(np.sort(chosen)):
