@@ -58,16 +58,26 @@ def test_target_follows_the_geometry_and_gets_no_noise() -> None:
 
 def test_views_differ_in_brightness_which_can_be_off() -> None:
     crops = torch.rand(6, 1, 16, 16, 16, generator=seeded())
-    still = AugmentConfig(probability=0.0, views=ViewConfig(0.0, 0.0, 0.0))
+    still = AugmentConfig(probability=0.0, views=ViewConfig(0.0, 0.0, 0.0, 0.0))
     assert torch.allclose(Augmentation(still).view(crops, seeded(1)), crops)
     augmentation = Augmentation(AugmentConfig(probability=0.0))
     one, two = augmentation.view(crops, seeded(1)), augmentation.view(crops, seeded(2))
     assert one.min() >= 0 and one.max() <= 1
     means = (one.mean(dim=(1, 2, 3, 4)) - two.mean(dim=(1, 2, 3, 4))).abs()
     assert means.max() > 0.05
-    darker = changed_brightness(crops, ViewConfig(1.0, 0.0, 0.0), seeded(3))
+    darker = changed_brightness(crops, ViewConfig(1.0, 0.0, 0.0, 0.0), seeded(3))
     order = crops[0].flatten().argsort()
     assert (darker[0].flatten()[order].diff() >= 0).all(), "an exponent keeps the order"
+
+
+def test_contrast_of_a_view_changes_about_the_crop_s_mean() -> None:
+    crops = 0.5 + 0.1 * (torch.rand(40, 1, 8, 8, 8, generator=seeded()) - 0.5)
+    changed = changed_brightness(crops, ViewConfig(0.0, 0.0, 0.0, 0.4), seeded(3))
+    mean, spread = (f(crops.flatten(1), dim=1) for f in (torch.mean, torch.std))
+    torch.testing.assert_close(changed.flatten(1).mean(dim=1), mean)
+    factors = (changed.flatten(1).std(dim=1) / spread).log()
+    assert factors.abs().max() <= 0.4 + 1e-3
+    assert factors.min() < -0.3 and factors.max() > 0.3
 
 
 def test_geometry_is_the_same_under_autocast() -> None:

@@ -35,6 +35,8 @@ def make_sample() -> Callable[..., Sample]:
             (crops - 0.5).abs(),
             Augmentation(augment),
             torch.Generator().manual_seed(0),
+            torch.Generator().manual_seed(1),
+            torch.arange(len(crops)),
             training,
         )
 

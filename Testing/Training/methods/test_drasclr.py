@@ -30,7 +30,7 @@ def build(config: EncoderConfig, **options: Any) -> Task:
 
 def location_of(sample: Sample, count: int = 8) -> int:
     """Which one the step's generator draws first."""
-    again = torch.Generator().manual_seed(sample.generator.initial_seed())
+    again = torch.Generator().manual_seed(sample.shared.initial_seed())
     return int(torch.randint(count, (1,), generator=again))
 
 
@@ -49,6 +49,19 @@ def test_info_nce_by_hand() -> None:
         assert info_nce(queries, keys, negatives, 0.2).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_info_nce_without_a_crop_s_own_old_keys_by_hand() -> None:
+    """The second query's own old key is the middle one: three negatives for one, two for the other."""
+    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    keys = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
+    negatives = torch.tensor([[1.0, 0.0], [-0.6, 0.8], [0.0, -1.0]])
+    own = torch.tensor([[False, False, False], [False, True, False]])
+    expected = sum(
+        -math.log(math.exp(row[0] / 0.2) / sum(math.exp(dot / 0.2) for dot in row)) / 2
+        for row in ([0.6, 1.0, -0.6, 0.0], [1.0, 0.0, -1.0])
+    )
+    assert info_nce(queries, keys, negatives, 0.2, own).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("grid", [2, 3])
 def test_loss_is_of_the_patch_and_of_its_neighbours_summed_logits(
     grid: int, tiny: EncoderConfig, make_sample: MakeSample
@@ -59,7 +72,6 @@ def test_loss_is_of_the_patch_and_of_its_neighbours_summed_logits(
     loss = method.loss(sample)
 
     again = make_sample(training=False)
-    torch.randint(8, (1,), generator=again.generator)
     view, other = again.view(), again.view()
     locations = patch_locations(grid)
 
@@ -93,14 +105,15 @@ def test_queue_is_circular_and_each_location_has_its_own(tiny: EncoderConfig) ->
     torch.testing.assert_close(before.norm(dim=-1), torch.ones(8, 5))
     keys = torch.arange(1.0, 11.0)[:, None].expand(10, 16)
 
-    method.enqueue(keys[:3], 2)
+    method.enqueue(keys[:3], torch.arange(3), 2)
     assert method.queues[2, :, 0].tolist()[:3] == [1, 2, 3]
     assert torch.equal(method.queues[2, 3:], before[2, 3:])
-    method.enqueue(keys[3:6], 2)
+    method.enqueue(keys[3:6], torch.arange(3, 6), 2)
     assert method.queues[2, :, 0].tolist() == [6, 2, 3, 4, 5]
-    method.enqueue(keys[6:7], 2)
+    method.enqueue(keys[6:7], torch.tensor([6]), 2)
     assert method.queues[2, :, 0].tolist() == [6, 7, 3, 4, 5]
     assert method.places.tolist() == [0, 0, 2, 0, 0, 0, 0, 0]
+    assert method.owners[2].tolist() == [5, 6, 2, 3, 4] and (method.owners[3] == -1).all()
 
     others = [n for n in range(8) if n != 2]
     assert torch.equal(method.queues[others], before[others])
@@ -108,10 +121,10 @@ def test_queue_is_circular_and_each_location_has_its_own(tiny: EncoderConfig) ->
 
 def test_batch_larger_than_the_queue_leaves_its_last_keys(tiny: EncoderConfig) -> None:
     method = build(tiny, queue=3)
-    method.enqueue(torch.full((1, 16), 9.0), 0)
-    method.enqueue(torch.arange(1.0, 9.0)[:, None].expand(8, 16), 0)
+    method.enqueue(torch.full((1, 16), 9.0), torch.tensor([9]), 0)
+    method.enqueue(torch.arange(1.0, 9.0)[:, None].expand(8, 16), torch.arange(8), 0)
     assert method.queues[0, :, 0].tolist() == [6, 7, 8]
-    method.enqueue(torch.full((1, 16), 10.0), 0)
+    method.enqueue(torch.full((1, 16), 10.0), torch.tensor([10]), 0)
     assert method.queues[0, :, 0].tolist() == [10, 7, 8]
 
 
@@ -129,6 +142,50 @@ def test_training_stores_the_keys_of_its_location(
     loss.backward()  # the negatives of this step have to be there still
 
 
+def test_a_crop_s_own_old_key_is_no_negative(tiny: EncoderConfig, make_sample: MakeSample) -> None:
+    method = build(tiny, queue=5)
+    here = location_of(make_sample())
+    method.loss(make_sample())
+    assert method.owners[here].tolist() == [0, 1, 2, 3, -1]
+    without = method.loss(make_sample()).item()
+    assert method.owners[here].tolist() == [1, 2, 3, 3, 0]
+    method.owners.fill_(-1)
+    assert method.loss(make_sample()).item() > without, "one more negative, as near as the key"
+
+
+def test_queue_fits_the_cohort() -> None:
+    tiny = EncoderConfig((4, 8, 8, 16), voxels=32, pool=False)
+    for crops, length in ((2525, 1262), (20_000, 4096), (1, 1)):
+        method = make_method("drasclr", tiny, {"experts": 2})
+        method.fit_to(crops)
+        assert method.queues.shape == (8, length, 16) and method.owners.shape == (8, length)
+    given = build(tiny, queue=100)
+    given.fit_to(100)
+    assert given.queues.shape[1] == 100
+    with pytest.raises(BadConfig, match="queue of 100 keys is longer than the 99 crops"):
+        given.fit_to(99)
+
+
+@pytest.mark.parametrize(("parts", "statistics"), [(1, 1), (2, 2), (4, 2)])
+def test_keys_are_normalised_in_parts_of_a_shuffled_batch(
+    parts: int, statistics: int, tiny: EncoderConfig, make_sample: MakeSample
+) -> None:
+    method = build(tiny, key_parts=parts)
+    crops, seed = make_sample().crops, 5
+    found = method.embed_keys(crops, 3, torch.Generator().manual_seed(seed))
+    assert method.key_encoder.bn1.num_batches_tracked == statistics
+
+    other = build(tiny, key_parts=parts)
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
+    groups = [torch.arange(4)] if statistics == 1 else order.chunk(statistics)
+    expected = torch.zeros_like(found)
+    for group in groups:
+        where = patch_locations(2)[3]
+        features = other.key_encoder.pooled_patch(cut_patch(crops[group], where), where)
+        expected[group] = F.normalize(other.key_projector(features)).detach()
+    torch.testing.assert_close(found, expected)
+
+
 def test_validation_leaves_the_queues_alone(tiny: EncoderConfig, make_sample: MakeSample) -> None:
     method = build(tiny).eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
@@ -140,7 +197,7 @@ def test_every_location_gets_its_turn(tiny: EncoderConfig, make_sample: MakeSamp
     method = build(tiny, queue=1000)
     for seed in range(30):
         sample = make_sample()
-        sample.generator.manual_seed(seed)
+        sample.shared.manual_seed(seed)
         with torch.no_grad():
             method.loss(sample)
     assert (method.places > 0).all() and method.places.sum() == 30 * 4
@@ -203,6 +260,7 @@ def test_encoder_is_transferred_into_the_classifier(tiny: EncoderConfig) -> None
         {"temperature": 0},
         {"queue": 0},
         {"queue": 2.5},
+        {"key_parts": 0},
         {"neighbours": 0},
         {"neighbours": 8},
         {"beta": -1},

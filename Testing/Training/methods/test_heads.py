@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from paranasal_training.methods.parts.heads import follow, frozen_copy, mlp
+from paranasal_training.methods.parts.heads import follow, frozen_copy, mlp, spread
 from torch import nn
 
 
@@ -43,3 +44,12 @@ def test_frozen_copy_shares_nothing_and_needs_no_gradient() -> None:
     assert target.weight.data_ptr() != online.weight.data_ptr()
     assert not any(weight.requires_grad for weight in target.parameters())
     assert all(weight.requires_grad for weight in online.parameters())
+
+
+def test_spread_is_one_everywhere_and_zero_where_all_point_one_way() -> None:
+    """By hand: (1, 0), (-1, 0), (0, 1), (0, -1) have a deviation of sqrt(1/2) on both axes."""
+    cross = torch.tensor([[2.0, 0.0], [-1.0, 0.0], [0.0, 5.0], [0.0, -1.0]])
+    assert spread(cross).item() == pytest.approx(1.0)
+    assert spread(torch.tensor([[3.0, 4.0], [6.0, 8.0]])).item() == pytest.approx(0.0)
+    assert spread(torch.randn(4000, 64)).item() == pytest.approx(1.0, abs=0.02)
+    assert spread(torch.ones(1, 8)).item() == 1.0

@@ -316,6 +316,27 @@ def test_validation_takes_crops_as_they_are(
     assert not torch.equal(seen[0], crops) and torch.equal(seen[1], crops)
 
 
+def test_noise_is_on_what_is_seen_and_not_on_what_is_predicted(
+    tiny: EncoderConfig, make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder that says 0 everywhere: the error is that of clean patches, by hand."""
+    method = build(tiny)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        method, "reconstruct", lambda crops, _: seen.append(crops) or torch.zeros_like(crops)
+    )
+    still = AugmentConfig(1.0, scale=(1, 1), rotation_deg=0, translation_mm=0, noise=0.25)
+    sample = make_sample(augment=still)
+    loss = method.loss(sample)
+    assert (seen[0] - sample.crops).std() > 0.02
+    again = make_sample(augment=still)
+    again.augmented()
+    visible = draw_visible(4, Options(), again.generator)
+    hidden = to_patches(sample.crops, 4)[~visible]
+    varying = (hidden.var(dim=1, correction=0) > 1e-3).float().mean()
+    assert loss.item() == pytest.approx(varying.item(), abs=0.01)
+
+
 @all_configs
 @pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
 def test_gradients_are_finite_at_every_resolution(config: EncoderConfig, bf16: bool) -> None:

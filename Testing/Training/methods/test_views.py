@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from paranasal_training.methods import Sample, make_method
+from paranasal_training.methods import Sample, make_method, method_class
 from paranasal_training.methods.byol import distance
 from paranasal_training.methods.simclr import nt_xent
 from paranasal_training.methods.simsiam import similarity_loss
 from torch import nn
 
+from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import EncoderConfig
 
 MakeSample = Callable[..., Sample]
@@ -23,9 +24,9 @@ LEFT = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
 RIGHT = torch.tensor([[4.0, 3.0], [0.0, 2.0]])
 
 
-def build(name: str, config: EncoderConfig) -> Any:
+def build(name: str, config: EncoderConfig, **options: Any) -> Any:
     torch.manual_seed(0)
-    return make_method(name, config, {})
+    return make_method(name, config, options)
 
 
 def full_size(name: str) -> Any:
@@ -59,6 +60,8 @@ def test_byol_asks_each_view_for_the_other(
             method, name, lambda crops, name=name, answer=answer: seen[name].append(crops) or answer
         )
     assert method.loss(make_sample()).item() == pytest.approx(2 * 1.04)
+    # Of (0.8, 0.6) and (0, 1): deviations 0.4 and 0.2.
+    assert method.figures["spread"].item() == pytest.approx(0.3 * math.sqrt(2))
     (one, two), (other_two, other_one) = seen["predict"], seen["aim"]
     assert torch.equal(one, other_one) and torch.equal(two, other_two)
     assert not torch.equal(one, two)
@@ -144,6 +147,26 @@ def test_simsiam_predicts_each_view_from_the_other(
     assert method.loss(make_sample()).item() == pytest.approx(-0.48)
 
 
+def test_simsiam_tells_how_far_its_projections_spread(
+    tiny: EncoderConfig, make_sample: MakeSample
+) -> None:
+    method = build("simsiam", tiny)
+    method.loss(make_sample())
+    assert method.figures["spread"] > 0.5
+    method.predictor = nn.Identity()
+    method.projector = Replay(iter([LEFT[:1].expand(2, 2)] * 2))
+    method.loss(make_sample())
+    assert method.figures["spread"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_simsiam_s_recipe_is_its_authors_and_its_predictor_s_rate_does_not_fall() -> None:
+    task = method_class("simsiam")
+    optimizer = task.recipe.optimizer
+    assert (optimizer.name, optimizer.momentum) == ("sgd", 0.9)
+    assert optimizer.lr == pytest.approx(0.05 * task.recipe.batch_size / 256)
+    assert task.steady == ("predictor",)
+
+
 class Replay(nn.Module):
     """Answers with given values, whatever it is asked."""
 
@@ -197,6 +220,15 @@ def test_nt_xent_stays_finite_at_low_temperature_and_under_autocast() -> None:
         assert torch.equal(nt_xent(views, 0.07), nt_xent(views.detach().clone(), 0.07))
         inside = nt_xent(views, 0.07)
     assert torch.equal(inside, nt_xent(views, 0.07))
+
+
+def test_simclr_projector_has_norms_after_both_layers_where_asked_for(tiny: EncoderConfig) -> None:
+    projector = build("simclr", tiny, norm=True).projector
+    kinds = [type(part).__name__ for part in projector]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    assert projector[0].bias is None and projector[3].bias is None
+    with pytest.raises(BadConfig, match="of simclr: norm is true or false"):
+        build("simclr", tiny, norm="yes")
 
 
 def test_simclr_projector_has_the_papers_sizes() -> None:

@@ -55,6 +55,22 @@ def test_lars_of_byol_and_simclr_keeps_momentum_and_leaves_biases_plain() -> Non
     assert method_class("residual").recipe.optimizer.momentum is None
 
 
+def test_steady_weights_keep_their_rate_where_the_others_fall_to_zero() -> None:
+    falling, steady = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    config = OptimizerConfig("sgd", 0.1, schedule="cosine", momentum=0.0)
+    optimizer, schedule = make_optimizer(config, [falling, steady], 2, 5, [steady])
+    rates = []
+    for _ in range(10):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        falling.grad = steady.grad = torch.ones(1)
+        optimizer.step()
+        schedule.step()
+    assert [rate[1] for rate in rates] == pytest.approx([0.1] * 10)
+    assert rates[5][0] == pytest.approx(0.05)
+    assert steady.item() == pytest.approx(-1.0)
+    assert falling.item() == pytest.approx(-sum(rate[0] for rate in rates))
+
+
 def test_a_momentum_of_one_or_more_is_refused() -> None:
     with pytest.raises(BadConfig, match="momentum"):
         OptimizerConfig(name="sgd", momentum=1.0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.methods import method_names
+from paranasal_training.methods import method_names, simsiam
 from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.stages.config import FinetuneConfig, PretrainConfig
 from paranasal_training.stages.finetune import finetune
@@ -60,3 +63,22 @@ def test_a_pretrained_encoder_is_fine_tuned(
     )  # fmt: skip
     metrics = json.loads((tmp_path / "classifier/metrics.json").read_text())
     assert 0 <= metrics["test"]["auroc"] <= 1
+
+
+def test_a_collapse_is_logged_and_told(
+    few: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = PretrainConfig(
+        store=few.folder, output=tmp_path / "r", method="simsiam", epochs=1, batch_size=4,
+        network=TINY, optimizer=FAST,
+    )  # fmt: skip
+    monkeypatch.setattr(simsiam, "spread", lambda vectors: torch.tensor(0.02))
+    with caplog.at_level(logging.WARNING):
+        pretrain(config)
+    assert "all point one way (spread 0.020" in caplog.text
+    table = pd.read_csv(tmp_path / "r/logs/csv/version_0/metrics.csv")
+    for name in ("train/spread", "val/spread"):
+        assert table[name].dropna().tolist() == [pytest.approx(0.02)]

@@ -91,15 +91,18 @@ class Augmentation:
 
 
 def changed_brightness(crops: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
-    """Exponent, smooth gain and softness of every crop drawn anew: (N, 1, D, D, D), 0..1."""
+    """Softness, contrast, exponent and smooth gain of every crop drawn anew: (N, 1, D, D, D), 0..1."""
     count, edge = len(crops), crops.shape[-1]
-    draws = torch.rand(2, count, 1, 1, 1, 1, generator=generator)
+    draws = torch.rand(3, count, 1, 1, 1, 1, generator=generator)
     gamma = (config.log_gamma * (2 * draws[0] - 1)).exp().to(crops.device)
     softness = (config.softness * draws[1]).to(crops.device)
+    contrast = (config.log_contrast * (2 * draws[2] - 1)).exp().to(crops.device)
     knots = (config.bias * torch.randn(count, 1, 3, 3, 3, generator=generator)).to(crops.device)
     gain = F.interpolate(knots, size=(edge,) * 3, mode="trilinear", align_corners=True).exp()
     soft = F.avg_pool3d(F.pad(crops, (1,) * 6, "replicate"), 3, stride=1)
-    return (torch.lerp(crops, soft, softness).clamp(0, 1).pow(gamma) * gain).clamp(0, 1)
+    softened = torch.lerp(crops, soft, softness)
+    mean = softened.mean(dim=(1, 2, 3, 4), keepdim=True)
+    return (torch.lerp(mean, softened, contrast).clamp(0, 1).pow(gamma) * gain).clamp(0, 1)
 
 
 def rotations(angles: Tensor) -> Tensor:

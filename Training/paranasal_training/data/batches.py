@@ -25,12 +25,16 @@ _STREAM = 1_000_003  # separates the random streams of neighbouring seeds, epoch
 class Batch(NamedTuple):
     """crops: uint8 (B, C, D, D, D), of all channels; target: uint8 (B, 1, D, D, D) or int64 (B,).
 
-    seed: for everything random that is done to this batch.
+    seed: for everything random that is done to this part of a batch, another one in each process.
+    shared_seed: for what all processes are to draw alike.
+    numbers: int64 (B,), which crops of the data these are.
     """
 
     crops: Tensor
     target: Tensor
     seed: int
+    shared_seed: int
+    numbers: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +148,11 @@ class BatchLoader:
             # Of fewer crops than processes every one gets the first: the loss of nothing is no number.
             chosen = chosen[self.rank :: self.world] if self.rank < len(chosen) else chosen[:1]
             epoch = self.sampler.epoch if self.sampler.shuffle else 0
-            seed = mixed_seed(self.sampler.seed, epoch, number) + self.rank
+            seed = mixed_seed(self.sampler.seed, epoch, number)
             # Plain indexing would copy bytes one by one.
             crops = self.data.crops.index_select(0, chosen)
-            yield Batch(crops, self.data.target.index_select(0, chosen), seed)
+            target = self.data.target.index_select(0, chosen)
+            yield Batch(crops, target, seed + self.rank, seed, chosen)
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -21,10 +21,14 @@ class ViewConfig:
     """Standard deviation of the logarithm of a smooth gain over the cube, 0 or more."""
     softness: float = 0.7
     """Largest part of each voxel that its neighbourhood of 3^3 takes, 0 to 1."""
+    log_contrast: float = 0.3
+    """Largest logarithm of the factor on differences from the crop's mean, either way, 0 or more."""
 
     def __post_init__(self) -> None:
-        if min(self.log_gamma, self.bias) < 0 or not 0 <= self.softness <= 1:
-            raise BadConfig("views: log_gamma and bias are 0 or more, softness is between 0 and 1.")
+        if min(self.log_gamma, self.bias, self.log_contrast) < 0 or not 0 <= self.softness <= 1:
+            raise BadConfig(
+                "views: log_gamma, bias and log_contrast are 0 or more, softness is between 0 and 1."
+            )
 
 
 @dataclass(frozen=True)

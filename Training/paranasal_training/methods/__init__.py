@@ -44,7 +44,9 @@ class Sample:
         crops: float32 (B, 1, D, D, D), 0..1, as stored, on the training device.
         residuals: of the same shape, 0..1; None unless the method `needs_residuals`.
         augmentation: draws random changes.
-        generator: of the CPU, for everything random in this step.
+        generator: of the CPU, for everything random in this step; each process has its own.
+        shared: the same, for what all processes that share a batch draw alike.
+        numbers: int64 (B,), which of the crops to learn from these are.
         training: False on validation crops.
     """
 
@@ -52,6 +54,8 @@ class Sample:
     residuals: Tensor | None
     augmentation: Augmentation
     generator: torch.Generator
+    shared: torch.Generator
+    numbers: Tensor
     training: bool
 
     def view(self) -> Tensor:
@@ -76,12 +80,15 @@ class Method(nn.Module):
         validates: False where a lower validation loss is no better representation (distance to a
             moving target): then the last weights are kept.
         learns: False for starting points that only provide weights (none, transfer).
+        steady: names of parts whose learning rate does not fall after the warm-up.
+        figures: what the last `loss` has to tell beside its value, logged under these names.
     """
 
     recipe: ClassVar[Recipe] = PAPER_RECIPE
     needs_residuals: ClassVar[bool] = False
     validates: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    steady: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: EncoderConfig, options: Any) -> None:
         super().__init__()
@@ -90,6 +97,10 @@ class Method(nn.Module):
         self.config = config
         self.options = options
         self.encoder = make_encoder(config)
+        self.figures: dict[str, Tensor] = {}
+
+    def fit_to(self, crops: int) -> None:
+        """Called once before training, with the number of crops to learn from."""
 
     def loss(self, sample: Sample) -> Tensor:
         """The mean loss of one step, a scalar."""

@@ -2,6 +2,8 @@
 
 The noise is on the input only, on every crop, in validation too. It takes the place of the weaker
 noise of the augmentation, whose geometry both input and target go through.
+
+Deviations: as `ae`'s.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Encoder and U-Net decoder learn to predict, from a crop alone, where an autoencoder of healthy sinuses
 fails to reproduce it.
+
+Deviations: none from the text. The paper's code adds noise and blur to the residual too, and stretches
+each to its own range; here the target follows the geometry only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """SimCLR (Chen et al. 2020): find a crop's other view among all views of the batch.
 
 Projector and temperature are the paper's (Bhattacharya 2024: 512-512-512, 0.07).
+
+Deviations from Chen: batch norm in the projector is an option (their code has it, the paper's has not);
+temperature 0.07, not 0.1 to 0.5; LARS of 0.2 for 128 crops (the paper), not 0.3 for 256; 500 epochs of
+batches of 128. With several GPUs the negatives are those of all of them, as there.
 """
 
 from __future__ import annotations
@@ -8,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paranasal_training.methods import CONTRASTIVE_RECIPE, Method, Sample
@@ -22,9 +26,13 @@ class Options:
 
     temperature: float = 0.07
     """Divisor of the similarities (-1..1), above 0; low values look at near misses only."""
+    norm: bool = False
+    """Batch norm after each layer of the projector."""
 
     def __post_init__(self) -> None:
         check_between("temperature", self.temperature, 0)
+        if not isinstance(self.norm, bool):
+            raise ValueError(f"norm is true or false, not {self.norm!r}")
 
 
 class Task(Method):
@@ -35,7 +43,9 @@ class Task(Method):
     def __init__(self, config: EncoderConfig, options: Options) -> None:
         super().__init__(config, options)
         width = config.widths[-1]
-        self.projector = mlp(width, width, width, norm=False)
+        self.projector = mlp(width, width, width, norm=options.norm, last_bias=not options.norm)
+        if options.norm:
+            self.projector.append(nn.BatchNorm1d(width))
 
     def loss(self, sample: Sample) -> Tensor:
         """NT-Xent of two views of each crop."""

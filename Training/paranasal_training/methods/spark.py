@@ -2,7 +2,12 @@
 
 As in Bhattacharya 2024: patches of 8 mm, 60 % of them masked, features of the visible ones densified
 with learnt embeddings, a light decoder of three upsampling and three convolution blocks, squared error
-on masked patches, each normalised by its own mean and variance.
+on masked patches, each normalised by its own mean and variance. Noise is on the visible patches only,
+never on what is to be predicted.
+
+Deviations from Tian: masks on a grid of stride 8, not 32 (a crop would have 8 patches); a decoder as
+wide as the encoder that ends at the first stage's resolution; three convolutions in it for six; LARS
+for 500 epochs (the paper), not LAMB for 1600.
 """
 
 from __future__ import annotations
@@ -77,9 +82,10 @@ class Task(Method):
 
     def loss(self, sample: Sample) -> Tensor:
         """Squared error of the masked patches, rebuilt from the visible ones."""
-        crops, _ = sample.augmented()
+        crops, clean = sample.augmented(sample.crops)
+        assert clean is not None
         visible = draw_visible(len(crops), self.options, sample.generator).to(crops.device)
-        return masked_error(self.reconstruct(crops, visible), crops, visible)
+        return masked_error(self.reconstruct(crops, visible), clean, visible)
 
     def reconstruct(self, crops: Tensor, visible: Tensor) -> Tensor:
         """What the visible patches, bool (B, g, g, g), let one expect: (B, 1, D, D, D)."""

@@ -2,7 +2,7 @@
 
 The user supplies `resnet_18_23dataset.pth` (github.com/Tencent/MedicalNet): a pickle, of which
 nothing but tensors is read. MedicalNet dilates its last two stages where this encoder halves its maps;
-the weights are the same.
+the weights are the same. (`weights` takes an encoder of any other source.)
 """
 
 from __future__ import annotations

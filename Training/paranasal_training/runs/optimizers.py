@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -15,24 +15,44 @@ from paranasal_training.runs.config import OptimizerConfig
 
 
 def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[Tensor], epochs: int, steps_per_epoch: int
+    config: OptimizerConfig,
+    parameters: Sequence[Tensor],
+    epochs: int,
+    steps_per_epoch: int,
+    steady: Iterable[Tensor] = (),
 ) -> tuple[Optimizer, LambdaLR]:
-    """The optimiser and its schedule, which is to be stepped once a batch."""
-    lr, decay = config.lr, config.weight_decay
-    optimizer: Optimizer
-    if config.name == "lars":
-        momentum = config.momentum or 0.0
-        optimizer = LARS(parameters, lr, momentum, decay, skip_vectors=config.plain_vectors)
-    elif config.name == "sgd":
-        momentum = 0.9 if config.momentum is None else config.momentum
-        optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=decay)
-    elif config.name == "adamw":
-        optimizer = torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
-    else:
-        optimizer = torch.optim.Adam(parameters, lr, weight_decay=decay, fused=True)
+    """The optimiser and its schedule, which is to be stepped once a batch.
+
+    Args:
+        config: which one, and its learning rate.
+        parameters: what to optimise.
+        epochs, steps_per_epoch: of the whole run.
+        steady: those of the parameters whose learning rate stays where the warm-up has led it.
+    """
     warmup = round(config.warmup_epochs * steps_per_epoch)
     steps = epochs * steps_per_epoch if config.schedule == "cosine" else None
-    return optimizer, LambdaLR(optimizer, learning_rate_factor(warmup, steps))
+    groups, factors = [], []
+    apart = {id(weight) for weight in steady}
+    for is_steady in (False, True):
+        chosen = [weight for weight in parameters if (id(weight) in apart) == is_steady]
+        if chosen:
+            groups.append({"params": chosen})
+            factors.append(learning_rate_factor(warmup, None if is_steady else steps))
+    optimizer = _optimizer(config, groups)
+    return optimizer, LambdaLR(optimizer, factors)
+
+
+def _optimizer(config: OptimizerConfig, parameters: list[dict[str, Any]]) -> Optimizer:
+    lr, decay = config.lr, config.weight_decay
+    if config.name == "lars":
+        momentum = config.momentum or 0.0
+        return LARS(parameters, lr, momentum, decay, skip_vectors=config.plain_vectors)
+    if config.name == "sgd":
+        momentum = 0.9 if config.momentum is None else config.momentum
+        return torch.optim.SGD(parameters, lr, momentum, weight_decay=decay)
+    if config.name == "adamw":
+        return torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
+    return torch.optim.Adam(parameters, lr, weight_decay=decay, fused=True)
 
 
 class LARS(Optimizer):
@@ -43,7 +63,7 @@ class LARS(Optimizer):
     weights. With `skip_vectors`, biases and norms' parameters take plain steps without decay.
 
     Args:
-        parameters: what to optimise.
+        parameters: what to optimise, or groups of it.
         lr: learning rate (the paper: 0.2).
         momentum: of the steps (the paper: 0).
         weight_decay: the paper: 1e-6.
@@ -53,7 +73,7 @@ class LARS(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 0.2,
         momentum: float = 0.0,
         weight_decay: float = 1e-6,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,20 +32,33 @@ class TrainingStage(pl.LightningModule):
         """The batch's mean loss; augmentation only when training."""
         raise NotImplementedError
 
+    def steady_weights(self) -> Sequence[Tensor]:
+        """Weights whose learning rate does not fall."""
+        return ()
+
+    def figures(self) -> Mapping[str, Tensor]:
+        """What is logged beside the loss, of the batch that `loss` has just seen."""
+        return {}
+
     def complete(self) -> None:
         """Called with the kept weights in the network, before they are scored and written."""
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch, logged as a mean over the epoch."""
         loss = self.loss(batch, training=True)
-        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.crops))
+        for name, value in {"loss": loss, **self.figures()}.items():
+            self.log(
+                f"train/{name}", value, on_epoch=True, on_step=False, batch_size=len(batch.crops)
+            )
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Log the loss of one batch, without augmentation."""
         loss = self.loss(batch, training=False)
-        shared = self.config.devices > 1
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.crops), sync_dist=shared)
+        shared, count = self.config.devices > 1, len(batch.crops)
+        self.log("val/loss", loss, prog_bar=True, batch_size=count, sync_dist=shared)
+        for name, value in self.figures().items():
+            self.log(f"val/{name}", value, batch_size=count, sync_dist=shared)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and learning-rate schedule of the stage's recipe."""
@@ -53,7 +67,11 @@ class TrainingStage(pl.LightningModule):
         recipe = self.config.recipe
         weights = [w for w in self.network.parameters() if w.requires_grad]
         optimizer, schedule = make_optimizer(
-            recipe.optimizer, weights, recipe.epochs, max(1, steps // recipe.epochs)
+            recipe.optimizer,
+            weights,
+            recipe.epochs,
+            max(1, steps // recipe.epochs),
+            self.steady_weights(),
         )
         return {
             "optimizer": optimizer,

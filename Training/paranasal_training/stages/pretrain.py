@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import torch
 from torch import Tensor
 
 from paranasal_training.data.augment import Augmentation
-from paranasal_training.data.batches import Batch, CropData, as_floats, load_crops
+from paranasal_training.data.batches import (
+    Batch,
+    CropData,
+    as_floats,
+    load_crops,
+    mixed_seed,
+)
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
@@ -24,6 +31,7 @@ from ParanasalSSLLib.errors import BadConfig, BadStore
 logger = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.1  # of the patients
+COLLAPSED = 0.1  # spread below which vectors tell hardly anything apart
 PATIENTS = 2  # at least: one to train on, one to validate on
 
 
@@ -47,9 +55,31 @@ class PretrainStage(TrainingStage):
             residuals=as_floats(batch.target, self.gain) if needed else None,
             augmentation=self.augmentation,
             generator=torch.Generator().manual_seed(batch.seed),
+            shared=torch.Generator().manual_seed(mixed_seed(batch.shared_seed)),
+            numbers=batch.numbers,
             training=training,
         )
         return self.network.loss(sample)
+
+    def steady_weights(self) -> list[Tensor]:
+        """Those of the method's parts that keep their learning rate."""
+        parts = (self.network.get_submodule(name) for name in self.network.steady)
+        return [weight for part in parts for weight in part.parameters()]
+
+    def figures(self) -> Mapping[str, Tensor]:
+        """The method's own."""
+        return self.network.figures
+
+    def on_validation_epoch_end(self) -> None:
+        """Say it when the representation has collapsed."""
+        spread = self.trainer.callback_metrics.get("val/spread")
+        if spread is not None and float(spread) < COLLAPSED:
+            logger.warning(
+                "Epoch %d: the method's vectors all point one way (spread %.3f; 1: everywhere). "
+                "Nothing is learnt from here; try a smaller learning rate.",
+                self.current_epoch,
+                float(spread),
+            )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One step, and what the method does after it."""
@@ -79,6 +109,7 @@ def pretrain(config: PretrainConfig) -> Path:
     train, validation = (
         _load(store, part, residuals, config) for part in split_patients(store, rows)
     )
+    method.fit_to(len(train))
     gain = residuals.gain if residuals else 1.0
     return fit(PretrainStage(method, config, gain), store, train, validation)
 

@@ -8,7 +8,8 @@ import math
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -41,6 +42,19 @@ def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
     `online`'s. Running statistics of batch norms are left alone: each network collects its own."""
     for slow, fast in zip(target.parameters(), online.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)
+
+
+def spread(vectors: Tensor) -> Tensor:
+    """How far apart the directions of vectors (B, d) are, a scalar without gradient.
+
+    The standard deviation over the batch of each coordinate of the unit vectors, times sqrt(d), mean
+    over coordinates: about 1 where they point everywhere, 0 where all point one way (Chen & He 2021,
+    4.1). A single vector counts as 1.
+    """
+    if len(vectors) < 2:
+        return vectors.new_ones(())
+    units = F.normalize(vectors.detach().float())
+    return units.std(dim=0, correction=0).mean() * vectors.shape[1] ** 0.5
 
 
 def check_between(name: str, value: float, low: float, high: float = math.inf) -> None:
