@@ -101,8 +101,17 @@ def test_warp_gives_what_grid_sample_gives_beyond_the_edges_too() -> None:
     draws = torch.rand(11, 7, generator=seeded(1)) * 2 - 1
     linear = rotations(draws[:, :3] * math.pi) * (1 + 0.3 * draws[:, 3, None, None])
     matrices = torch.cat([linear, 12 * draws[:, 4:, None]], dim=2)
-    by_grid = augment._warp_by_grid(volumes, matrices)
-    assert torch.allclose(warp(volumes, matrices), by_grid, atol=1e-5)
+    bend = 3 * torch.rand(11, 3, 32, 32, 32, generator=seeded(2))
+    for bent in (None, bend):
+        by_grid = augment._warp_by_grid(volumes, matrices, bent)
+        assert torch.allclose(warp(volumes, matrices, bent), by_grid, atol=1e-5)
+
+
+def test_a_bend_says_where_each_voxel_comes_from() -> None:
+    bend = torch.zeros(1, 3, 17, 17, 17)
+    bend[:, 1] = 2.0
+    moved = warp(lamp(8, 8, 8), torch.eye(3, 4)[None], bend)
+    assert brightest(moved) == (8, 6, 8)
 
 
 def test_a_warp_that_moves_nothing_changes_nothing() -> None:

@@ -117,38 +117,42 @@ def rotations(angles: Tensor) -> Tensor:
     return result
 
 
-def warp(volumes: Tensor, matrices: Tensor) -> Tensor:
+def warp(volumes: Tensor, matrices: Tensor, bend: Tensor | None = None) -> Tensor:
     """Resample (N, C, D, D, D) trilinearly; beyond the edge the border's values go on.
 
     Args:
         volumes: what to resample.
         matrices: (N, 3, 4): output voxel (relative to the centre) -> input voxel (likewise).
+        bend: (N, 3, D, D, D) voxels that are added to every input voxel's position (unset: none).
     """
     if volumes.device.type != "cpu":
-        return _warp_by_grid(volumes, matrices)
+        return _warp_by_grid(volumes, matrices, bend)
     at_once = max(1, _VOXELS_AT_ONCE // volumes[0, 0].numel())
-    parts = zip(volumes.split(at_once), matrices.split(at_once), strict=True)
-    return torch.cat([_warp_by_index(some, theirs) for some, theirs in parts])
+    bends = [None] * len(volumes) if bend is None else bend.split(at_once)
+    parts = zip(volumes.split(at_once), matrices.split(at_once), bends, strict=False)
+    return torch.cat([_warp_by_index(some, theirs, own) for some, theirs, own in parts])
 
 
-def _warp_by_grid(volumes: Tensor, matrices: Tensor) -> Tensor:
+def _warp_by_grid(volumes: Tensor, matrices: Tensor, bend: Tensor | None = None) -> Tensor:
     size = volumes.shape[-1]
     # grid_sample counts axes backwards and in units of half an edge.
     linear = matrices[:, :, :3].flip(1).flip(2)
     shift = matrices[:, :, 3:].flip(1) * (2 / size)
     theta = torch.cat([linear, shift], dim=2).to(volumes.dtype)
     grid = F.affine_grid(theta, list(volumes.shape), align_corners=False)
+    if bend is not None:
+        grid = grid + bend.flip(1).permute(0, 2, 3, 4, 1) * (2 / size)
     return F.grid_sample(volumes, grid, "bilinear", "border", align_corners=False)
 
 
-def _warp_by_index(volumes: Tensor, matrices: Tensor) -> Tensor:
+def _warp_by_index(volumes: Tensor, matrices: Tensor, bend: Tensor | None = None) -> Tensor:
     """The same numbers as `_warp_by_grid` (to rounding), on a CPU core four times as fast.
 
     PyTorch's 3D `grid_sample` goes voxel by voxel there. Here eight vectorised look-ups share one
     index, that of each voxel's lowest corner, and are blended along one axis after the other.
     """
     count, channels, edge = volumes.shape[:3]
-    index, weights = _lowest_corners(matrices, edge)
+    index, weights = _lowest_corners(matrices, edge, bend)
 
     def line(voxels: Tensor, start: int) -> Tensor:
         ends = (voxels[start + step :].index_select(0, index) for step in (0, 1))
@@ -164,7 +168,9 @@ def _warp_by_index(volumes: Tensor, matrices: Tensor) -> Tensor:
     return torch.stack(warped).view(channels, count, edge, edge, edge).transpose(0, 1)
 
 
-def _lowest_corners(matrices: Tensor, edge: int) -> tuple[Tensor, list[Tensor]]:
+def _lowest_corners(
+    matrices: Tensor, edge: int, bend: Tensor | None
+) -> tuple[Tensor, list[Tensor]]:
     """Where the interpolation of each output voxel begins in the flattened input.
 
     Returns:
@@ -178,6 +184,8 @@ def _lowest_corners(matrices: Tensor, edge: int) -> tuple[Tensor, list[Tensor]]:
     for axis, stride in enumerate((edge**2, edge, 1)):
         a, b, c, shift = matrices[:, axis, :, None, None, None].unbind(1)
         position = (a * along[:, None, None] + b * along[:, None] + (shift + middle)) + c * along
+        if bend is not None:
+            position += bend[:, axis]
         position.clamp_(0, edge - 1)
         low = position.floor().clamp_(max=edge - 2)
         weights.append(position.sub_(low).flatten())

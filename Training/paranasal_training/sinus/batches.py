@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from paranasal_training.data.augment import rotations, warp
 from paranasal_training.sinus.config import SinusAugmentConfig
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
@@ -83,8 +85,10 @@ def endless_rows(rows: np.ndarray, size: int, rng: np.random.Generator) -> Itera
 def augmented(
     batch: SinusBatch, config: SinusAugmentConfig, rng: np.random.Generator
 ) -> SinusBatch:
-    """Every sample shifted, its contrast changed, perhaps noisier, perhaps without the other side."""
+    """All shifted and of another contrast; some of another shape, noisier, without the other side."""
     count = len(batch.image)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    batch = reshaped(batch, np.flatnonzero(rng.random(count) < config.warped), config, generator)
     shifts = rng.integers(-config.shift_voxels, config.shift_voxels + 1, (count, 3))
     image, cavity, opacity, valid = (
         torch.stack([shifted(x, s) for x, s in zip(maps, shifts, strict=True)])
@@ -92,12 +96,41 @@ def augmented(
     )
     gamma = np.exp(rng.uniform(-config.log_gamma, config.log_gamma, count)).astype(np.float32)
     image = image.clamp(min=0).pow(torch.from_numpy(gamma).view(-1, 1, 1, 1, 1))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     for i in np.flatnonzero(rng.random(count) < config.noisy):
         level = float(rng.uniform(0, config.noise))
         image[i] += level * torch.randn(image[i].shape, generator=generator) * (image[i] > 0)
     image[np.flatnonzero(rng.random(count) < config.without_other), 1] = 0
     return SinusBatch(image.clamp(0, 1), cavity, opacity, valid)
+
+
+def reshaped(
+    batch: SinusBatch, which: np.ndarray, config: SinusAugmentConfig, generator: torch.Generator
+) -> SinusBatch:
+    """These samples turned, scaled along each axis and bent; nothing is valid beyond their edges."""
+    if not len(which):
+        return batch
+    valid = F.pad(batch.valid[:, 1:-1, 1:-1, 1:-1], (1,) * 6)[:, None]
+    stacked = torch.cat([batch.image, batch.cavity[:, None], batch.opacity[:, None], valid], dim=1)
+    matrices, bend = _draw_shapes(len(which), batch.image.shape[-1], config, generator)
+    changed = warp(stacked[which], matrices, bend)
+    changed[:, -1:] = changed[:, -1:] > 0.99
+    stacked[which] = changed * changed[:, -1:]
+    image, cavity, opacity, valid = stacked.split([2, 1, 1, 1], dim=1)
+    return SinusBatch(image, cavity[:, 0], opacity[:, 0], valid[:, 0])
+
+
+def _draw_shapes(
+    count: int, edge: int, config: SinusAugmentConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Affine maps (n, 3, 4) and bendings (n, 3, D, D, D), both in voxels, output -> input."""
+    draws = torch.rand(2, count, 3, generator=generator)
+    turned = rotations((2 * draws[0] - 1) * np.deg2rad(config.rotation_deg))
+    low, high = np.log(config.size)
+    linear = turned * (-(low + (high - low) * draws[1])).exp()[:, None, :]
+    knots = torch.randn(count, 3, 5, 5, 5, generator=generator)
+    knots *= config.bend_mm * torch.rand(count, 1, 1, 1, 1, generator=generator)
+    bend = F.interpolate(knots, size=(edge,) * 3, mode="trilinear", align_corners=True)
+    return F.pad(linear, (0, 1)), bend
 
 
 def shifted(volume: Tensor, shift: np.ndarray) -> Tensor:

@@ -46,8 +46,14 @@ class SinusCropsConfig:
 class SinusAugmentConfig:
     """What is drawn for each sample, each time that training sees it."""
 
-    without_other: float = 0.35
-    """Fraction of samples whose other side is taken away, 0 to 1."""
+    warped: float = 0.4
+    """Fraction of samples whose shape is changed, 0 to 1: the next three say how far."""
+    rotation_deg: float = 8.0
+    """Largest rotation about each axis, degrees, 0 or more."""
+    size: tuple[float, float] = (0.85, 1.3)
+    """Least and largest change of size along each axis, above 0."""
+    bend_mm: float = 2.0
+    """Largest standard deviation of a smooth bending (its knots lie 16 mm apart), mm, 0 or more."""
     shift_voxels: int = 4
     """Farthest shift along each axis, voxels, 0 or more."""
     log_gamma: float = 0.3
@@ -56,6 +62,12 @@ class SinusAugmentConfig:
     """Fraction of samples that get noise, 0 to 1."""
     noise: float = 0.05
     """Largest standard deviation of the noise, of the crop's scale."""
+    without_other: float = 0.35
+    """Fraction of samples whose other side is taken away, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size[0] <= self.size[1]:
+            raise BadConfig("size: the least comes first, and is above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
