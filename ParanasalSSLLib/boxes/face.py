@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ParanasalSSLLib.boxes.alignment import aligned, alignment, ras_of, sitk_of, value_at
+from ParanasalSSLLib.boxes.alignment import (
+    aligned,
+    alignment,
+    ras_of,
+    side_by_side,
+    sitk_of,
+    value_at,
+)
 from ParanasalSSLLib.boxes.atlas import Atlas
 from ParanasalSSLLib.geometry import apply_affine
 from ParanasalSSLLib.scans.itk import to_sitk
@@ -108,7 +115,7 @@ class FaceSearch:
 
     def best(self, starts: list[FaceStart]) -> FaceFit | None:
         """The face as the best of the starts find it; None where it is none."""
-        found = [self._aligned(start) for start in starts[: self.config.candidates]]
+        found = side_by_side(self._aligned, starts[: self.config.candidates])
         best = max(found, key=lambda fit: fit.mutual_information)
         stretch_ratio = np.linalg.cond(best.template_to_scan[:3, :3])
         if best.mutual_information < self.config.found_information:

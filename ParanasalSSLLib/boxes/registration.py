@@ -18,6 +18,7 @@ from ParanasalSSLLib.boxes.alignment import (
     alignment,
     ras_of,
     shrunk,
+    side_by_side,
     value_at,
     windowed,
 )
@@ -104,7 +105,7 @@ def register(volume: Volume, config: RegistrationConfig = RegistrationConfig()) 
     """
     atlas = load_atlas()
     search = _Search(atlas, volume, config)
-    results = sorted((search.refine(start) for start in search.best_starts()), key=lambda r: r[0])
+    results = sorted(side_by_side(search.refine, search.best_starts()), key=lambda r: r[0])
     metric, affine = results[0]
     rivals = [other for value, other in results[1:] if value <= config.rival_fraction * metric]
     apart = max((_distance_mm(affine, rival, atlas) for rival in rivals), default=0.0)
@@ -156,20 +157,18 @@ class _Search:
 
         The best comes first, then the best of those that differ from it.
         """
-        coarse = self._registration(self.config.coarse_iterations, coarse=True)
         starts = [
             self._start(angles, scale, by_mass)
             for scale in self.config.start_scales
             for angles in self._start_angles()
             for by_mass in (True, False)
         ]
-        values = [self._value(coarse, start) for start in starts]
+        values = side_by_side(self._value, starts)
         order = sorted(range(len(starts)), key=lambda i: values[i])
         upright = min((0, 1), key=lambda i: values[i])  # heads are upright far more often than not
         chosen = [upright, *(i for i in order if i != upright)][: self.config.coarse_candidates]
-        aligned = sorted(
-            (self._run(coarse, starts[i], coarse=True) for i in chosen), key=lambda r: r[0]
-        )
+        runs = side_by_side(lambda i: self._run(starts[i], coarse=True), chosen)
+        aligned = sorted(runs, key=lambda r: r[0])
         return self._different([transform for _, transform in aligned])
 
     def _different(
@@ -189,12 +188,11 @@ class _Search:
         """Affine on the fine grid: (metric, lower is better; (4, 4) RAS affine)."""
         import SimpleITK as sitk
 
-        registration = self._registration(self.config.fine_iterations, coarse=False)
         affine = sitk.AffineTransform(3)
         affine.SetCenter(start.GetCenter())
         affine.SetMatrix(start.GetMatrix())
         affine.SetTranslation(start.GetTranslation())
-        metric, result = self._run(registration, affine, coarse=False)
+        metric, result = self._run(affine, coarse=False)
         return metric, ras_of(result)
 
     def _start_angles(self) -> list[tuple[float, float, float]]:
@@ -225,19 +223,18 @@ class _Search:
         start.SetTranslation(turned.GetTranslation())
         return start
 
-    def _registration(self, iterations: int, coarse: bool) -> sitk.ImageRegistrationMethod:
+    def _registration(self, coarse: bool) -> sitk.ImageRegistrationMethod:
         config = self.config
         if coarse:
-            return alignment(config.histogram_bins, 4.0, iterations)
+            return alignment(config.histogram_bins, 4.0, config.coarse_iterations)
         sampling = config.sampling_fraction, config.seed
-        return alignment(config.histogram_bins, 2.0, iterations, sampling)
+        return alignment(config.histogram_bins, 2.0, config.fine_iterations, sampling)
 
-    def _value(self, method: sitk.ImageRegistrationMethod, start: sitk.Transform) -> float:
-        return value_at(method, start, self.fixed_coarse, self.moving_coarse)
+    def _value(self, start: sitk.Transform) -> float:
+        return value_at(self._registration(True), start, self.fixed_coarse, self.moving_coarse)
 
-    def _run(
-        self, method: sitk.ImageRegistrationMethod, start: Matrix, coarse: bool
-    ) -> tuple[float, Matrix]:
+    def _run(self, start: Matrix, coarse: bool) -> tuple[float, Matrix]:
+        method = self._registration(coarse)
         fixed = self.fixed_coarse if coarse else self.fixed_fine
         moving = self.moving_coarse if coarse else self.moving_fine
         return aligned(method, start, fixed, moving)

@@ -6,7 +6,7 @@ The library's own sample head goes through all of it, wherever the real ones are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -142,6 +142,28 @@ def test_sinuses_of_real_heads_are_found(
     assert_found(result, truth(name))
     # The T2's image ends just below the sinuses: it shows them whole.
     assert (result.quality.verdict, result.quality.reasons) == ("ok", ())
+
+
+@pytest.fixture
+def itk_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads that SimpleITK may use, and puts it back."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    yield sitk.ProcessObject.SetGlobalDefaultNumberOfThreads
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@pytest.mark.parametrize("name", [SAMPLE, "donors/flair_axial_5mm_cut"])
+def test_the_number_of_threads_does_not_matter(
+    scan: Callable[[str], Volume], itk_threads: Callable[[int], None], name: str
+) -> None:
+    found = []
+    for threads in (1, 2):
+        itk_threads(threads)
+        found.append(register(scan(name)))
+    one, two = found
+    np.testing.assert_array_equal(one.face_to_scan, two.face_to_scan)
+    assert one.mutual_information == two.mutual_information
+    assert one.start_distance_mm == two.start_distance_mm
 
 
 POSES = {
