@@ -170,7 +170,8 @@ def test_old_and_new_weights_are_averaged() -> None:
 def painted(scan: str, evidence: float, ml: float, when: str) -> dict[str, object]:
     return {
         "scan": scan, "side": "left", "seen_evidence": evidence, "opacity_ml": ml, "signal": 0.5,
-        "dice_cavity": 0.9, "dice_opacity": 0.8, "when": when,
+        "dice_cavity": 0.9, "dice_opacity": 0.8, "when": when, "group": scan, "kind": "dome",
+        "modality": "t1", "slice_mm": 1.0,
     }  # fmt: skip
 
 
@@ -191,7 +192,7 @@ def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
     clear = scored[scored["opacity_ml"] == 0]
     outcome = outcome_of(choices, scored, clear, as_is, 0.5, 0.95)
     assert [side.doubtful for side in outcome.sides] == [False, False, False, True]
-    assert outcome.painted["after"]["found_by_ml"][2]["found"] == 1.0
+    assert outcome.painted["after"]["found"]["volume"]["2 to 5 ml"]["fraction"] == 1.0
     assert outcome.sides[3].called_after and called(outcome.sides) == (0, 2)
 
 

@@ -14,9 +14,9 @@ import torch
 from paranasal_training.release.config import AddSinusConfig
 from paranasal_training.release.sinus_bundle import (
     add_sinus,
-    figures,
     fit_calibration,
     fit_threshold,
+    judged_at,
     left_out_of,
     score_unseen,
 )
@@ -52,6 +52,10 @@ def scored(clear: list[float], ill: list[float]) -> pd.DataFrame:
             "signal": [np.nan] * len(clear) + [0.5] * len(ill),
             "dice_opacity": [0.0] * len(clear) + [0.8] * len(ill),
             "dice_cavity": [0.9] * n,
+            "group": [f"person-{i % 5}" for i in range(n)],
+            "kind": ["clear"] * len(clear) + ["dome"] * len(ill),
+            "modality": "t1",
+            "slice_mm": 1.0,
         }
     )
 
@@ -67,18 +71,15 @@ def test_the_threshold_calls_as_many_sides_as_they_are_clear_as_asked_for() -> N
     real = as_they_are(np.linspace(0.01, 0.6, 100).tolist())
     calibration = fit_calibration(table)
     threshold = fit_threshold(real, calibration, 0.95)
-    facts = figures(table, real, calibration, threshold)
+    facts = judged_at(threshold, calibration, table, real)
     assert calibration.slope > 0
-    assert facts["as_they_are_called_clear"] == pytest.approx(0.95, abs=0.011)
+    assert facts["as_they_are_called_clear"]["fraction"] == pytest.approx(0.95, abs=0.011)
     assert facts["sides_as_they_are"] == 4
-    assert facts["clear_called_clear"] == pytest.approx(0.71, abs=0.02)
-    assert facts["found_by_ml"][2] == {
-        "from_ml": 2.0,
-        "sinuses": 100,
-        "found": pytest.approx(0.7, abs=0.05),
-    }
+    assert facts["clear_called_clear"]["fraction"] == pytest.approx(0.71, abs=0.02)
+    of_size = facts["found"]["volume"]["2 to 5 ml"]
+    assert of_size["samples"] == 100 and of_size["fraction"] == pytest.approx(0.7, abs=0.05)
     assert facts["dice_opacity_from_2_ml"] == pytest.approx(0.8)
-    assert facts["dark_fluid_found"] is None
+    assert facts["found"]["dark fluid"]["from 5 ml"]["fraction"] is None
 
 
 def test_one_class_alone_calibrates_nothing() -> None:
@@ -214,6 +215,7 @@ def painted(tmp_path: Path) -> Path:
         np.save(tmp_path / f"{name}.npy", array)
     table = pd.DataFrame(
         {"sample": range(6), "group": list("aabbcc"), "signal": 0.5, "scan": "s", "side": "left"}
+        | {"modality": "t1", "kind": ["clear", "full"] * 3, "slice_mm": 1.0}
     )
     table.assign(opacity_ml=[0.0, 262.1] * 3).to_csv(tmp_path / "table.csv", index=False)
     return tmp_path

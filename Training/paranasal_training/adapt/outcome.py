@@ -10,7 +10,7 @@ import pandas as pd
 
 from paranasal_training.adapt.choose import Choice
 from paranasal_training.adapt.learn import AFTER, BEFORE
-from paranasal_training.release.sinus_bundle import figures, fit_calibration, fit_threshold
+from paranasal_training.release.sinus_bundle import fit_calibration, fit_threshold, judged_at
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.opacity import evidence_margin
@@ -42,7 +42,7 @@ class Outcome:
         calibration, threshold: of the new bundle.
         sides: all that were looked at.
         painted: figures on painted samples of left-out persons, before and after, each at the
-            threshold that calls the same fraction of their clear sides clear; see `figures`.
+            threshold that calls the same fraction of their clear sides clear; see `judged_at`.
     """
 
     calibration: Calibration
@@ -88,7 +88,7 @@ def outcome_of(
         ill, healthy = (_sure(table[table["when"] == when], doubtful) for table in (scored, clear))
         calibration = fit_calibration(ill)
         threshold = fit_threshold(healthy, calibration, specificity)
-        painted[when] = figures(ill, healthy, calibration, threshold)
+        painted[when] = judged_at(threshold, calibration, ill, healthy)
     sides = []
     for choice in choices:
         facts = choice.facts

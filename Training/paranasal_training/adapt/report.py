@@ -78,11 +78,10 @@ class Report:
     @property
     def sizes(self) -> list[SizeRow]:
         """Painted disease by its volume."""
-        before, after = (self.outcome.painted[when]["found_by_ml"] for when in (BEFORE, AFTER))
-        ends = [f"to {row['from_ml']:g} ml" for row in before[1:]] + ["and more"]
+        before, after = (self.outcome.painted[w]["found"]["volume"] for w in (BEFORE, AFTER))
         return [
-            SizeRow(f"{b['from_ml']:g} ml {end}", b["sinuses"], b["found"], a["found"])
-            for b, a, end in zip(before, after, ends, strict=True)
+            SizeRow(size, row["samples"], row["fraction"], after[size]["fraction"])
+            for size, row in before.items()
         ]
 
 

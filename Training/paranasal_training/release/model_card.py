@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paranasal_training.release.config import ModelCardConfig
+from paranasal_training.release.unseen_figures import as_table, in_words
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
@@ -57,11 +58,6 @@ def sinus_section(card: BundleCard) -> str:
     if card.sinus is None:
         raise BadBundle(f"The bundle {card.name} has no sinus network.")
     facts = card.training["sinus"]
-    sizes = [
-        f"| from {size['from_ml']:g} ml up to the next line | {size['sinuses']} "
-        f"| {_percent(size['found'])} |"
-        for size in facts["found_by_ml"]
-    ]
     widths = "-".join(map(str, card.sinus.network.widths))
     count = card.sinus.members
     several = f" Probabilities are the mean of {count} such networks." if count > 1 else ""
@@ -80,22 +76,17 @@ def sinus_section(card: BundleCard) -> str:
         f"on {facts['samples']} painted samples, each of a person whom the network that was asked "
         f"never saw (persons left out of each network: {unseen}). On them, at the threshold "
         f"{card.decision_threshold:.2f}:",
-        f"| painted disease | sinuses | found |\n| --- | --- | --- |\n{chr(10).join(sizes)}",
+        *(as_table(f"painted, by {what}", rows) for what, rows in facts["found"].items()),
         f"Clear sides of these persons as they were scanned, in boxes that lie otherwise each time "
         f"({facts['sides_as_they_are']} sides), called clear: "
-        f"{_percent(facts['as_they_are_called_clear'])}. Clear samples that were made harder (cut, "
-        f"noisy, with look-alikes): {_percent(facts['clear_called_clear'])}. Dark "
-        "fluid that fills 5 ml and more, found: "
-        f"{_percent(facts['dark_fluid_found'])}. Mean Dice of the cavity "
-        f"{facts['dice_cavity']:.2f}, of opacity of 2 ml and more "
-        f"{facts['dice_opacity_from_2_ml']:.2f}.",
+        f"{in_words(facts['as_they_are_called_clear'])}. Clear samples that were made harder (cut, "
+        f"noisy, with look-alikes): {in_words(facts['clear_called_clear'])}. Mean Dice of the "
+        f"cavity {facts['dice_cavity']:.2f}, of opacity of 2 ml and more "
+        f"{facts['dice_opacity_from_2_ml']:.2f}. Intervals: persons drawn with replacement.",
+        as_table("clear as scanned, by sequence", facts["clear_by_sequence"], "called clear"),
         f"SHA-256 of the weights: `{card.weights_sha256}`.",
     ]
     return "\n\n".join(lines)
-
-
-def _percent(share: float | None) -> str:
-    return "none there" if share is None else f"{100 * share:.0f} %"
 
 
 def _origin(card: BundleCard, cohort: dict[str, Any]) -> str:

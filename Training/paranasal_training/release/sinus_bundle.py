@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from paranasal_training.release.config import AddOnnxConfig, AddSinusConfig
 from paranasal_training.release.model_card import sinus_section
 from paranasal_training.release.onnx_export import add_onnx
+from paranasal_training.release.unseen_figures import LESION_ML, figures
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_networks, run_settings
@@ -26,10 +27,6 @@ from ParanasalSSLLib.model.card import SinusReading, read_card
 from ParanasalSSLLib.model.opacity import evidence_margin
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
 from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
-
-LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called anomalous for
-SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
-DARKEST = (0.06, 0.135)  # signal of dark fluid on the crop's scale
 
 
 def add_sinus(config: AddSinusConfig) -> Path:
@@ -46,7 +43,7 @@ def add_sinus(config: AddSinusConfig) -> Path:
     as_they_are = score_unseen(networks, left_out, SinusSamples(config.clear), config)
     calibration = fit_calibration(scored)
     threshold = fit_threshold(as_they_are, calibration, config.specificity)
-    facts = figures(scored, as_they_are, calibration, threshold) | {"left_out": left_out}
+    facts = judged_at(threshold, calibration, scored, as_they_are) | {"left_out": left_out}
     card = replace(
         bundle.card,
         version=config.version,
@@ -125,39 +122,13 @@ def fit_threshold(as_they_are: pd.DataFrame, calibration: Calibration, specifici
     return round(calibration.probability(highest), 4)
 
 
-def figures(
-    scored: pd.DataFrame, as_they_are: pd.DataFrame, calibration: Calibration, threshold: float
+def judged_at(
+    threshold: float, calibration: Calibration, scored: pd.DataFrame, as_they_are: pd.DataFrame
 ) -> dict[str, Any]:
-    """What the bundle's card says of persons that the network never saw."""
+    """`figures` of samples at a decision threshold, with the calibration that it goes with."""
     called, false_alarms = (
         np.array([calibration.probability(m) for m in margins(table)]) >= threshold
         for table in (scored, as_they_are)
     )
-    clear = (scored["opacity_ml"] == 0).to_numpy()
-    ml = scored["opacity_ml"].to_numpy()
-    large = ml >= 2
-    dark = (ml >= 5) & scored["signal"].between(*DARKEST).to_numpy()
-    by_size = [
-        {
-            "from_ml": low,
-            "sinuses": int(of_size.sum()),
-            "found": _mean(called[of_size]),
-        }
-        for low, high in SIZES_ML
-        for of_size in [(ml >= low) & (ml < high)]
-    ]
-    return {
-        "calibration": asdict(calibration),
-        "samples": len(scored),
-        "sides_as_they_are": len(as_they_are[["scan", "side"]].drop_duplicates()),
-        "as_they_are_called_clear": _mean(~false_alarms),
-        "clear_called_clear": _mean(~called[clear]),
-        "found_by_ml": by_size,
-        "dark_fluid_found": _mean(called[dark]),
-        "dice_opacity_from_2_ml": _mean(scored["dice_opacity"].to_numpy()[large]),
-        "dice_cavity": _mean(scored["dice_cavity"].to_numpy()),
-    }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return round(float(values.mean()), 3) if values.size else None
+    facts = figures(scored, as_they_are, called, false_alarms)
+    return {"calibration": asdict(calibration)} | facts

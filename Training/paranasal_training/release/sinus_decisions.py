@@ -18,7 +18,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch import Tensor
 
 from paranasal_training.release.config import SinusDecisionsConfig
-from paranasal_training.release.sinus_bundle import DARKEST, LESION_ML, SIZES_ML, left_out_of
+from paranasal_training.release.sinus_bundle import left_out_of
+from paranasal_training.release.unseen_figures import DARKEST, LESION_ML, SIZES_ML
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.training import load_sinus_networks
 from ParanasalSSLLib.files import write_whole
