@@ -1,6 +1,7 @@
 """Adapt to eight heads of `site/`, with disease painted into 40 % of the scans; try on four others.
 
-    python Training/results/adapt/demonstrate.py --data ../shared/data --work DEMO --bundle BUNDLE
+    python Training/results/adapt/demonstrate.py --data ../shared/data --work DEMO --bundle BUNDLE \
+        --references STORE/references --weights RUN/sinus.safetensors
 
 Writes `figures.csv` and `choices.csv` beside itself. What is done lies in the work folder; the same
 command goes on where it was stopped. README.md says what the figures mean.
@@ -11,7 +12,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,14 @@ import pandas as pd
 import torch
 from paranasal_training.adapt.adapt import adapt, report_folder
 from paranasal_training.adapt.config import AdaptConfig
-from paranasal_training.release.sinus_bundle import LESION_ML, SIZES_ML
+from paranasal_training.release.unseen_figures import LESION_ML, SIZES_ML
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.painting import draw_kind, paint
 from paranasal_training.sinus.references import Reference, load_reference, read_table
 from paranasal_training.sinus.scanning import Canvas, identity_table
 from paranasal_training.sinus.shards import write_store
+from paranasal_training.sinus.training import load_sinus_networks
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.crop import cut_crop
@@ -35,7 +38,7 @@ from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.opacity import evidence_margin
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
-from ParanasalSSLLib.model.torch_networks import load_torch_networks
+from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
 from ParanasalSSLLib.predict import predict_scan
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume, write_volume
@@ -53,6 +56,11 @@ def main() -> None:
     words.add_argument("--data", type=Path, required=True)
     words.add_argument("--work", type=Path, required=True)
     words.add_argument("--bundle", type=Path, required=True, help="to be adapted")
+    words.add_argument(
+        "--weights",
+        type=Path,
+        help="take the place of the bundle's networks: of a run without the site",
+    )
     words.add_argument("--references", type=Path, required=True, help="of paint-sinuses")
     words.add_argument("--tests", type=int, default=240, help="painted samples of the tested heads")
     words.add_argument(
@@ -65,6 +73,7 @@ def main() -> None:
     options = words.parse_args()
     torch.set_num_threads(1)
     truth = make_sites(options.data, options.references, options.work)
+    options.bundle = starting_bundle(options)
     bundles = {"before": options.bundle}
     for site in options.sites:
         bundles[site] = adapted(site, options)
@@ -73,9 +82,12 @@ def main() -> None:
     write_store(stores[0], options.references, options.tests, TESTED, seed=77)
     write_store(stores[1], options.references, options.clear, TESTED, seed=78, as_they_are=True)
     rows = []
+    everybody = {r.group for r in read_table() if r.scan.startswith("site/")}
+    unseen = as_they_are(load_bundle(options.bundle), options.data, everybody, "all twelve heads, ")
+    rows += [{"bundle": "before", **one} for one in unseen]
     for name, folder in bundles.items():
         bundle = load_bundle(folder)
-        rows += [{"bundle": name, **one} for one in as_they_are(bundle, options.data)]
+        rows += [{"bundle": name, **one} for one in as_they_are(bundle, options.data, TESTED, "")]
         networks = load_torch_networks(folder).sinus
         assert networks is not None
         painted = as_painted(networks, bundle.card, *stores)
@@ -83,6 +95,22 @@ def main() -> None:
     with write_whole(HERE / "figures.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     print(pd.DataFrame(rows).to_string())
+
+
+def starting_bundle(options: argparse.Namespace) -> Path:
+    """The bundle to be adapted; with `--weights` as its networks, at the same threshold."""
+    if options.weights is None:
+        return Path(options.bundle)
+    folder: Path = options.work / "bundle_before"
+    if not folder.exists():
+        bundle = load_bundle(options.bundle)
+        assert bundle.card.sinus is not None
+        networks = load_sinus_networks([options.weights])
+        reading = replace(bundle.card.sinus, network=networks.config, members=1)
+        made = replace(load_torch_networks(options.bundle), sinus=networks)
+        card = replace(bundle.card, sinus=reading, version=f"{bundle.card.version}-without-site")
+        save_bundle(Bundle(card, made, bundle.residual_thresholds), folder)
+    return folder
 
 
 def adapted(site: str, options: argparse.Namespace) -> Path:
@@ -181,9 +209,11 @@ def choices(site: str, truth: pd.DataFrame, work: Path, bundle: Path) -> None:
         sides.drop(columns=["person"]).to_csv(temporary, index=False)
 
 
-def as_they_are(bundle: Bundle, data: Path) -> Iterator[dict[str, object]]:
-    """Clear sides of the tested heads, by kind of scan: how many are called clear."""
-    rows = [r for r in read_table() if r.group in TESTED and r.use]
+def as_they_are(
+    bundle: Bundle, data: Path, persons: Collection[str], whose: str
+) -> Iterator[dict[str, object]]:
+    """Clear sides of persons, by kind of scan: how many are called clear."""
+    rows = [r for r in read_table() if r.group in persons and r.use]
     called: dict[str, list[bool]] = {}
     for scan in dict.fromkeys(one.scan for one in rows):
         result = predict_scan(data / scan, bundle)
@@ -192,7 +222,9 @@ def as_they_are(bundle: Bundle, data: Path) -> Iterator[dict[str, object]]:
                 called.setdefault(one.modality, []).append(result.sinuses[one.side].anomalous)
     for modality, answers in called.items():
         clear = len(answers) - sum(answers)
-        yield row(f"{modality}, clear sides called clear", len(answers), clear / len(answers))
+        yield row(
+            f"{whose}{modality}, clear sides called clear", len(answers), clear / len(answers)
+        )
 
 
 def as_painted(
