@@ -75,6 +75,7 @@ def go_through(panel: Any, folder: Path) -> None:
 
     scan = slicer.util.loadVolume(str(SAMPLE), {"name": "Simulated head"})
     headless.click(ui.placeBoxesButton)
+    headless.wait_until(lambda: not panel.activity.isRunning, LONGEST_S)
     take(panel, "boxes_placed", ui.scanCollapsibleButton)
     draw_slices(scan, "slices_boxes")
 
@@ -85,7 +86,7 @@ def go_through(panel: Any, folder: Path) -> None:
     headless.click(ui.runButton)
     headless.wait_until(lambda: ui.progressBar.value > 0, LONGEST_S)
     take(panel, "running", ui.runCollapsibleButton)
-    headless.wait_until(lambda: not panel.runSection.isRunning, LONGEST_S)
+    headless.wait_until(lambda: not panel.activity.isRunning, LONGEST_S)
     take(panel, "results", ui.resultsCollapsibleButton)
 
     headless.click(ui.nextFindingButton)

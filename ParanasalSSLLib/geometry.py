@@ -60,9 +60,7 @@ class Grid:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between voxels along each axis, mm."""
-        from nibabel.affines import voxel_sizes
-
-        x, y, z = voxel_sizes(self.affine).tolist()
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
     from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.boxes.quality import Quality
+    from ParanasalSSLLib.geometry import Grid
     from ParanasalSSLLib.progress import Progress
     from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.record import ModelRecord, ScanRecord
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SCAN_ID = "sub-slicer"  # until a user names it
 AUTOMATIC = "auto"  # the device: a GPU if there is one
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class Findings:
         model: name and version of the model.
         cavities: per side, bool (I, J, K): all inside the bony walls; empty where none is outlined.
         files: where all this is written; None where it is not.
+        grid: the scan's, as its files tell it; None where there are none.
     """
 
     residual: np.ndarray
@@ -51,6 +54,7 @@ class Findings:
     model: str = ""
     cavities: Mapping[Side, np.ndarray] = field(default_factory=dict)
     files: ScanFiles | None = None
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """Whom a run tells how it goes; of the last three exactly one is called, once.
+class Watcher(Generic[Found]):
+    """Whom a computation tells how it goes; `done`, `failed` or `cancelled` is called once, last.
 
     progress: at the start of every stage. log: a line of text.
     done: with what was found. failed: with a sentence for the user. cancelled: nothing was changed.
     """
 
-    done: Callable[[Findings], None]
+    done: Callable[[Found], None]
     failed: Callable[[str], None]
     cancelled: Callable[[], None] = lambda: None
     progress: Callable[[Progress], None] = lambda progress: None
@@ -91,7 +95,7 @@ class Watcher:
 
 
 class Work(Protocol):
-    """A run under way."""
+    """A computation under way."""
 
     def cancel(self) -> None:
         """Ask it to stop."""
@@ -106,8 +110,8 @@ class Work(Protocol):
 class Computation(Protocol):
     """What the panel needs computed."""
 
-    def localize(self, volume: Volume) -> Placement:
-        """Boxes by registration, with their quality. Raises `ParanasalError`s."""
+    def place(self, volume: Volume, watcher: Watcher[Placement]) -> Work:
+        """Begin to find both sinuses by registration."""
         ...
 
     def start(
@@ -116,7 +120,7 @@ class Computation(Protocol):
         boxes: Mapping[Side, SinusBox],
         quality: Quality,
         settings: Settings,
-        watcher: Watcher,
+        watcher: Watcher[Findings],
     ) -> Work:
         """Begin to score the sinuses in `boxes` (one or both sides)."""
         ...
@@ -138,6 +142,8 @@ def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:
         notices=(*reasons, record.notice, *record.model.notices),
         model=modelName(record.model),
         cavities=cavities,
+        files=files,
+        grid=maps.grid,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
+    from ParanasalSSLPanel.activity import Activity
     from ParanasalSSLPanel.compute import Settings
     from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
 
@@ -16,12 +17,14 @@ class Panel(Protocol):
     """The module's widget, as its sections see it.
 
     ui: the widgets of the .ui file, by their names.
+    activity: what is being computed, at most one thing at a time.
     parameters: None while the module is not open, or the scene is being closed.
     """
 
     ui: Any
     logic: ParanasalSSLLogic
     parameters: ParanasalSSLParameterNode | None
+    activity: Activity
 
     @property
     def scan(self) -> vtkMRMLScalarVolumeNode | None:

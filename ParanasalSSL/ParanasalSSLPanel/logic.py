@@ -3,6 +3,7 @@
 # Without `from __future__ import annotations`: the parameter node needs its types at run time.
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,22 +82,37 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         """Install the Python packages from a folder of wheels; raises `PackagesMissing`."""
         installFromFolder(str(REQUIREMENTS), folder)
 
-    def placeBoxes(self, scan: vtkMRMLScalarVolumeNode) -> Any:
-        """Place the two boxes by registration; returns its `Quality`, which may say "failed".
+    def startPlacing(
+        self,
+        scan: vtkMRMLScalarVolumeNode,
+        watcher: Watcher[Any],
+        begun: Callable[[Work], None] = lambda work: None,
+    ) -> None:
+        """Begin to place the two boxes by registration.
 
-        Results of an earlier run are removed. Raises `ParanasalError`s.
+        When all is well, they are put beside the scan, and results of an earlier run are removed,
+        before `watcher.done` is called with the `Placement`, whose quality may say "failed"; else the
+        scene stays as it was. `begun` gets the work, to cancel it.
+
+        Raises `ParanasalError`s for a scan that cannot be scored.
         """
         volume = scans.volumeFromNode(_checked(scan))
-        found = self._computation.localize(volume)
-        results.removeFindings(scan)
-        showBoxes(scan, found.boxes, found.quality)
-        return found.quality
+
+        def show(found: Any) -> None:
+            results.removeFindings(scan)
+            showBoxes(scan, found.boxes, found.quality)
+
+        begun(self._computation.place(volume, _shown(scan, show, watcher)))
+
+    def placeBoxes(self, scan: vtkMRMLScalarVolumeNode) -> Any:
+        """As `startPlacing`, but for scripts: waits, and returns the `Quality` of the boxes."""
+        return _waited(partial(self.startPlacing, scan)).quality
 
     def start(
         self,
         scan: vtkMRMLScalarVolumeNode,
         settings: Settings,
-        watcher: Watcher,
+        watcher: Watcher[Findings],
         begun: Callable[[Work], None] = lambda work: None,
     ) -> None:
         """Begin to score the sinuses in the boxes as they stand in the scene.
@@ -109,31 +125,45 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         volume = scans.volumeFromNode(_checked(scan))
         boxes = boxesOf(scan)
         quality = qualityForScoring(volume, boxes, qualityOf(scan))
-        gone = _("The scan was removed while it was being scored.")
 
-        def done(findings: Findings) -> None:
-            if slicer.mrmlScene.IsNodePresent(scan):
-                results.showFindings(scan, boxes, findings)
-                adjustBoxes(scan, False)
-                watcher.done(findings)
-            else:
-                watcher.failed(gone)
+        def show(findings: Findings) -> None:
+            results.showFindings(scan, boxes, findings)
+            adjustBoxes(scan, False)
 
-        begun(
-            self._computation.start(volume, boxes, quality, settings, replace(watcher, done=done))
-        )
+        shown = _shown(scan, show, watcher)
+        begun(self._computation.start(volume, boxes, quality, settings, shown))
 
     def run(self, scan: vtkMRMLScalarVolumeNode, settings: Settings | None = None) -> Findings:
         """As `start`, but for scripts: waits for the end. Raises `ParanasalError`s."""
-        found: list[Findings] = []
-        failures: list[str] = []
-        runs: list[Work] = []
-        watcher = Watcher(found.append, failures.append)
-        self.start(scan, settings or Settings(), watcher, runs.append)
-        runs[0].wait()
-        if not found:
-            raise ParanasalError(failures[0] if failures else _("Cancelled."))
-        return found[0]
+        return _waited(partial(self.start, scan, settings or Settings()))
+
+
+def _shown(
+    scan: vtkMRMLScalarVolumeNode, show: Callable[[Any], None], watcher: Watcher[Any]
+) -> Watcher[Any]:
+    """The watcher, told only after what was found is shown; a scan that has gone is a failure."""
+    gone = _("The scan was removed in the meantime.")
+
+    def done(found: Any) -> None:
+        if slicer.mrmlScene.IsNodePresent(scan):
+            show(found)
+            watcher.done(found)
+        else:
+            watcher.failed(gone)
+
+    return replace(watcher, done=done)
+
+
+def _waited(start: Callable[[Watcher[Any], Callable[[Work], None]], None]) -> Any:
+    """What a computation has found, once it has ended. Raises `ParanasalError`s."""
+    found: list[Any] = []
+    failures: list[str] = []
+    works: list[Work] = []
+    start(Watcher(found.append, failures.append), works.append)
+    works[0].wait()
+    if not found:
+        raise ParanasalError(failures[0] if failures else _("Cancelled."))
+    return found[0]
 
 
 def _checked(scan: vtkMRMLScalarVolumeNode | None) -> vtkMRMLScalarVolumeNode:

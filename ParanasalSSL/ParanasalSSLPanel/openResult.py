@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import slicer
 from slicer import vtkMRMLScalarVolumeNode
@@ -17,6 +17,9 @@ from ParanasalSSLPanel.compute import readFindings
 from ParanasalSSLPanel.kept import Origin, keepOrigin
 from ParanasalSSLPanel.readings import keepReading
 from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
+
+if TYPE_CHECKING:
+    from ParanasalSSLLib.geometry import Grid
 
 
 def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNode:
@@ -42,7 +45,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     files = ScanFiles.in_output(out, identifier)
     try:
         record = read_report(files.report_json)
-        findings = replace(readFindings(files, record), files=files)
+        findings = readFindings(files, record)
     except (OSError, ValueError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
@@ -50,7 +53,7 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
             )
         ) from error
     boxes = read_placement(files.boxes).boxes
-    scan = _load(path, findings.residual.shape)
+    scan = _load(path, findings.grid)
     setAttribute(scan, "opened from", key)
     showBoxes(scan, boxes, findings.quality)
     keepOrigin(scan, Origin(path, files))
@@ -62,15 +65,11 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     return scan
 
 
-def _load(path: Path, shape: tuple[int, ...]) -> vtkMRMLScalarVolumeNode:
+def _load(path: Path, grid: Grid) -> vtkMRMLScalarVolumeNode:
     """Read by the library, so that its grid is the one in which the scan was scored."""
-    from ParanasalSSLLib.scans.read import read_volume
+    from ParanasalSSLLib.scans.read import read_again
 
-    volume = read_volume(path)
-    if volume.shape != shape:
-        raise UnreadableScan(
-            _("{name} has changed since it was scored. Score it again.").format(name=path.name)
-        )
+    volume = read_again(path, grid)
     return slicer.util.addVolumeFromArray(
         volume.data.transpose(2, 1, 0).copy(),
         volume.affine,

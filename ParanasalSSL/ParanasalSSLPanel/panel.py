@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import cases, results, scans, tables
+from ParanasalSSLPanel.activity import Activity
 from ParanasalSSLPanel.boxes import boxesOf, boxNode
 from ParanasalSSLPanel.colors import errorStyle
 from ParanasalSSLPanel.compute import Settings
@@ -56,6 +57,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         widget.setMRMLScene(slicer.mrmlScene)
         loadTerms(Path(self.resourcePath("Terminologies")))
         self.logic = ParanasalSSLLogic()
+        self.activity = Activity(self)
         self.boxesSection, self.runSection = BoxesSection(self), RunSection(self)
         self.resultsSection, self.exportSection = ResultsSection(self), ExportSection(self)
         self.worklistSection = WorklistSection(self)
@@ -71,7 +73,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def cleanup(self) -> None:
         """Stop what runs; called before the panel goes."""
-        for section in (self.runSection, self.worklistSection):
+        for section in (self.activity, self.runSection, self.worklistSection):
             section.stop()
         self._disconnectParameters()
         self.removeObservers()
@@ -86,7 +88,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._disconnectParameters()
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
-        self.runSection.stop()
+        self.activity.stop()
         self._disconnectParameters()
         self._shownOverlay = None
 
@@ -137,7 +139,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     @property
     def isBusy(self) -> bool:
         """Whether boxes are being placed, or a scan scored or exported."""
-        return self._blocked or self.runSection.isRunning
+        return self._blocked or self.activity.isRunning
 
     def addModel(self, folder: str) -> None:
         """Add a model bundle to the list and choose it. Raises `BadBundle`."""
@@ -163,6 +165,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self._observe(scan)
         self.ui.scanSelector.enabled = not busy
         self.boxesSection.update(scan, busy)
+        self.activity.update()
         self.runSection.update(scan, busy)
         self.resultsSection.update(scan, self._isOutdated())
         self.exportSection.update(scan, busy)
@@ -305,20 +308,14 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             except ParanasalError as error:
                 self.say(str(error), isError=True)
             finally:
-                self._hideProgress()
-
-    def _hideProgress(self) -> None:
-        if not self.runSection.isRunning:
-            self.ui.progressBar.visible = False
+                self.activity.hide()
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
         """Do work that takes seconds inside Slicer; errors as in `telling`."""
         self._blocked = True
         self.refresh()
-        self.ui.progressBar.visible = True
-        self.ui.progressBar.value = 0
-        self.ui.progressBar.setFormat(words)
+        self.activity.show(0, words)
         _repaint()
         failure = ""
         try:
@@ -329,7 +326,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
                     failure = str(error)
         finally:
             self._blocked = False
-            self._hideProgress()
+            self.activity.hide()
             self.refresh()
             if failure:
                 self.say(failure, isError=True)

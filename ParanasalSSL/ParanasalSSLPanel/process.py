@@ -1,4 +1,4 @@
-"""`paranasal predict` in a process beside Slicer: the panel stays usable, Cancel really ends it.
+"""The library in a process beside Slicer: the panel stays usable, Cancel really ends it.
 
 The process prints one JSON object a line (`ParanasalSSLLib.cli.events` says which); whatever
 else it prints is log. It ends by itself, tidily, when its standard input is closed: after Cancel, and
@@ -21,6 +21,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.cli.events import CallFailed, Event, Summary, from_json
 
 KILL_AFTER_MS = 5000
+COMMANDS = "ParanasalSSLLib.cli.main"  # `paranasal`
 # With status 1, too, all is said: which scans could not be scored, and why. (Without one of these, a
 # status of 1 is what Slicer's launcher makes of a crash.)
 LAST_EVENTS = (Summary, CallFailed)
@@ -101,7 +102,7 @@ class Toolkit:
 
 
 class LibraryProcess:
-    """One call of `paranasal ...`. Start it once."""
+    """One call of `paranasal ...`, or of another of the library's programs. Start it once."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -111,9 +112,9 @@ class LibraryProcess:
         self._rest = {"out": b"", "err": b""}
         self._program = Toolkit.programFor(self)
 
-    def start(self, arguments: list[str]) -> None:
-        """Run `paranasal` with these arguments."""
-        call = ["-m", "ParanasalSSLLib.cli.main", *arguments]
+    def start(self, arguments: list[str], module: str = COMMANDS) -> None:
+        """Run a module of the library with these arguments."""
+        call = ["-m", module, *arguments]
         # The folder is where -m finds the library.
         self._program.start(pythonExecutable(), call, libraryFolder(), _environment())
 

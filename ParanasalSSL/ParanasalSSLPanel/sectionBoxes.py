@@ -68,13 +68,18 @@ class BoxesSection:
             self._mirrorButtons[side].enabled = both and free
 
     def onPlaceBoxes(self, checked: bool = False) -> None:
-        """Find both sinuses in the chosen scan and show their boxes."""
+        """Find both sinuses in the chosen scan and show their boxes; installs nothing."""
         with self._panel.telling():
-            self._panel.prepare()  # it may ask, which no other cursor should cover
-            with self._panel.working(_("Finding the maxillary sinuses")):
-                self._panel.logic.placeBoxes(self._panel.scan)
-                cases.showCase(self._panel.scan)
-                views.lookAtBoxes(self._panel.scan)
+            scan = self._panel.scan
+            self._panel.activity.start(
+                lambda watcher, begun: self._panel.logic.startPlacing(scan, watcher, begun),
+                lambda _placement: self._onPlaced(scan),
+            )
+
+    def _onPlaced(self, scan: Any) -> None:
+        if self._panel.parameters is not None:  # else another module is open
+            cases.showCase(scan)
+            views.lookAtBoxes(scan)
 
     def _onReset(self, side: Side) -> None:
         with self._panel.telling():

@@ -49,7 +49,6 @@ class ExportSection:
         scan = self._panel.scan
         asDicom = self._ui.exportDicomCheckBox.checked and isFromDicom(scan)
         with self._panel.telling():
-            self._panel.prepare()
             if asDicom:
                 ensureHighdicom()
             with self._panel.working(_("Writing the results")):

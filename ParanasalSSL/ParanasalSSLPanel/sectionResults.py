@@ -169,7 +169,6 @@ class ResultsSection:
     def openResidualFile(self, path: Path) -> None:
         """Load a residual map, with its opacity as segments."""
         with self._panel.telling():
-            self._panel.prepare()
             threshold = self._panel.parameters.residualThreshold
             file = segments.loadResidualFile(path, threshold)
             results.showResidualFile(file)

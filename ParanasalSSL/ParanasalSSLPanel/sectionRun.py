@@ -1,4 +1,4 @@
-"""The panel's section "Run": device, model, progress, cancel, log, packages without network."""
+"""The panel's section "Run": device, model, log, packages without network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLPanel import models, packages
-from ParanasalSSLPanel.compute import AUTOMATIC, Findings, Settings, Watcher, Work
+from ParanasalSSLPanel.compute import AUTOMATIC, Settings
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 from ParanasalSSLPanel.readings import writeBack
-from ParanasalSSLPanel.words import stageWords
 
 
 class RunSection:
@@ -23,19 +22,14 @@ class RunSection:
 
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
-        self.work: Work | None = None
-        self._isOver = True
-        self._scan: Any = None  # that is being scored
         self._devices: LibraryProcess | None = None
         self._answer = ""
         self._ui.runButton.connect("clicked(bool)", self.onRun)
-        self._ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self._ui.addModelButton.connect("clicked(bool)", self._onAddModel)
         self._ui.modelCardButton.connect("clicked(bool)", self._onModelCard)
         self._ui.wheelFolderButton.connect("clicked(bool)", self._onWheelFolder)
         for combo in (self._ui.deviceComboBox, self._ui.modelComboBox):
             combo.connect("activated(int)", self._onChosen)
-        self._ui.progressBar.visible = False
         self._ui.deviceComboBox.addItem(_("Automatic"), AUTOMATIC)
         self._ui.deviceComboBox.addItem(_("CPU"), "cpu")
         self.listModels()
@@ -135,15 +129,9 @@ class RunSection:
 
     # -------------------------------------------------------------------------------- a run
 
-    @property
-    def isRunning(self) -> bool:
-        """Whether a scan is being scored."""
-        return self.work is not None
-
     def update(self, scan: Any, busy: bool) -> None:
         """What can be pressed now."""
         self._ui.runButton.enabled = scan is not None and not busy
-        self._ui.cancelButton.enabled = self.isRunning
         for widget in (
             self._ui.deviceComboBox,
             self._ui.modelComboBox,
@@ -157,32 +145,20 @@ class RunSection:
         """Score the chosen scan in its boxes."""
         with self._panel.telling():
             self._panel.prepare()
-            self._isOver, self._scan = False, self._panel.scan
-            self._ui.logText.clear()
-            self._show(0, _("Starting"))
-            watcher = Watcher(
-                self._onDone, self._onFailed, self._onCancelled, self.onProgress, self.log
+            scan, settings = self._panel.scan, self.settings
+            self._panel.activity.start(
+                lambda watcher, begun: self._panel.logic.start(scan, settings, watcher, begun),
+                lambda _findings: self._onDone(scan),
             )
-            self._panel.logic.start(self._panel.scan, self.settings, watcher, self._begun)
 
-    def _begun(self, work: Work) -> None:
-        if not self._isOver:  # a computation inside Slicer is over before it is said to have begun
-            self.work = work
-            self._panel.refresh()
-
-    def onCancel(self, checked: bool = False) -> None:
-        """Stop scoring."""
-        if self.work is not None:
-            self._ui.cancelButton.enabled = False
-            self._show(self._ui.progressBar.value, _("Stopping"))
-            self.work.cancel()
+    def _onDone(self, scan: Any) -> None:
+        self._panel.showResults()
+        with self._panel.telling():
+            if writeBack(scan):
+                self._panel.showWorklist()
 
     def stop(self) -> None:
         """Before the panel goes, or its scene: nothing may arrive any more."""
-        if self.work is not None:
-            self.work.cancel()
-            self.work.kill()
-            self.work.wait()
         devices = self._devices
         if devices is not None:
             devices.kill()
@@ -191,33 +167,3 @@ class RunSection:
     def log(self, line: str) -> None:
         """Add a line to the log."""
         self._ui.logText.appendPlainText(line)
-
-    def onProgress(self, progress: Any) -> None:
-        """Show how far the scan is."""
-        self._show(round(100 * progress.fraction), stageWords(progress.stage))
-
-    def _show(self, percent: int, words: str) -> None:
-        self._ui.progressBar.visible = True
-        self._ui.progressBar.value = percent
-        self._ui.progressBar.setFormat(words)
-
-    def _onDone(self, findings: Findings) -> None:
-        self._ended("")
-        self._panel.showResults()
-        with self._panel.telling():
-            if writeBack(self._scan):
-                self._panel.showWorklist()
-
-    def _onFailed(self, words: str) -> None:
-        self._ended(words, isError=True)
-
-    def _onCancelled(self) -> None:
-        self._ended(_("Cancelled. Nothing was changed."))
-
-    def _ended(self, words: str, isError: bool = False) -> None:
-        self.work = None
-        self._isOver = True
-        self._ui.progressBar.visible = False
-        self._panel.refresh()
-        if words:
-            self._panel.say(words, isError)

@@ -9,7 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.errors import MissingPackage, ParanasalError
+from ParanasalSSLLib.results.listing import Entry
 from ParanasalSSLLib.sinuses import Side, probability_words
 from ParanasalSSLPanel import scans
 from ParanasalSSLPanel.adaptation import AdaptationRun
@@ -251,12 +252,18 @@ class WorklistSection:
         if self._panel.isBusy:
             self._ui.worklistLabel.text = _("Wait until the present computation has ended.")
             return
-        with self._panel.telling():
+        with self._panel.working(_("Opening the scan")):
+            self._panel.parameters.scan = self._opened(entry)
+            self._panel.showResults()
+
+    def _opened(self, entry: Entry) -> Any:
+        """The scan of a line; only a zip with a NIfTI file needs packages for that."""
+        call = Path(entry.path), self._worklist.folder, entry.identifier
+        try:
+            return openResult(*call)
+        except MissingPackage:
             self._panel.prepare()
-            with self._panel.working(_("Opening the scan")):
-                scan = openResult(Path(entry.path), self._worklist.folder, identifier)
-                self._panel.parameters.scan = scan
-                self._panel.showResults()
+            return openResult(*call)
 
 
 def _titleOf(path: Path, folder: Path) -> str:

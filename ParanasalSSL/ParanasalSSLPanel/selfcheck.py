@@ -52,7 +52,12 @@ class StandIn:
         self.simulatedModel = simulatedModel
         self.scored: dict[Side, SinusBox] = {}
 
-    def localize(self, volume: Volume) -> Placement:
+    def place(self, volume: Volume, watcher: Watcher[Placement]) -> StandIn:
+        """Give the boxes at once."""
+        watcher.done(self.placement())
+        return self
+
+    def placement(self) -> Placement:
         """Two boxes at made-up places, turned by 10 degrees."""
         from ParanasalSSLLib.boxes.box import SinusBox
         from ParanasalSSLLib.boxes.placement import Placement
@@ -85,7 +90,7 @@ class StandIn:
         boxes: Mapping[Side, SinusBox],
         quality: Quality,
         settings: Settings,
-        watcher: Watcher,
+        watcher: Watcher[Findings],
     ) -> StandIn:
         """Give the findings at once."""
         from ParanasalSSLLib.progress import Progress, Stage

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ParanasalSSLLib.scans.itk import from_sitk
 from ParanasalSSLLib.scans.volume import Provenance, Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -37,13 +38,11 @@ class Atlas:
 @cache
 def load_atlas() -> Atlas:
     """The atlas that ships with the library."""
-    import nibabel as nib
+    import SimpleITK as sitk
 
-    image = nib.load(TEMPLATE)
-    assert isinstance(image, nib.Nifti1Image)
-    data = np.asarray(image.dataobj, np.float32)
+    image = from_sitk(sitk.ReadImage(str(TEMPLATE)))
     content = json.loads(CENTROIDS.read_text(encoding="utf-8"))
     return Atlas(
-        Volume(data, image.affine, Provenance("NIfTI", "MR")),
+        Volume(image.data, image.affine, Provenance("NIfTI", "MR")),
         {side: np.array(content[side.value]["center_ras_mm"]) for side in Side},
     )

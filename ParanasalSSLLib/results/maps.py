@@ -7,27 +7,23 @@ the cavity in the scan's grid too, since both are interpolated alike.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
 
 from ParanasalSSLLib.crop import paste
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.results.layout import ScanFiles
-from ParanasalSSLLib.scans.itk import to_sitk
+from ParanasalSSLLib.scans.itk import read_nifti_by_itk, to_sitk
 from ParanasalSSLLib.scans.volume import Volume, nifti_image
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Part, Side, segment_facts
 
 RESIDUAL_STEP = 1e-4  # the map's int16 voxels count these
-_DAMAGED = (OSError, EOFError, zlib.error, ValueError, ImageFileError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +112,8 @@ def write_residual_map(region: PastedRegion, volume: Volume, path: Path) -> None
 
     Stored as int16 with a scale factor (steps of `RESIDUAL_STEP`), which every reader applies.
     """
+    import nibabel as nib
+
     stored = np.zeros(volume.shape, np.int16)
     stored[region.window] = np.rint(region.residual / RESIDUAL_STEP)
     image = nifti_image(stored, volume.affine)
@@ -177,11 +175,8 @@ def read_residual_map(path: Path) -> Volume:
         UnreadableScan: it is missing or damaged.
         UnsupportedScan: it is an image, but its values are no residuals.
     """
-    try:
-        volume = _read_map(path)
-    except _DAMAGED as error:
-        raise UnreadableScan(f"{path.name} cannot be read as a NIfTI image.") from error
-    if volume.data.ndim != 3 or not (volume.data.min() >= 0 and 0 < volume.data.max() <= 1):
+    volume = read_nifti_by_itk(path)
+    if not (volume.data.min() >= 0 and 0 < volume.data.max() <= 1):
         raise UnsupportedScan(f"{path.name} is no residual map: its values are not 0 to 1.")
     return volume
 
@@ -190,11 +185,13 @@ def read_residual_map(path: Path) -> Volume:
 class WrittenMaps:
     """What `write_scan` has written of a scan, in the scan's own grid.
 
+    grid: where its voxels lie, within the precision of the map's file
     residual: float32 (I, J, K), 0..1, and 0 outside the boxes
     labels: uint8 (I, J, K), 0 or `SEGMENT_LABELS` where a sinus is opaque
     cavities: uint8 (I, J, K), likewise inside the bony walls; None where the model outlined none
     """
 
+    grid: Grid
     residual: np.ndarray
     labels: np.ndarray
     cavities: np.ndarray | None
@@ -203,10 +200,10 @@ class WrittenMaps:
 def read_maps(files: ScanFiles) -> WrittenMaps:
     """The maps of a scan's result. Raises `UnreadableScan`: a file is missing or damaged."""
     try:
-        residual = _read_map(files.residual_map).data
-    except _DAMAGED as error:
+        map_ = read_nifti_by_itk(files.residual_map)
+    except UnreadableScan as error:
         raise _lost(files) from error
-    return WrittenMaps(residual, *read_labels(files, residual.shape))
+    return WrittenMaps(map_, map_.data, *read_labels(files, map_.shape))
 
 
 def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -228,12 +225,6 @@ def read_labels(files: ScanFiles, shape: tuple[int, ...]) -> tuple[np.ndarray, n
     except (ValueError, RuntimeError) as error:
         raise _lost(files) from error
     return whole[0], whole[1] if len(whole) > 1 else None
-
-
-def _read_map(path: Path) -> Volume:
-    """A NIfTI image with its scale applied; raises one of `_DAMAGED`."""
-    image: Any = nib.load(path)
-    return Volume(np.asarray(image.dataobj, np.float32), image.affine)
 
 
 def _lost(files: ScanFiles) -> UnreadableScan:

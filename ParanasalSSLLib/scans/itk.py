@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +46,50 @@ def from_sitk(image: sitk.Image) -> Volume:
 
     data = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0).astype(np.float32)
     return Volume(data, _affine(image))
+
+
+def write_itk(volume: Volume, path: Path) -> None:
+    """Write a scan as the format that the suffix names, float32. Raises `RuntimeError`s of ITK."""
+    import SimpleITK as sitk
+
+    sitk.WriteImage(to_sitk(volume), str(path))
+
+
+def read_nifti_by_itk(path: Path) -> Volume:
+    """A NIfTI file that is known to be a scan or one of its maps; needs only what Slicer ships.
+
+    Raises `UnreadableScan`: missing, damaged, or not one grey three-dimensional image.
+    """
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO("NiftiImageIO")
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        reader.ReadImageInformation()
+        if reader.GetDimension() == 4 and reader.GetSize()[3] == 1:
+            reader.SetExtractSize([*reader.GetSize()[:3], 0])
+        elif reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+            raise UnreadableScan(f"{path.name} is not one grey 3D image.")
+        _refuse_cut_off(reader, path)
+        return from_sitk(reader.Execute())
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
+        raise UnreadableScan(f"{path.name} cannot be read as a NIfTI image.") from error
+
+
+def _refuse_cut_off(reader: sitk.ImageFileReader, path: Path) -> None:
+    """Raise an `OSError` or likewise for a file that lacks voxels, for which ITK takes any."""
+    told = {key: float(reader.GetMetaData(key)) for key in ("vox_offset", "bitpix")}
+    wanted = told["vox_offset"] + math.prod(reader.GetSize()) * told["bitpix"] / 8
+    is_compressed = path.name.lower().endswith(".gz")
+    if is_compressed:
+        with gzip.open(path) as file:
+            length = sum(len(part) for part in iter(lambda: file.read(1 << 20), b""))
+    else:
+        length = path.stat().st_size
+    if length < wanted:
+        raise OSError(f"{path.name} is cut off.")
 
 
 def read_itk(path: Path) -> Volume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.errors import MissingPackage, UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.scans.bids import bids_suffix
 from ParanasalSSLLib.scans.checks import (
     checked_grid,
@@ -45,7 +46,10 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         UnreadableScan: truncated, damaged or no NIfTI.
         UnsupportedScan: not one plausible three-dimensional MR image, or without one orientation.
+        MissingPackage: nibabel is not installed, as in Slicer before the first run.
     """
+    if importlib.util.find_spec("nibabel") is None:
+        raise MissingPackage("Reading NIfTI files needs the package nibabel.")
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
+from ParanasalSSLLib.geometry import SAME_PLACE_MM, Grid
 from ParanasalSSLLib.scans.archive import tidy_temporary, unpacked
 from ParanasalSSLLib.scans.checks import unreadable
 from ParanasalSSLLib.scans.dicom import read_dicom_file, read_dicom_folder, read_dicom_series
 from ParanasalSSLLib.scans.dicom_files import START_BYTES, files_below, is_dicom, read_headers
-from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk
+from ParanasalSSLLib.scans.itk import ITK_SUFFIXES, read_itk, read_nifti_by_itk
 from ParanasalSSLLib.scans.nifti import NIFTI_SUFFIXES, read_nifti
 from ParanasalSSLLib.scans.volume import Volume
 
@@ -50,6 +54,32 @@ def read_volume(path: str | Path, files: Sequence[Path] = ()) -> Volume:
     if not stat.S_ISREG(mode):  # a pipe may never end
         raise UnreadableScan(f"{path} is neither a file nor a folder. Save the scan as a file.")
     return _read_file(path)
+
+
+def read_again(path: str | Path, grid: Grid, files: Sequence[Path] = ()) -> Volume:
+    """Read a scan that was read and checked before, if it still lies on its grid.
+
+    NIfTI then needs no package that Slicer does not ship; neither does any other file, but for a zip
+    with NIfTI.
+
+    Raises:
+        UnreadableScan, UnsupportedScan, SeveralSeries, MissingPackage: see `read_volume`, `read_nifti`.
+        UnreadableScan: the scan has another grid.
+    """
+    path = Path(path)
+    volume = _read_nifti_again(path) or read_volume(path, files)
+    away = np.abs(volume.corners() - grid.corners()).max()
+    if volume.shape != grid.shape or away > SAME_PLACE_MM:
+        raise UnreadableScan(f"{path.name} has changed since it was scored. Score it again.")
+    return volume
+
+
+def _read_nifti_again(path: Path) -> Volume | None:
+    """By what Slicer ships; None where that cannot read it, or it is another format."""
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        with suppress(UnreadableScan):
+            return read_nifti_by_itk(path)
+    return None
 
 
 def _read_file(path: Path) -> Volume:

@@ -31,7 +31,7 @@ def test_the_rois_lie_where_the_library_put_the_boxes(
     logic: Any, standIn: Any, scan: Any, geometry: Any
 ) -> None:
     logic.placeBoxes(scan)
-    wanted = standIn.localize(None).boxes
+    wanted = standIn.placement().boxes
     for side, box in wanted.items():
         node = node_of(scan, side)
         assert np.allclose(geometry.objectToWorld(node), box.box_to_ras, atol=1e-6)
@@ -49,7 +49,7 @@ def test_untouched_boxes_are_of_registration_and_come_back_exactly(
     logic: Any, standIn: Any, scan: Any
 ) -> None:
     logic.placeBoxes(scan)
-    wanted = standIn.localize(None).boxes
+    wanted = standIn.placement().boxes
     for side, box in boxes_of(scan).items():
         assert box.origin == "registration"
         assert np.allclose(box.box_to_ras, wanted[side].box_to_ras, atol=1e-9)
@@ -61,7 +61,7 @@ def test_a_dragged_box_is_of_hand_and_is_what_is_scored(
     logic.placeBoxes(scan)
     geometry.move(node_of(scan, Side.LEFT), (-5, 3, 2))
     logic.run(scan)
-    placed = standIn.localize(None).boxes
+    placed = standIn.placement().boxes
     moved, other = standIn.scored[Side.LEFT], standIn.scored[Side.RIGHT]
     assert (moved.origin, other.origin) == ("hand", "registration")
     assert np.allclose(moved.center_ras_mm - placed[Side.LEFT].center_ras_mm, (-5, 3, 2))
@@ -77,7 +77,7 @@ def test_a_box_under_a_transform_is_scored_where_it_is_seen(
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift))
     node_of(scan, Side.LEFT).SetAndObserveTransformNodeID(transform.GetID())
     logic.run(scan)
-    before = standIn.localize(None).boxes[Side.LEFT].center_ras_mm
+    before = standIn.placement().boxes[Side.LEFT].center_ras_mm
     assert np.allclose(standIn.scored[Side.LEFT].center_ras_mm - before, (0, 4, 0))
 
 

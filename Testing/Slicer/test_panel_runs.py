@@ -41,14 +41,14 @@ def realPanel(openPanel: Callable[[Any], Any], standIn: Any) -> Any:
     from ParanasalSSLPanel.separateProcess import SeparateProcess
 
     computation = SeparateProcess()
-    computation.localize = standIn.localize  # type: ignore[method-assign]
+    computation.place = standIn.place  # type: ignore[method-assign]
     return openPanel(computation)
 
 
 def wait_for_run(panel: Any, timeout_s: float = 120) -> None:
     import headless
 
-    headless.wait_until(lambda: not panel.runSection.isRunning, timeout_s)
+    headless.wait_until(lambda: not panel.activity.isRunning, timeout_s)
 
 
 def temporary_folders(slicer: Any) -> list[Path]:
@@ -233,16 +233,16 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
     panel.ui.placeBoxesButton.click()
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     seen: list[str] = []
-    progress = panel.runSection.onProgress
+    progress = panel.activity.onProgress
 
     def watch(report: Any) -> None:
         progress(report)
         seen.append(report.stage.value)
 
-    panel.runSection.onProgress = watch
+    panel.activity.onProgress = watch
     panel.ui.runButton.click()
     headless.wait_until(lambda: stage in seen, 60)
-    process = panel.runSection.work
+    process = panel.activity.work
     panel.ui.cancelButton.click()
     wait_for_run(panel)
     assert not process.isRunning
@@ -259,9 +259,9 @@ def test_cancelling_at_any_stage_leaves_the_scene_as_it_was(
 def test_closing_the_scene_ends_a_run(slicer: Any, realPanel: Any, scan: Any) -> None:
     realPanel.ui.placeBoxesButton.click()
     realPanel.ui.runButton.click()
-    assert realPanel.runSection.isRunning
+    assert realPanel.activity.isRunning
     slicer.mrmlScene.Clear()
-    assert not realPanel.runSection.isRunning
+    assert not realPanel.activity.isRunning
     assert temporary_folders(slicer) == []
     assert not slicer.util.getNodesByClass("vtkMRMLTableNode")
 
@@ -277,6 +277,9 @@ def test_the_sample_head_is_scored_with_the_shipped_model(
     panel = openPanel(SeparateProcess())
     scan = slicer.util.loadVolume(str(sample_head))
     panel.ui.placeBoxesButton.click()
+    assert panel.ui.cancelButton.enabled, "the panel stays usable"
+    wait_for_run(panel)
+    assert panel.ui.qualityLabel.text != "No boxes yet."
     assert "not found" not in panel.ui.qualityLabel.text
     panel.ui.runButton.click()
     wait_for_run(panel)

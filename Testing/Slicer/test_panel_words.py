@@ -81,18 +81,19 @@ def test_declined_packages_are_told_in_words(
     def declined(path: str) -> None:
         raise PackagesMissing("The Python packages were not installed.")
 
-    panel.logic = module.ParanasalSSLLogic(standIn, ensure=declined)
     panel.ui.placeBoxesButton.click()
+    panel.logic = module.ParanasalSSLLogic(standIn, ensure=declined)
+    panel.ui.runButton.click()
     assert panel.ui.messageLabel.text == "The Python packages were not installed."
 
 
 def test_a_programs_fault_is_not_hidden(
     panel: Any, scan: Any, standIn: Any, faults: list[BaseException]
 ) -> None:
-    def broken(volume: Any) -> None:
+    def broken(*given: Any) -> None:
         raise ZeroDivisionError
 
-    standIn.localize = broken
+    standIn.place = broken
     panel.ui.placeBoxesButton.click()
     assert isinstance(faults.pop(), ZeroDivisionError)
     assert panel.ui.runButton.enabled
@@ -101,6 +102,7 @@ def test_a_programs_fault_is_not_hidden(
 def test_a_head_without_a_face_is_refused_in_words(
     slicer: Any, openPanel: Callable[[Any], Any], module: ModuleType, sample_head: Path
 ) -> None:
+    import headless
     from ParanasalSSLPanel.separateProcess import SeparateProcess
     from ParanasalSSLPanel.tables import tableOf
 
@@ -110,6 +112,7 @@ def test_a_head_without_a_face_is_refused_in_words(
     voxels[:80, 60:] = 0  # all that lies below the eyes and before the ears
     slicer.util.arrayFromVolumeModified(scan)
     panel.ui.placeBoxesButton.click()
+    headless.wait_until(lambda: not panel.activity.isRunning, 120)
     panel.ui.runButton.click()
     assert "were not found" in panel.ui.messageLabel.text
     assert tableOf(panel.parameters.scan) is None

@@ -143,7 +143,7 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     from ParanasalSSLPanel.separateProcess import SeparateProcess
 
     computation = SeparateProcess()
-    computation.localize = standIn.localize  # type: ignore[method-assign]
+    computation.place = standIn.place  # type: ignore[method-assign]
     panel = openPanel(computation)
     panel.ui.placeBoxesButton.click()
     nodes = slicer.mrmlScene.GetNumberOfNodes()
@@ -158,9 +158,9 @@ def test_stages_and_log_are_shown_and_cancel_ends_the_process(
     headless.wait_until(lambda: "some library's words" in panel.ui.logText.toPlainText())
     assert panel.ui.progressBar.value == 50
     assert panel.ui.progressBar.format == "Scoring the sinuses"
-    process = panel.runSection.work
+    process = panel.activity.work
     panel.ui.cancelButton.click()
-    headless.wait_until(lambda: not panel.runSection.isRunning)
+    headless.wait_until(lambda: not panel.activity.isRunning)
     assert not process.isRunning
     assert panel.ui.messageLabel.text == "Cancelled. Nothing was changed."
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes

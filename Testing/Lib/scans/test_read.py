@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
-from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.read import read_again, read_volume
 from ParanasalSSLLib.scans.volume import Provenance
 
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"]
@@ -126,3 +127,35 @@ def test_zip_under_another_name(tmp_path: Path, name: str, files: Any) -> None:
     archive = files.zipped(series.write(tmp_path / "series"), tmp_path / "scan.zip")
     volume = read_volume(archive.rename(tmp_path / name))
     np.testing.assert_array_equal(volume.data, series.data)
+
+
+# ------------------------------------------------------------------------- a scan known already
+
+
+def test_a_known_scan_comes_back_as_it_was_read(sample_head: Path, tmp_path: Path) -> None:
+    volume = read_volume(sample_head)
+    again = read_again(sample_head, volume)
+    np.testing.assert_array_equal(again.data, volume.data)
+    np.testing.assert_allclose(again.affine, volume.affine, atol=1e-4)
+    image = nib.load(sample_head)
+    nib.save(nib.Nifti1Image(image.get_fdata()[..., None], image.affine), tmp_path / "4d.nii")
+    np.testing.assert_array_equal(read_again(tmp_path / "4d.nii", volume).data, volume.data)
+
+
+@pytest.mark.parametrize("name", ["cut.nii", "cut.nii.gz"])
+def test_a_known_scan_that_is_cut_off_now_is_refused(
+    sample_head: Path, tmp_path: Path, name: str
+) -> None:
+    image, path = nib.load(sample_head), tmp_path / name
+    nib.save(image, path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UnreadableScan, match=r"truncated|damaged|cut"):
+        read_again(path, read_volume(sample_head))
+
+
+def test_a_known_scan_that_lies_elsewhere_now_is_refused(sample_head: Path, tmp_path: Path) -> None:
+    image = nib.load(sample_head)
+    moved = image.affine + np.array([[0, 0, 0, 1.0], *np.zeros((3, 4))])
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), moved), tmp_path / "moved.nii")
+    with pytest.raises(UnreadableScan, match="changed since it was scored"):
+        read_again(tmp_path / "moved.nii", read_volume(sample_head))
