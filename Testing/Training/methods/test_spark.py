@@ -10,15 +10,14 @@ import pytest
 import torch
 from paranasal_training.data.config import AugmentConfig
 from paranasal_training.methods import Sample, make_method
-from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
-from paranasal_training.methods.spark import (
-    Options,
-    Task,
+from paranasal_training.methods.parts.masks import (
+    at_edge,
     draw_visible,
     from_patches,
-    masked_error,
     to_patches,
 )
+from paranasal_training.methods.parts.sparse import sparse_features, sparse_norm
+from paranasal_training.methods.spark import Options, Task, masked_error
 from torch import Tensor, nn
 
 from ParanasalSSLLib.errors import BadConfig

@@ -79,9 +79,10 @@ class Method(nn.Module):
         needs_residuals: whether `Sample.residuals` has to be there.
         validates: False where a lower validation loss is no better representation (distance to a
             moving target): then the last weights are kept.
-        learns: False for starting points that only provide weights (none, transfer).
+        learns: False for starting points that only provide weights (none, transfer, weights).
         steady: names of parts whose learning rate does not fall after the warm-up.
         figures: what the last `loss` has to tell beside its value, logged under these names.
+        facts: what the run's record says of weights that were not learnt.
     """
 
     recipe: ClassVar[Recipe] = PAPER_RECIPE
@@ -98,6 +99,7 @@ class Method(nn.Module):
         self.options = options
         self.encoder = make_encoder(config)
         self.figures: dict[str, Tensor] = {}
+        self.facts: dict[str, str] = {}
 
     def fit_to(self, crops: int) -> None:
         """Called once before training, with the number of crops to learn from."""

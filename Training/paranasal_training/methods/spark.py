@@ -20,47 +20,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paranasal_training.methods import Method, Sample
-from paranasal_training.methods.parts.heads import check_between
-from paranasal_training.methods.parts.sparse import at_edge, sparse_features, sparse_norm
+from paranasal_training.methods.parts.masks import (
+    MaskOptions,
+    at_edge,
+    draw_visible,
+    from_patches,
+    to_patches,
+)
+from paranasal_training.methods.parts.sparse import sparse_features, sparse_norm
 from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution3
-from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 _FLAT = 1e-6  # added to variances: a patch without contrast has nothing to predict
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MaskOptions):
     """What is SparK's own."""
 
     patch_mm: int = 8
-    """Edge of a patch, mm: 2, 4, 8, 16 or 32."""
     masked_fraction: float = 0.6
-    """Fraction of a crop's patches that is masked, between 0 and 1."""
-
-    def __post_init__(self) -> None:
-        if type(self.patch_mm) is not int or self.patch_mm not in (2, 4, 8, 16, 32):
-            raise ValueError(f"patch_mm is 2, 4, 8, 16 or 32, not {self.patch_mm!r}")
-        check_between("masked_fraction", self.masked_fraction, 0, 1)
-        if not 0 < self.masked < self.patches:
-            raise ValueError(
-                f"masked_fraction {self.masked_fraction} masks {self.masked} of {self.patches} patches"
-            )
-
-    @property
-    def grid(self) -> int:
-        """Patches along each edge of a crop."""
-        return CROP_VOXELS // self.patch_mm
-
-    @property
-    def patches(self) -> int:
-        """Patches of a crop."""
-        return self.grid**3
-
-    @property
-    def masked(self) -> int:
-        """Masked patches of a crop."""
-        return round(self.masked_fraction * self.patches)
 
 
 class Task(Method):
@@ -70,10 +49,7 @@ class Task(Method):
         super().__init__(config, options)
         if config.experts:
             raise ValueError("the sparse encoder has plain convolutions (network.experts 0)")
-        if config.voxels < 2 * options.grid:
-            raise ValueError(
-                f"patch_mm {options.patch_mm} is one voxel of crops of {config.voxels}^3"
-            )
+        options.check_voxels(config.voxels)
         self.densify = nn.ModuleList(
             Densify(width, kernel)
             for width, kernel in zip(config.widths, (3, 3, 3, 1), strict=True)
@@ -145,14 +121,6 @@ def _normed(convolution: nn.Conv3d | nn.ConvTranspose3d) -> nn.Sequential:
     )
 
 
-def draw_visible(count: int, options: Options, generator: torch.Generator) -> Tensor:
-    """Which patches are seen, bool (count, g, g, g); in each crop exactly `options.masked` are not."""
-    order = torch.rand(count, options.patches, generator=generator).argsort(dim=1)
-    visible = torch.ones(count, options.patches, dtype=torch.bool)
-    visible.scatter_(1, order[:, : options.masked], False)
-    return visible.view(count, *[options.grid] * 3)
-
-
 def masked_error(predicted: Tensor, crops: Tensor, visible: Tensor) -> Tensor:
     """Mean squared error over the voxels of masked patches.
 
@@ -166,16 +134,3 @@ def masked_error(predicted: Tensor, crops: Tensor, visible: Tensor) -> Tensor:
     variance, mean = torch.var_mean(wanted, dim=1, correction=0, keepdim=True)
     wanted = (wanted - mean) / (variance + _FLAT).sqrt()
     return F.mse_loss(to_patches(predicted.float(), edge)[~visible], wanted)
-
-
-def to_patches(volumes: Tensor, edge: int) -> Tensor:
-    """(B, 1, D, D, D) -> (B, g, g, g, edge^3) with g = D / edge."""
-    grid = volumes.shape[-1] // edge
-    blocks = volumes.reshape(-1, grid, edge, grid, edge, grid, edge)
-    return blocks.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)
-
-
-def from_patches(patches: Tensor, edge: int) -> Tensor:
-    """(B, g, g, g, edge^3) -> (B, 1, D, D, D): undoes `to_patches`."""
-    blocks = patches.unflatten(4, (edge, edge, edge)).permute(0, 1, 4, 2, 5, 3, 6)
-    return blocks.flatten(5, 6).flatten(3, 4).flatten(1, 2).unsqueeze(1)

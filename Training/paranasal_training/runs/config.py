@@ -28,6 +28,8 @@ class OptimizerConfig:
     """Momentum of SGD and LARS, 0 to below 1 (unset: 0.9 for SGD, 0 for LARS, as the paper's code)."""
     plain_vectors: bool = False
     """LARS moves biases and norms' parameters plainly, without decay or adaptation (BYOL, SimCLR)."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together, above 0; larger ones are scaled to it (unset: never)."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
@@ -36,6 +38,8 @@ class OptimizerConfig:
             )
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise BadConfig(f"optimizer: momentum is 0 or more and below 1, not {self.momentum}.")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise BadConfig(f"optimizer: clip_norm is above 0, not {self.clip_norm}.")
 
 
 @dataclass(frozen=True)

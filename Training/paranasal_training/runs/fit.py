@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -166,11 +167,13 @@ def _train(
         sys.exit(0)  # the first process writes the result
 
 
-def finish_untrained(stage: TrainingStage, store: CropStore) -> Path:
-    """Write a run that consists of given weights; returns its folder."""
+def finish_untrained(
+    stage: TrainingStage, store: CropStore, facts: Mapping[str, Any] = MappingProxyType({})
+) -> Path:
+    """Write a run that consists of given weights, with facts for its record; returns its folder."""
     write_settings(stage.config, store)
-    facts = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
-    write_result(stage, store, facts)
+    none = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
+    write_result(stage, store, {**none, **facts})
     return stage.config.output
 
 
@@ -196,6 +199,7 @@ def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         max_epochs=config.recipe.epochs,
         accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.recipe.optimizer.clip_norm,
         check_val_every_n_epoch=config.validate_every,
         callbacks=[*callbacks, LearningRateMonitor("epoch")],
         plugins=[WholeCheckpoints()],

@@ -83,7 +83,7 @@ class PretrainConfig(RunConfig):
     def inputs(self) -> dict[str, Path | None]:
         """Files that the run depends on, by name, residuals and weights included."""
         residuals = self.residuals and self.residuals / "residuals.json"
-        weights = self.options.get("file")  # of the method `transfer`
+        weights = self.options.get("file")  # of the methods `transfer` and `weights`
         return {
             **super().inputs(),
             "residuals": residuals,

@@ -96,14 +96,14 @@ def pretrain(config: PretrainConfig) -> Path:
         BadStore: crops or residuals are missing, damaged, or do not belong together.
         BadConfig: an unknown method or option, a folder that holds another run, a loss that is no
             number.
-        BadCheckpoint: a file of weights that does not fit (method `transfer`).
+        BadCheckpoint: a file of weights that does not fit (methods `transfer` and `weights`).
     """
     store = CropStore.open(config.store)
     if not begin(config, store):
         return config.output
     method = make_method(config.method, config.network, config.options)
     if not method.learns:
-        return finish_untrained(PretrainStage(method, config), store)
+        return finish_untrained(PretrainStage(method, config), store, method.facts)
     rows = pretraining_rows(Partition.of(store, config.splits, config.fold))
     residuals = _open_residuals(config, store, rows) if method.needs_residuals else None
     train, validation = (

@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from paranasal_training.methods.parts.masks import at_edge
 from ParanasalSSLLib.model.encoders import ResidualBlock, ResNetEncoder
 
 
@@ -32,20 +33,6 @@ def sparse_features(encoder: ResNetEncoder, crops: Tensor, visible: Tensor) -> l
     for stage in (encoder.layer2, encoder.layer3, encoder.layer4):
         features.append(_sparse_stage(stage, visible, features[-1]))
     return features
-
-
-def at_edge(visible: Tensor, edge: int) -> Tensor:
-    """Which positions of a level are active, bool (B, 1, edge, edge, edge).
-
-    On levels finer than the patches: those within visible ones; on coarser levels: those above any.
-    """
-    active = visible.unsqueeze(1)
-    grid = visible.shape[-1]
-    if edge < grid:
-        return F.max_pool3d(active.float(), grid // edge) > 0
-    for axis in (2, 3, 4):
-        active = active.repeat_interleave(edge // grid, dim=axis)
-    return active
 
 
 def sparse_norm(norm: nn.BatchNorm3d, x: Tensor, visible: Tensor) -> Tensor:
