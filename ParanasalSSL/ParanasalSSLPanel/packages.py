@@ -17,6 +17,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError, install_line
+from ParanasalSSLPanel.pipWords import NO_BUILD, failureWords, overheard
 
 REQUESTER = "ParanasalSSL"
 HIGHDICOM = "highdicom>=0.27"
@@ -79,17 +80,26 @@ def installFromFolder(requirementsPath: str, folder: Path) -> None:
     """
     lines = Path(requirementsPath).read_text(encoding="utf-8").splitlines()
     wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    where = ["--no-index", "--find-links", str(folder)]
-    try:
-        slicer.util.pip_install([*where, *wanted])
-    except subprocess.CalledProcessError as error:
-        raise PackagesMissing(
-            _(
-                "The packages could not be installed from {folder}: a wheel is missing there, or is "
-                "not for Slicer's Python {version} on this system. The log (View > Error Log) says "
-                "which."
-            ).format(folder=folder, version=".".join(map(str, sys.version_info[:2])))
-        ) from error
+    with _heldVersions(wanted) as constraints, overheard() as printed:
+        where = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
+        try:
+            slicer.util.pip_install([*where, *wanted])
+        except subprocess.CalledProcessError as error:
+            raise PackagesMissing(_folderWords(folder, "".join(printed))) from error
+
+
+def _folderWords(folder: Path, printed: str) -> str:
+    lacking = re.search(NO_BUILD, printed)
+    if printed and lacking is None:
+        return failureWords(printed)
+    return _(
+        "The packages could not be installed from {folder}: {package} is missing there, or is not for "
+        "Slicer's Python {version} on this system."
+    ).format(
+        folder=folder,
+        package=lacking[1] if lacking is not None else _("a wheel"),
+        version=".".join(map(str, sys.version_info[:2])),
+    )
 
 
 def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
@@ -102,7 +112,7 @@ def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
         ) from error
     try:
         wanted = requirements(packaging)
-        with _heldVersions(wanted) as constraints:
+        with _heldVersions(wanted) as constraints, overheard() as printed:
             packaging.pip_ensure(wanted, constraints=constraints, requester=REQUESTER)
     except RuntimeError as error:
         raise PackagesMissing(
@@ -112,7 +122,8 @@ def _pipEnsure(requirements: Callable[[Any], list[Any]]) -> None:
             )
         ) from error
     except subprocess.CalledProcessError as error:
-        raise _installationFailed() from error
+        failed = _("Installing the Python packages failed. {reason}")
+        raise PackagesMissing(failed.format(reason=failureWords("".join(printed)))) from error
 
 
 @contextmanager
@@ -137,12 +148,3 @@ def _heldVersions(wanted: list[Any]) -> Iterator[Path]:
 def _plainName(name: str) -> str:
     """As pip compares names."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _installationFailed() -> PackagesMissing:
-    return PackagesMissing(
-        _(
-            "Installing the Python packages failed (see the log, View > Error Log). Without "
-            "network access, use Packages > Install from a folder in the panel."
-        )
-    )

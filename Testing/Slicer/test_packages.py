@@ -78,8 +78,8 @@ def test_what_slicer_has_already_is_held_by_constraints(
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [(RuntimeError("declined"), "agree to the installation"), (FAILED, "Install from a folder")],
-    ids=["declined", "offline"],
+    [(RuntimeError("declined"), "agree to the installation"), (FAILED, "The log .* says why")],
+    ids=["declined", "without a word"],
 )
 def test_packages_that_were_not_installed_are_told_in_words(
     packages: Any,
@@ -91,6 +91,66 @@ def test_packages_that_were_not_installed_are_told_in_words(
     with_pip_ensure(monkeypatch, Calls(outcome))
     with pytest.raises(packages.PackagesMissing, match=words):
         packages.ensurePackages(requirements)
+
+
+WINDOWS, MAC, LINUX = ("Windows", "AMD64"), ("Darwin", "x86_64"), ("Linux", "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("line", "system", "words"),
+    [
+        (
+            "WARNING: Retrying after NewConnectionError(...)",
+            LINUX,
+            "pypi.org, .* cannot be reached",
+        ),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED]", WINDOWS, "certificate is not trusted"),
+        ("ProxyError('Cannot connect to proxy.')", WINDOWS, "proxy has refused"),
+        ("OSError: [Errno 28] No space left on device", LINUX, "disk is full"),
+        ("[WinError 5] Access is denied: 'C:/Program Files'", WINDOWS, "as administrator"),
+        ("[Errno 13] Permission denied: '/opt/Slicer'", LINUX, "folder of your own"),
+        ("[Errno 30] Read-only file system: '/private'", MAC, "the folder Applications"),
+        ("ERROR: No matching distribution found for onnxruntime>=1.20", MAC, "M processor"),
+        (
+            "ERROR: No matching distribution found for onnxruntime>=1.20",
+            LINUX,
+            "of onnxruntime for",
+        ),
+        ("ERROR: ResolutionImpossible: for help visit", LINUX, "other extensions"),
+        ("ERROR: Something else.", LINUX, "pip says: Something else."),
+    ],
+)
+def test_what_has_really_failed_is_told_for_each_system(
+    packages: Any,
+    requirements: str,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    system: tuple[str, str],
+    words: str,
+) -> None:
+    from ParanasalSSLPanel import pipWords
+
+    def pip_ensure(*arguments: Any, **options: Any) -> None:
+        print("Collecting onnxruntime\n" + line)
+        raise FAILED
+
+    monkeypatch.setattr(pipWords.platform, "system", lambda: system[0])
+    monkeypatch.setattr(pipWords.platform, "machine", lambda: system[1])
+    with_pip_ensure(monkeypatch, pip_ensure)
+    with pytest.raises(packages.PackagesMissing, match=words):
+        packages.ensurePackages(requirements)
+
+
+def test_a_lacking_wheel_is_named(
+    slicer: Any, packages: Any, requirements: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def pip_install(arguments: list[str]) -> None:
+        print("ERROR: No matching distribution found for nibabel>=5.3")
+        raise FAILED
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    with pytest.raises(packages.PackagesMissing, match="nibabel is missing there"):
+        packages.installFromFolder(requirements, tmp_path)
 
 
 def test_an_old_slicer_is_told_in_words(
@@ -108,7 +168,7 @@ def test_wheels_are_taken_from_a_folder_without_network(
     monkeypatch.setattr(slicer.util, "pip_install", pip_install)
     packages.installFromFolder(requirements, tmp_path)
     ((arguments, _),) = pip_install
-    assert arguments[0][:3] == ["--no-index", "--find-links", str(tmp_path)]
+    assert arguments[0][:4] == ["--no-index", "--find-links", str(tmp_path), "-c"]
     assert any(name.startswith("nibabel") for name in arguments[0])
     assert not any(name.startswith("#") for name in arguments[0])
     pip_install.outcome = FAILED
