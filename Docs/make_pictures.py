@@ -105,10 +105,11 @@ def go_through(panel: Any, folder: Path) -> None:
     ui.exportCollapsibleButton.collapsed = True
     ui.worklistCollapsibleButton.collapsed = False
     ui.worklistFolderEdit.currentPath = str(folder / "worklist")
-    panel.worklistSection.addFolder(two_scans(folder))
+    panel.worklistSection.sources.addFolder(two_scans(folder))
+    headless.wait_until(lambda: not panel.worklistSection.isRunning, LONGEST_S)
     headless.click(ui.addLoadedButton)
     headless.click(ui.runWorklistButton)
-    headless.wait_until(lambda: panel.worklistSection._run is None, LONGEST_S)
+    headless.wait_until(lambda: not panel.worklistSection.isRunning, LONGEST_S)
     take(panel, "worklist", ui.worklistCollapsibleButton)
     ui.worklistCollapsibleButton.collapsed = True
 

@@ -172,7 +172,10 @@ def _paths_in_key(key: Path | None) -> dict[tuple[str, str], str]:
 def _paths_in_worklist(out: Path) -> dict[tuple[str, str], str]:
     try:
         content = json.loads((out / WORKLIST).read_text(encoding="utf-8"))
-        entries = [(entry["path"], entry["identifier"]) for entry in content["scans"]]
+        entries = [
+            (entry["path"], entry.get("series", ""), entry["identifier"])
+            for entry in content["scans"]
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {(str(Path(path).resolve()), ""): identifier for path, identifier in entries}
+    return {(str(Path(path).resolve()), series): name for path, series, name in entries}

@@ -74,9 +74,16 @@ class Settings:
         scans: by the ids of their results. more: further options.
         """
         named = [part for name in scans for part in ("--id", name)]
+        return ["predict", *map(str, scans.values()), *named, *self._how(out), *more]
+
+    def predictListed(self, listed: Path, out: Path, *more: str) -> list[str]:
+        """As `predict`, for the scans in a file of `cli.scan_list`."""
+        return ["predict", "--scan-list", str(listed), *self._how(out), *more]
+
+    def _how(self, out: Path) -> list[str]:
         model = ["--model", str(self.model)] if self.model else []
-        how = ["--json-progress", "--end-with-input", "--device", self.device, *model]
-        return ["predict", *map(str, scans.values()), "--output", str(out), *named, *how, *more]
+        told = ["--json-progress", "--end-with-input"]
+        return ["--output", str(out), *told, "--device", self.device, *model]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLPanel import kept
 from ParanasalSSLPanel.boxes import boxesOf
 from ParanasalSSLPanel.folders import unwritableWords
@@ -32,7 +33,7 @@ def isFromDicom(scan: vtkMRMLScalarVolumeNode) -> bool:
     """Whether a volume was read from a DICOM series, by Slicer or from the worklist."""
     origin = kept.originOf(scan)
     return bool(scan.GetAttribute("DICOM.instanceUIDs")) or (
-        origin is not None and _isSeries(origin.path)
+        origin is not None and _isSeries(origin.source)
     )
 
 
@@ -115,16 +116,17 @@ def seriesOf(scan: vtkMRMLScalarVolumeNode, remarks: list[str]) -> SourceSeries 
 def _sourceOf(scan: vtkMRMLScalarVolumeNode) -> Path | list[Path]:
     """A folder or zip, or the files of the series; empty where they are gone."""
     origin = kept.originOf(scan)
-    if origin is not None and _isSeries(origin.path):
-        return origin.path
+    if origin is not None and _isSeries(origin.source):
+        return list(origin.source.files) or origin.source.path
     database = getattr(slicer, "dicomDatabase", None)
     uids = (scan.GetAttribute("DICOM.instanceUIDs") or "").split()
     files = [Path(database.fileForInstance(uid)) for uid in uids] if database is not None else []
     return files if all(file.is_file() for file in files) else []
 
 
-def _isSeries(path: Path) -> bool:
-    return path.is_dir() or path.name.lower().endswith((".zip", ".dcm"))
+def _isSeries(source: ScanSource) -> bool:
+    path = source.path
+    return bool(source.files) or path.is_dir() or path.name.lower().endswith((".zip", ".dcm"))
 
 
 def _readSeries(source: Path | list[Path]) -> Volume:

@@ -80,3 +80,17 @@ class Panel(Protocol):
     def working(self, words: str) -> AbstractContextManager[None]:
         """Do work that takes seconds inside Slicer; errors as in `telling`."""
         ...
+
+
+class WorklistPart(Protocol):
+    """The section "Worklist", as its parts see it. worklist: None while no folder is chosen."""
+
+    worklist: Any
+
+    def update(self) -> None:
+        """Show the list and what can be pressed."""
+        ...
+
+    def say(self, words: str) -> None:
+        """Show a line or some below the list."""
+        ...

@@ -16,14 +16,15 @@ import slicer
 from slicer import vtkMRMLScalarVolumeNode
 
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
 
 
 @dataclass(frozen=True)
 class Origin:
-    """path: of the scan's file, or folder of its DICOM series. home: its result in a worklist."""
+    """source: where the scan was read from. home: its result in a worklist."""
 
-    path: Path
+    source: ScanSource
     home: ScanFiles
 
 

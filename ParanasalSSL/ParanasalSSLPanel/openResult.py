@@ -11,6 +11,7 @@ from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnreadableScan
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLPanel import results, views
 from ParanasalSSLPanel.boxes import showBoxes
 from ParanasalSSLPanel.compute import readFindings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ParanasalSSLLib.geometry import Grid
 
 
-def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNode:
+def openResult(scan: ScanSource | Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNode:
     """Show a scan with the boxes and findings in `out`/`identifier`; returns its volume node.
 
     A scan that was opened before is shown as it is now, a user's corrections included.
@@ -36,10 +37,11 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     from ParanasalSSLLib.results.record import read_report
 
     # Scrambled: a saved scene is not to hold paths of this computer.
+    source = scan if isinstance(scan, ScanSource) else ScanSource(scan)
     key = hashlib.sha256(f"{out.resolve()}/{identifier}".encode()).hexdigest()[:20]
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if attributeOf(node, "opened from") == key:
-            keepOrigin(node, Origin(path, ScanFiles.in_output(out, identifier)))
+            keepOrigin(node, Origin(source, ScanFiles.in_output(out, identifier)))
             views.lookAtBoxes(node)
             return node
     files = ScanFiles.in_output(out, identifier)
@@ -49,30 +51,30 @@ def openResult(path: Path, out: Path, identifier: str) -> vtkMRMLScalarVolumeNod
     except (OSError, ValueError) as error:
         raise UnreadableScan(
             _("The results of {name} are missing or damaged. Score the scan again.").format(
-                name=path.name
+                name=source.path.name
             )
         ) from error
     boxes = read_placement(files.boxes).boxes
-    scan = _load(path, findings.grid)
-    setAttribute(scan, "opened from", key)
-    showBoxes(scan, boxes, findings.quality)
-    keepOrigin(scan, Origin(path, files))
-    results.showFindings(scan, boxes, findings)
+    node = _load(source, findings.grid)
+    setAttribute(node, "opened from", key)
+    showBoxes(node, boxes, findings.quality)
+    keepOrigin(node, Origin(source, files))
+    results.showFindings(node, boxes, findings)
     reading = read_reading(files, record)
     if reading is not None:
-        keepReading(scan, reading)
-    views.lookAtBoxes(scan)
-    return scan
+        keepReading(node, reading)
+    views.lookAtBoxes(node)
+    return node
 
 
-def _load(path: Path, grid: Grid) -> vtkMRMLScalarVolumeNode:
+def _load(source: ScanSource, grid: Grid) -> vtkMRMLScalarVolumeNode:
     """Read by the library, so that its grid is the one in which the scan was scored."""
     from ParanasalSSLLib.scans.read import read_again
 
-    volume = read_again(path, grid)
+    volume = read_again(source.path, grid, source.files)
     return slicer.util.addVolumeFromArray(
         volume.data.transpose(2, 1, 0).copy(),
         volume.affine,
-        path.name.split(".")[0],
+        source.path.name.split(".")[0],
         "vtkMRMLScalarVolumeNode",
     )

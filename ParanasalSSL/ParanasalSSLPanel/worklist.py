@@ -1,44 +1,44 @@
 """Many scans, scored one after another in the background; their list is a file beside the results.
 
 FOLDER/worklist.json                 which scans, and how far they are (this file has their paths)
+FOLDER/worklist.series/sub-0001.json the files of a DICOM series (paths, too)
 FOLDER/sub-0001/sub-0001_report.json ... the results, free of names, as `paranasal predict` writes them
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
+from ParanasalSSLLib.cli.events import (
+    CallFailed,
+    Event,
+    ScanDone,
+    ScanFailed,
+    ScanLeftOut,
+    StageBegun,
+)
+from ParanasalSSLLib.cli.scan_list import read_scan_list, write_scan_list
 from ParanasalSSLLib.errors import BadConfig
-from ParanasalSSLLib.files import write_json, write_whole
-from ParanasalSSLLib.results.findings_table import write_findings
-from ParanasalSSLLib.results.layout import DATASET_DESCRIPTION, ScanFiles
+from ParanasalSSLLib.files import write_json
+from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.listing import Entry, Row, State, most_urgent_first
-from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel.compute import Settings, modelName
+from ParanasalSSLLib.scans.source import ScanSource
+from ParanasalSSLPanel.compute import Settings
 from ParanasalSSLPanel.folders import freeIdentifier, unwritableWords
+from ParanasalSSLPanel.kept import newFolder
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
-from ParanasalSSLPanel.scans import SUFFIXES
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
 
 LIST, FORMAT, VERSION = "worklist.json", "paranasal-worklist", 1
-FIGURES = (  # of a side, in the CSV
-    *("probability", "decision", "opacity_ml", "opacity_fraction"),
-    *("cavity_ml", "filled_fraction", "depth_mm", "grade"),
-)
-FORMULA = "=+-@\t\r"  # what a spreadsheet would run
-AT_ONCE = 20  # scans of one process: a command line must not get too long
-OWN_FILES = re.compile(r"_desc-(residual|boxes)")
+SERIES = "worklist.series"  # folder of lists of files, which are read only when they are needed
 
 
 class Worklist:
@@ -78,16 +78,35 @@ class Worklist:
         except OSError as error:
             raise BadConfig(unwritableWords(self.folder, error)) from error
 
-    def add(self, scans: Mapping[Path, str]) -> int:
+    def add(self, scans: Mapping[ScanSource, str]) -> int:
         """Add scans (with their titles) that are not in the list yet; returns how many were new."""
-        known = {entry.path for entry in self.entries.values()}
-        new = {str(path): title for path, title in scans.items() if str(path) not in known}
-        for path, title in new.items():
+        known = {(entry.path, entry.series) for entry in self.entries.values()}
+        new = {s: title for s, title in scans.items() if (str(s.path), s.about) not in known}
+        for scan, title in new.items():
             identifier = freeIdentifier(self.folder, self.entries)
-            self.entries[identifier] = Entry(identifier, path, title=title)
+            self.entries[identifier] = Entry(
+                identifier, str(scan.path), title=title, series=scan.about, searched=scan.searched
+            )
+            if scan.files:
+                self._writeFiles(identifier, scan)
         if new:
             self._write()
         return len(new)
+
+    def _writeFiles(self, identifier: str, scan: ScanSource) -> None:
+        path = self.folder / SERIES / f"{identifier}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_scan_list(path, {identifier: scan})
+        except OSError as error:
+            raise BadConfig(unwritableWords(self.folder, error)) from error
+
+    def sourceOf(self, entry: Entry) -> ScanSource:
+        """Where the scan is, with the files of its series. Raises `BadConfig` for a damaged list."""
+        path = self.folder / SERIES / f"{entry.identifier}.json"
+        if path.is_file():
+            return read_scan_list(path)[entry.identifier]
+        return ScanSource(Path(entry.path), (), entry.series, entry.searched)
 
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""
@@ -136,95 +155,10 @@ class Worklist:
             self._records[name] = read_report(ScanFiles.in_output(self.folder, name).report_json)
         return self._records[name]
 
-    def exportCsv(self, path: Path, withNames: bool = False) -> None:
-        """All numbers as a table, and beside it one of all findings, named `..._findings.csv`.
-
-        The scans' file names, which may hold patients', only on request.
-        """
-        names = ["scan"] if withNames else []
-        sides = [f"{side.value}_{figure}" for side in Side for figure in (*FIGURES, "reader")]
-        with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
-            table = csv.writer(f)
-            table.writerow(
-                ["id", *names, "state", "quality", *sides, "reader_comment", "model", "message"]
-            )
-            for row in self.rows():
-                table.writerow(_csvRow(row, withNames))
-        records = [row.record for row in self.rows() if row.record is not None]
-        write_findings(path.with_name(f"{path.stem}_findings.csv"), records)
-
-
-def _csvRow(row: Row, withNames: bool) -> list[object]:
-    sinuses = row.record.sinuses if row.record is not None else {}
-    verdicts = row.reading.verdicts if row.reading is not None else {}
-    numbers = [
-        number
-        for side in Side
-        for number in (
-            *(getattr(sinuses.get(side), each, None) for each in FIGURES),
-            verdicts.get(side, ""),
-        )
-    ]
-    comment = row.reading.comment.lstrip(FORMULA) if row.reading is not None else ""
-    model = modelName(row.record.model) if row.record is not None else ""
-    names = [row.entry.name] if withNames else []
-    message = row.entry.message if withNames else ""  # it may name the file
-    return [
-        row.entry.identifier,
-        *names,
-        row.entry.state,
-        row.quality,
-        *numbers,
-        comment,
-        model,
-        message,
-    ]
-
-
-def scansIn(folder: Path) -> list[Path]:
-    """Files that may be scans, and folders of DICOM files, below a folder; none of our own results."""
-    return sorted(_scansIn(folder))
-
-
-def _scansIn(folder: Path) -> Iterator[Path]:
-    try:
-        children = sorted(folder.iterdir())
-    except OSError:
-        return
-    if _holdsResults(folder):
-        return
-    dicom = False
-    for path in children:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _scansIn(path)
-        elif path.name.lower().endswith(SUFFIXES):
-            yield path
-        else:  # a DICOM file may have any name, a UID for one
-            dicom = dicom or _isDicom(path)
-    if dicom:
-        yield folder
-
-
-def _holdsResults(folder: Path) -> bool:
-    if (folder / LIST).is_file():
-        return True
-    described = (folder / DATASET_DESCRIPTION).is_file()
-    return described and any(OWN_FILES.search(path.name) for path in folder.glob("*/*"))
-
-
-def _isDicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
 
 @dataclass(eq=False)
 class WorklistRun:
-    """Scores what is waiting, in as few processes as can be.
+    """Scores what is waiting as `paranasal predict` scores a folder, several scans at a time.
 
     changed: called whenever an entry has changed. ended: once, with a sentence if it broke, else "".
     more: further options of `paranasal predict`.
@@ -241,15 +175,17 @@ class WorklistRun:
     _moved: bool = field(default=False, init=False)  # whether this process has done anything
 
     def start(self) -> None:
-        """Begin with the first scans that wait; `ended` follows at once if there are none."""
-        entries = self.worklist.waiting()[:AT_ONCE]
+        """Begin with the scans that wait; `ended` follows at once if there are none."""
+        entries = self.worklist.waiting()
         if not entries:
             self.ended("")
             return
-        scans = {entry.identifier: entry.path for entry in entries}
+        listed = newFolder() / "scans.json"
+        sources = {entry.identifier: self.worklist.sourceOf(entry) for entry in entries}
+        write_scan_list(listed, sources)
         self._moved = False
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
-        self._process.start(self.settings.predict(scans, self.worklist.folder, *self.more))
+        self._process.start(self.settings.predictListed(listed, self.worklist.folder, *self.more))
 
     def cancel(self) -> None:
         """Stop; the scan at hand waits again, finished ones stay finished."""
@@ -267,6 +203,8 @@ class WorklistRun:
                 self._move(event.id, "running")
             case ScanDone():
                 self._move(event.id, "done")
+            case ScanLeftOut():
+                self._move(event.id, "left out", event.message)
             case ScanFailed():
                 self._move(event.id, "failed", event.message)
             case CallFailed():

@@ -25,6 +25,7 @@ from ParanasalSSLLib.cli.needs import (
     require_dicom,
 )
 from ParanasalSSLLib.cli.pool import default_processes, score_in_parallel
+from ParanasalSSLLib.cli.scan_list import read_scan_list
 from ParanasalSSLLib.cli.score import Ids, Outcome, Scorer, Show
 from ParanasalSSLLib.cli.searched import search_scans
 from ParanasalSSLLib.cli.stopping import stop_with_input, stopped_by_sigterm
@@ -34,6 +35,7 @@ from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.results.layout import TABLE
 from ParanasalSSLLib.results.older import refuse_foreign_overview, refuse_unsafe_output
+from ParanasalSSLLib.scans.source import ScanSource
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import Bundle
@@ -54,7 +56,7 @@ class PredictConfig:
     why), 2 wrong usage. Research use only; this gives no diagnosis.
     """
 
-    scans: list[Path]
+    scans: list[Path] | None = None
     """NIfTI, NRRD or MetaImage file, zip of one series, or folder with any of these; one or more."""
     output: Path
     """Folder for the results."""
@@ -82,6 +84,10 @@ class PredictConfig:
     """Scans to score at the same time, 1 or more, each in a process of its own of up to 1.5 GB
     (unset: what cores and memory allow).
     """
+    scan_list: Path | None = None
+    """File of scans and the ids of their results, in place of SCANS, as programs that run this write it
+    (`cli/scan_list.py`; unset: none).
+    """
     key: Path | None = None
     """File that says which result is which scan, with its path, as a table (.csv); it cannot lie in
     the folder of the results (unset: none).
@@ -101,14 +107,18 @@ class PredictConfig:
     """
 
     def __post_init__(self) -> None:
-        if self.boxes and len(self.scans) > 1:
+        if self.scans is None and self.scan_list is None:
+            raise BadConfig("SCANS must be given")
+        if self.scan_list is not None and (self.scans or self.boxes or self.id or self.series):
+            raise BadConfig("--scan-list says by itself what is scored")
+        if self.boxes and len(self.scans or ()) > 1:
             raise BadConfig("--boxes belongs to one scan: give one scan only")
         if not str(self.output).strip() or str(self.output) == ".":
             raise BadConfig("--output names no folder of its own")
         if self.output.exists() and not self.output.is_dir():
             raise BadConfig(f"--output {self.output} is a file; name a folder")
         if self.id is not None:
-            check_ids(self.id, len(self.scans))
+            check_ids(self.id, len(self.scans or ()))
         if self.note is not None and any("\ud800" <= letter <= "\udfff" for letter in self.note):
             raise BadConfig("--note has letters that are no UTF-8: use a terminal in UTF-8")
         if self.jobs is not None and self.jobs < 1:
@@ -166,8 +176,8 @@ def _summary(outcomes: list[Outcome], out: Path) -> Summary:
 def _plan(config: PredictConfig, view: View) -> list[Job]:
     """The scans of the call. Raises `CallFailedError` for what is wrong, cheap checks first."""
     try:
-        scans = search_scans(config.scans, config, view.show)
-        jobs = plan_jobs(scans, config.keep_names, config.id)
+        scans, ids = _scans(config, view)
+        jobs = plan_jobs(scans, config.keep_names, ids)
         refuse_unsafe_output(
             config.output, [job.scan_id for job in jobs], [scan.path for scan in scans]
         )
@@ -182,8 +192,18 @@ def _plan(config: PredictConfig, view: View) -> list[Job]:
     return jobs
 
 
+def _scans(config: PredictConfig, view: View) -> tuple[list[ScanSource], list[str] | None]:
+    """The scans, and the ids that they were given."""
+    if config.scan_list is None:
+        return search_scans(config.scans or [], config, view.show), config.id
+    listed = read_scan_list(config.scan_list)
+    check_ids(list(listed), len(listed))
+    return list(listed.values()), list(listed)
+
+
 def _score(config: PredictConfig, jobs: list[Job], telling: Telling, debug: bool) -> list[Outcome]:
-    ids = Settled(config.output, config.id is not None)
+    named = config.id is not None or config.scan_list is not None
+    ids = Settled(config.output, named)
     make = partial(make_scorer, config, debug)
     processes = _processes(config, len(jobs))
     try:

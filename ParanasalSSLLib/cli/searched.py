@@ -46,9 +46,7 @@ def search_scans(
     lines: list[str] = []
     for path in map(_of_directory, named):
         if os.path.isdir(path):  # a name may be too long for the system
-            from ParanasalSSLLib.scans.find import find_scans
-
-            found = find_scans(path, wanted.output)
+            found = found_in(path, wanted.output)
             scans += found.scans or [ScanSource(path)]
             lines += _words(path, found)
         else:
@@ -58,6 +56,13 @@ def search_scans(
     if lines:
         tell(Note("\n".join(lines)))
     return _chosen(scans, wanted.series)
+
+
+def found_in(folder: Path, without: Path) -> Found:
+    """The scans below a folder, or on the CD whose directory of files that is; see `find_scans`."""
+    from ParanasalSSLLib.scans.find import find_scans
+
+    return find_scans(_of_directory(folder), without)
 
 
 def _of_directory(path: Path) -> Path:

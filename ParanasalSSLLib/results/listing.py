@@ -37,6 +37,8 @@ class Entry:
         state: how far it is.
         message: why it was not scored.
         title: what a table calls it, if not its file.
+        series: which of the DICOM series there it is, where there are several.
+        searched: whether it was found in a folder, so that nobody has said that it is a head.
     """
 
     identifier: str
@@ -44,6 +46,8 @@ class Entry:
     state: State = "waiting"
     message: str = ""
     title: str = ""
+    series: str = ""
+    searched: bool = False
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ParanasalSSLLib.model.bundle import shipped_bundle_path
+from ParanasalSSLLib.scans.source import ScanSource
 
 SHIPPED = str(shipped_bundle_path())
 
@@ -18,14 +19,14 @@ def ready(
     openPanel: Any, standIn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Any]:
     """Opens the panel on a worklist of two scans, as if the training part were installed."""
-    from ParanasalSSLPanel import sectionWorklist
+    from ParanasalSSLPanel import worklistAdaptation
     from ParanasalSSLPanel.worklist import Worklist
 
-    monkeypatch.setattr(sectionWorklist, "requireTraining", lambda: None)
+    monkeypatch.setattr(worklistAdaptation, "requireTraining", lambda: None)
 
     def open_panel() -> Any:
         panel = openPanel(standIn)
-        Worklist(tmp_path / "results").add({tmp_path / f"{n}.nii": "" for n in "ab"})
+        Worklist(tmp_path / "results").add({ScanSource(tmp_path / f"{n}.nii"): "" for n in "ab"})
         panel.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
         return panel
 
@@ -38,7 +39,7 @@ def fake(ready: Any, fakeLibrary: Any, code: str, tmp_path: Path, until: str) ->
 
     fakeLibrary(code)
     panel = ready()
-    panel.worklistSection.adapt(tmp_path / "site")
+    panel.worklistSection.adaptation.adapt(tmp_path / "site")
     headless.wait_until(lambda: until in panel.ui.worklistLabel.text, 20)
     return panel
 
@@ -95,7 +96,7 @@ def test_what_adapting_needs_is_told_with_the_command_that_installs_it(
 
     monkeypatch.setattr(packages, "TRAINING_PACKAGES", ("no_such_package",))
     panel = openPanel(standIn)
-    panel.worklistSection.adapt(tmp_path)
+    panel.worklistSection.adaptation.adapt(tmp_path)
     assert "pip install" in panel.ui.messageLabel.text
     assert "[training]" in panel.ui.messageLabel.text
 

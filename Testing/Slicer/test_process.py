@@ -107,10 +107,12 @@ def test_a_scan_on_which_the_process_breaks_is_not_tried_again(
     from ParanasalSSLPanel.compute import Settings
     from ParanasalSSLPanel.worklist import Worklist, WorklistRun
 
+    from ParanasalSSLLib.scans.source import ScanSource
+
     first, second = '"id": "sub-0001"', '"id": "sub-0002"'
     fakeLibrary(
         f"""
-        if "sub-0001" in sys.argv:
+        if "sub-0001" in open(sys.argv[sys.argv.index("--scan-list") + 1]).read():
             print('{{"event": "stage", "stage": "read", {first}}}', flush=True)
             {crash}
         print('{{"event": "scan_done", {second}}}')
@@ -118,7 +120,7 @@ def test_a_scan_on_which_the_process_breaks_is_not_tried_again(
         """
     )
     worklist, ended = Worklist(tmp_path / "results"), []
-    worklist.add({Path("/a.nii"): "", Path("/b.nii"): ""})
+    worklist.add({ScanSource(Path(f"/{name}.nii")): "" for name in "ab"})
     WorklistRun(worklist, Settings(), lambda: None, lambda line: None, ended.append).start()
     headless.wait_until(lambda: ended)
     assert [entry.state for entry in worklist.entries.values()] == ["failed", "done"]

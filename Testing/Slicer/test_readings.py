@@ -11,6 +11,7 @@ import pytest
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.reading import read_reading
 from ParanasalSSLLib.results.record import read_report
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -31,7 +32,7 @@ def opened(openPanel: Any, writing: Any, scan: Any, tmp_path: Path) -> Any:
     write_volume(scans.volumeFromNode(scan), path)
     folder.mkdir()
     worklist = Worklist(folder)
-    worklist.add({path: ""})
+    worklist.add({ScanSource(path): ""})
     export_result(kept.resultOf(scan), ScanFiles.in_output(folder, "sub-0001"))
     worklist.change("sub-0001", "done")
     cases.closeCase(scan)
@@ -52,6 +53,8 @@ def quality(panel: Any) -> str:
 
 
 def test_a_case_is_to_be_reviewed_until_the_reader_has_read_it(opened: Any, tmp_path: Path) -> None:
+    from ParanasalSSLPanel.worklistCsv import exportCsv
+
     ui = opened.ui
     assert quality(opened) == "review" and ui.leftVerdictComboBox.currentText == ""
     choose(ui.leftVerdictComboBox, "unsure")
@@ -61,7 +64,8 @@ def test_a_case_is_to_be_reviewed_until_the_reader_has_read_it(opened: Any, tmp_
     reading = read_reading(opened.files, read_report(opened.files.report_json))
     assert reading is not None and reading.verdicts == {Side.LEFT: "unsure"}
     assert "the reader is unsure" in opened.files.report_html.read_text()
-    opened.worklistSection._worklist.exportCsv(tmp_path / "list.csv")
+    opened.worklistSection.worklist.forget()
+    exportCsv(opened.worklistSection.worklist.rows(), tmp_path / "list.csv")
     [row] = csv.DictReader((tmp_path / "list.csv").read_text().splitlines())
     assert (row["left_reader"], row["right_reader"]) == ("unsure", "")
     assert row["reader_comment"] == "Motion?", "nothing that a spreadsheet would run"

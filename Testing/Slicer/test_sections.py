@@ -358,12 +358,16 @@ def test_the_scan_stays_bright_where_there_is_no_residual(panel: Any, scan: Any)
 @pytest.fixture
 def listed(panel: Any, tmp_path: Path) -> Any:
     """A panel with a worklist of two files that are no images."""
+    import headless
+
     folder = tmp_path / "scans"
     for patient in ("A", "B"):
         (folder / patient).mkdir(parents=True)
         (folder / patient / "head.nii").write_text("nothing")
     panel.ui.worklistFolderEdit.currentPath = str(tmp_path)
-    panel.worklistSection.addFolder(folder)
+    panel.worklistSection.sources.addFolder(folder)
+    assert panel.ui.cancelWorklistButton.enabled and not panel.ui.addFolderButton.enabled
+    headless.wait_until(lambda: not panel.worklistSection.isRunning, 30)
     return panel
 
 

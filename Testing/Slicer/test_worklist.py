@@ -9,7 +9,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import generate_uid
 from reports import validated
 
 from ParanasalSSLLib.boxes.quality import Quality, Verdict
@@ -17,6 +19,7 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord, write_report
 from ParanasalSSLLib.results.sinus_record import BoxRecord, SinusRecord
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -52,7 +55,7 @@ def filled(module: Any, tmp_path: Path) -> Any:
     from ParanasalSSLPanel.worklist import Worklist
 
     worklist = Worklist(tmp_path / "results")
-    worklist.add({tmp_path / f"Mustermann_{n}.nii.gz": "" for n in range(4)})
+    worklist.add({ScanSource(tmp_path / f"Mustermann_{n}.nii.gz"): "" for n in range(4)})
     records = [
         record_of("sub-0001", 0.2, 0.1),
         record_of("sub-0002", 0.3, 0.9),
@@ -99,8 +102,8 @@ def test_the_list_survives_and_what_was_running_waits_again(filled: Any) -> None
     states = {name: entry.state for name, entry in again.entries.items()}
     assert states["sub-0001"] == "waiting"
     assert states["sub-0002"] == "done" and states["sub-0004"] == "failed"
-    assert again.add({Path(filled.entries["sub-0002"].path): ""}) == 0
-    assert again.add({filled.folder / "new.nii": ""}) == 1
+    assert again.add({ScanSource(Path(filled.entries["sub-0002"].path)): ""}) == 0
+    assert again.add({ScanSource(filled.folder / "new.nii"): ""}) == 1
     assert again.entries["sub-0005"].state == "waiting"
 
 
@@ -116,7 +119,9 @@ def test_a_damaged_list_or_result_is_told_in_words(filled: Any) -> None:
 
 
 def test_numbers_are_exported_without_names_unless_asked(filled: Any, tmp_path: Path) -> None:
-    filled.exportCsv(tmp_path / "plain.csv")
+    from ParanasalSSLPanel.worklistCsv import exportCsv
+
+    exportCsv(filled.rows(), tmp_path / "plain.csv")
     text = (tmp_path / "plain.csv").read_text()
     assert "Mustermann" not in text
     rows = list(csv.DictReader(text.splitlines()))
@@ -124,26 +129,155 @@ def test_numbers_are_exported_without_names_unless_asked(filled: Any, tmp_path: 
     assert float(rows[1]["right_probability"]) == 0.9 and rows[1]["right_decision"] == "anomaly"
     assert rows[3]["left_probability"] == "" and rows[3]["state"] == "failed"
     assert (tmp_path / "plain_findings.csv").read_text().startswith("id,side,finding,ml")
-    filled.exportCsv(tmp_path / "named.csv", withNames=True)
+    exportCsv(filled.rows(), tmp_path / "named.csv", withNames=True)
     assert "Mustermann_3.nii.gz" in (tmp_path / "named.csv").read_text()
 
 
-def test_a_folder_is_searched_for_scans_but_not_for_results(
-    filled: Any, tmp_path: Path, sample: Path
-) -> None:
-    from ParanasalSSLPanel.worklist import scansIn
+@pytest.fixture
+def listing(openPanel: Any, standIn: Any, tmp_path: Path) -> Any:
+    """A panel with an empty worklist."""
+    panel = openPanel(standIn)
+    panel.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
+    return panel
 
+
+def add_folder(panel: Any, folder: Path) -> None:
+    import headless
+
+    panel.worklistSection.sources.addFolder(folder)
+    headless.wait_until(lambda: not panel.worklistSection.isRunning, 60)
+
+
+def names(panel: Any) -> list[str]:
+    table = panel.ui.worklistTable
+    return sorted(table.item(row, 0).text() for row in range(table.rowCount))
+
+
+def test_a_folder_is_searched_as_the_command_line_does(
+    listing: Any, tmp_path: Path, sample: Path
+) -> None:
     folder = tmp_path / "scans"
     (folder / "a").mkdir(parents=True)
     shutil.copy(sample, folder / "a" / "head.nii.gz")
+    shutil.copy(sample, folder / "a" / "head_mask.nii.gz")
     (folder / "note.txt").touch()
-    series = folder / "series"
-    series.mkdir()
-    (series / "IM001").write_bytes(b"\0" * 128 + b"DICM")
-    (series / "README").write_text("no image")
-    shutil.copytree(filled.folder, folder / "results")
-    assert scansIn(folder) == [folder / "a" / "head.nii.gz", series]
-    assert scansIn(folder / "nothing") == []
+    add_folder(listing, folder)
+    assert names(listing) == [str(Path("a") / "head.nii.gz")]
+    assert "1 new scans" in listing.ui.worklistLabel.text
+    assert "Left out" in listing.ui.worklistLabel.text
+    (folder / "a" / "nothing").mkdir()
+    add_folder(listing, folder / "a" / "nothing")
+    assert listing.ui.worklistLabel.text == "0 new scans."
+
+
+def test_a_search_can_be_stopped(listing: Any, tmp_path: Path, sample: Path) -> None:
+    import headless
+
+    (tmp_path / "scans").mkdir()
+    shutil.copy(sample, tmp_path / "scans" / "head.nii.gz")
+    listing.worklistSection.sources.addFolder(tmp_path / "scans")
+    listing.ui.cancelWorklistButton.click()
+    headless.wait_until(lambda: not listing.worklistSection.isRunning, 20)
+    assert "Cancelled" in listing.ui.worklistLabel.text and names(listing) == []
+
+
+@pytest.fixture
+def cd(sample_series: Path, tmp_path: Path) -> Path:
+    """Two series of one patient in one folder, as on some CDs."""
+    folder = tmp_path / "CD" / "IMAGES"
+    folder.mkdir(parents=True)
+    (tmp_path / "CD" / "DICOMDIR").touch()
+    uid = generate_uid()
+    for number, path in enumerate(sorted(sample_series.iterdir())):
+        shutil.copy(path, folder / f"IM{number:04d}")
+        second = pydicom.dcmread(path)
+        second.SeriesInstanceUID, second.SeriesNumber = uid, 4
+        second.SeriesDescription = "T1 again"
+        second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        second.save_as(folder / f"IN{number:04d}")
+    return tmp_path / "CD"
+
+
+def test_of_a_cd_with_several_series_a_user_chooses(listing: Any, cd: Path) -> None:
+    import qt
+
+    from ParanasalSSLLib.scans.read import read_volume
+
+    add_folder(listing, cd)
+    chooser = listing.worklistSection.sources.chooser
+    lines = [chooser.list.item(row).text() for row in range(2)]
+    assert any("T1 again" in line for line in lines) and any("sagittal" in line for line in lines)
+    assert names(listing) == [], "nothing is added before OK"
+    chooser.words.text = "again"
+    chooser.all.click()  # takes away the tick of the one that is shown
+    chooser.buttons.button(qt.QDialogButtonBox.Ok).click()
+    assert not chooser.dialog.visible
+    [name] = names(listing)
+    assert "sagittal" in name
+    worklist = listing.worklistSection.worklist
+    source = worklist.sourceOf(worklist.entries["sub-0001"])
+    assert len(source.files) == read_volume(source.path, source.files).shape[2]
+    # The same series is not added twice, the other one is.
+    add_folder(listing, cd)
+    listing.worklistSection.sources.chooser.buttons.button(qt.QDialogButtonBox.Ok).click()
+    assert len(names(listing)) == 2
+
+
+class Database:
+    """What the module asks of Slicer's DICOM database (ctkDICOMDatabase)."""
+
+    isOpen = True
+
+    def __init__(self, series: dict[str, list[Path]]) -> None:
+        self._files = {uid: [str(path) for path in files] for uid, files in series.items()}
+
+    def patients(self) -> list[str]:
+        return ["1"]
+
+    def studiesForPatient(self, patient: str) -> list[str]:
+        return ["1.2"]
+
+    def seriesForStudy(self, study: str) -> list[str]:
+        return list(self._files)
+
+    def filesForSeries(self, uid: str) -> list[str]:
+        return self._files[uid]
+
+    def fileValue(self, path: str, tag: str) -> str:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        element = header.get(pydicom.tag.Tag(*(int(part, 16) for part in tag.split(","))))
+        return "" if element is None else str(element.value)
+
+
+def test_series_of_slicers_database_are_chosen_by_patient_and_opened(
+    slicer: Any,
+    listing: Any,
+    sample_series: Path,
+    tmp_path: Path,
+    writing: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import qt
+
+    ct = tmp_path / "ct.dcm"
+    header = pydicom.dcmread(next(sample_series.iterdir()))
+    header.Modality = "CT"
+    header.save_as(ct)
+    database = Database({"1.2.3": sorted(sample_series.iterdir()), "1.2.4": [ct]})
+    listing.ui.addDatabaseButton.click()
+    assert "database is not open" in listing.ui.messageLabel.text
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    listing.ui.addDatabaseButton.click()
+    chooser = listing.worklistSection.sources.chooser
+    [line] = [chooser.list.item(row).text() for row in range(chooser.list.count)]
+    assert line.startswith("Doe^Jane") and "3: T1 sagittal" in line, "no CT"
+    chooser.list.item(0).setCheckState(qt.Qt.Checked)
+    chooser.buttons.button(qt.QDialogButtonBox.Ok).click()
+    assert names(listing) == [line]
+    worklist = listing.worklistSection.worklist
+    assert set(worklist.sourceOf(worklist.entries["sub-0001"]).files) == set(
+        sample_series.iterdir()
+    )
 
 
 # ------------------------------------------------------------------------------------ for real
@@ -165,7 +299,7 @@ def test_five_scans_one_of_them_broken(
     panel = openPanel(standIn)
     ui = panel.ui
     ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
-    panel.worklistSection.addFolder(folder)
+    add_folder(panel, folder)
     assert ui.worklistTable.rowCount == 5
     ui.runWorklistButton.click()
     assert not ui.runWorklistButton.enabled and ui.cancelWorklistButton.enabled

@@ -19,6 +19,8 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
+from ParanasalSSLLib.cli.scan_list import write_scan_list
+from ParanasalSSLLib.scans.source import ScanSource
 
 Run = Callable[..., int]
 
@@ -204,3 +206,31 @@ def test_several_processes_tell_one_story(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         own = [event["event"] for event in events if event.get("scan") == number]
         assert own == ["stage", "scan_failed"]
+
+
+def test_a_list_of_scans_is_scored_under_its_ids(
+    run: Run, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = ScanSource(study / "p1 Mustermann" / "t1.nii.gz"), ScanSource(study / "p2")
+    listed = tmp_path / "list.json"
+    rest = ScanSource(study / "p2" / "rest.nii.gz", searched=True)
+    write_scan_list(listed, {"sub-7": first, "sub-9": second, "sub-10": rest})
+    assert run("--scan-list", listed, "-o", tmp_path / "out", "--json-progress") == 1
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ended = {one["id"]: one["event"] for one in events if one["event"].startswith("scan_")}
+    assert ended == {"sub-7": "scan_done", "sub-9": "scan_failed", "sub-10": "scan_left_out"}
+    assert results(tmp_path / "out") == ["sub-7"]
+    listed.write_text("{}")
+    assert run("--scan-list", listed, "-o", tmp_path / "out") == 1
+    assert "no list of scans" in capsys.readouterr().err
+
+
+def test_scans_are_named_on_the_line_or_in_a_list(
+    run: Run, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ((), (study, "--scan-list", study / "list.json")):
+        with pytest.raises(SystemExit) as ended:
+            run(*words, "-o", tmp_path / "out")
+        assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "SCANS must be given" in said and "--scan-list says by itself" in said

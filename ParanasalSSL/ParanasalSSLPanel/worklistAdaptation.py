@@ -1,0 +1,72 @@
+"""The button that makes a model for the scans of a worklist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ParanasalSSLPanel.adaptation import AdaptationRun
+from ParanasalSSLPanel.interface import Panel, WorklistPart
+from ParanasalSSLPanel.packages import requireTraining
+
+
+class WorklistAdaptation:
+    """Wires the button."""
+
+    def __init__(self, panel: Panel, section: WorklistPart) -> None:
+        self._panel, self._section = panel, section
+        self._run: AdaptationRun | None = None
+        panel.ui.adaptButton.connect("clicked(bool)", self._onAdapt)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a model is being adapted."""
+        return self._run is not None
+
+    def cancel(self) -> None:
+        """Stop; what was done so far is kept."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def wait(self) -> None:
+        """Return when nothing is adapted any more."""
+        if self._run is not None:
+            self._run.wait()
+
+    def _onAdapt(self, checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Choose an empty folder for the new model")
+        )
+        if folder:
+            self.adapt(Path(folder))
+
+    def adapt(self, output: Path) -> None:
+        """Adapt the chosen model to the scans of the list, in the background."""
+        with self._panel.telling():
+            requireTraining()
+            self._panel.prepare()
+            entries = self._section.worklist.entries.values()
+            paths = list(dict.fromkeys(entry.path for entry in entries))
+            say, settings = self._section.say, self._panel.settings
+            self._run = AdaptationRun(
+                paths, output, settings, say, self._panel.log, self._onAdapted
+            )
+            say(_("Adapting in the background."))
+            self._run.start()
+            self._section.update()
+
+    def _onAdapted(self, folder: str, words: str) -> None:
+        self._run = None
+        self._section.say(words)
+        if folder:
+            with self._panel.telling():
+                self._panel.addModel(folder)
+                done = _(
+                    "The new model is chosen above. Before you use it, look at {folder}.report/"
+                    "adaptation.html: what was used, and what has changed."
+                )
+                self._section.say(done.format(folder=folder))
+        self._section.update()
