@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paranasal_training.methods as methods
 import pytest
@@ -111,3 +112,29 @@ def test_none_starts_anew_with_every_seed(tiny: EncoderConfig) -> None:
     first, again = (make_tiny("none", tiny).encoder.conv1.weight for _ in range(2))
     other = make_method("none", tiny, {}).encoder.conv1.weight
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_compile_reaches_what_the_loss_calls_or_says_that_it_does_not(
+    name: str,
+    tiny: EncoderConfig,
+    make_sample: MakeSample,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Stand-ins for compilation, which takes minutes, count how often what they made is called."""
+    calls: list[object] = []
+
+    def stand_in(function: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            calls.append(getattr(function, "__self__", None))
+            return function(*args, **kwargs)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    method = make_tiny(name, tiny)
+    method.compile_parts()
+    method.loss(make_sample())
+    assert any(part is method.encoder for part in calls) != ("sparse encoder" in caplog.text)
+    assert calls, "nothing was compiled"

@@ -98,7 +98,7 @@ def test_last_and_best_weights_are_those_of_their_epochs_when_validation_gets_wo
     monkeypatch.setattr(CAEStage, "keeps_last", keeps_last)
     train_cae(tiny(toy_store, tmp_path / "r", epochs=3))
     assert checkpoint(tmp_path / "r", "last")["epoch"] == 2
-    assert checkpoint(tmp_path / "r", "best")["epoch"] == 0
+    assert (tmp_path / "r/checkpoints/best.ckpt").exists() != keeps_last, "written for nobody"
     run = read_run(tmp_path / "r", "CAEStage")
     assert (run.record["best_epoch"], run.record["val_loss"]) == (epoch, loss)
     wanted = checkpoint(tmp_path / "r", "last" if keeps_last else "best")["state_dict"]
@@ -205,6 +205,59 @@ def test_checkpoint_of_another_network_is_told_in_words(killed: TrainConfig) -> 
     torch.save({**content, "state_dict": {"other": torch.zeros(1)}}, file)
     with pytest.raises(BadCheckpoint, match=r"last\.ckpt cannot be read"):
         train_cae(killed)
+
+
+def test_best_checkpoint_has_weights_only(toy_store: CropStore, tmp_path: Path) -> None:
+    train_cae(tiny(toy_store, tmp_path / "r", epochs=1))
+    best, last = (checkpoint(tmp_path / "r", name) for name in ("best", "last"))
+    assert "optimizer_states" in last and "optimizer_states" not in best
+    sizes = [(tmp_path / f"r/checkpoints/{name}.ckpt").stat().st_size for name in ("best", "last")]
+    assert sizes[0] < 0.5 * sizes[1]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_the_end_of_its_epoch(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the epoch is not validated, and although a later loss is a number again."""
+    loss = CAEStage.loss
+
+    def spoilt(self: CAEStage, batch: Batch, training: bool) -> torch.Tensor:
+        found = loss(self, batch, training)
+        return found * torch.nan if training and self.global_step == 1 else found
+
+    monkeypatch.setattr(CAEStage, "loss", spoilt)
+    with pytest.raises(BadConfig, match="The loss became nan in epoch 0"):
+        train_cae(tiny(toy_store, tmp_path / "r", epochs=2, validate_every=2))
+    assert not (tmp_path / "r/checkpoints").exists()
+
+
+def test_steps_do_not_wait_for_their_numbers(
+    toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU `item` waits until all that was asked for is computed."""
+    item, count = torch.Tensor.item, 0
+
+    def counted(self: torch.Tensor) -> Any:
+        nonlocal count
+        count += 1
+        return item(self)
+
+    data = CropData(
+        torch.ones(64, 1, 1, 1, 1, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64)
+    )
+
+    def waits(name: str, batch_size: int) -> int:
+        nonlocal count
+        config = RunConfig(store=toy_store.folder, output=tmp_path / name, epochs=1,
+                           batch_size=batch_size)  # fmt: skip
+        count = 0
+        fit(OneWeightStage(OneWeight(), config), toy_store, data, data)
+        return count
+
+    monkeypatch.setattr(torch.Tensor, "item", counted)
+    monkeypatch.setattr(torch.Tensor, "__float__", counted)
+    few, many = waits("few", 32), waits("many", 2)
+    assert many <= few + 3, (few, many)
 
 
 class OneWeight(nn.Module):

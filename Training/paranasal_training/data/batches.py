@@ -145,6 +145,10 @@ class BatchLoader:
         order = self.sampler.indices().to(self.data.crops.device)
         for number in range(len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+            if (
+                self.sampler.shuffle and len(chosen) > self.world
+            ):  # what is learnt together is equal
+                chosen = chosen[: len(chosen) // self.world * self.world]
             # Of fewer crops than processes every one gets the first: the loss of nothing is no number.
             chosen = chosen[self.rank :: self.world] if self.rank < len(chosen) else chosen[:1]
             epoch = self.sampler.epoch if self.sampler.shuffle else 0

@@ -104,6 +104,11 @@ class Method(nn.Module):
     def fit_to(self, crops: int) -> None:
         """Called once before training, with the number of crops to learn from."""
 
+    def compile_parts(self) -> None:
+        """Let torch.compile fuse what the loss calls: the parts, where it calls them as modules."""
+        for part in self.children():
+            part.compile()
+
     def loss(self, sample: Sample) -> Tensor:
         """The mean loss of one step, a scalar."""
         raise NotImplementedError

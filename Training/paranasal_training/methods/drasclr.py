@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from paranasal_training.methods import Method, Sample
 from paranasal_training.methods.parts.heads import check_between, follow, frozen_copy, mlp
 from paranasal_training.runs.config import OptimizerConfig, Recipe
+from paranasal_training.runs.processes import gathered
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import EncoderConfig, check_positive
 from ParanasalSSLLib.model.encoders import LocatedEncoder, cut_patch, patch_locations
@@ -110,6 +111,13 @@ class Task(Method):
                 "learn from. Leave `queue` unset, or choose half of that."
             )
 
+    def compile_parts(self) -> None:
+        """The loss calls the encoders' `pooled_patch`; one graph serves all locations."""
+        for part in (self.encoder, self.key_encoder):
+            part.pooled_patch = torch.compile(part.pooled_patch)  # type: ignore[method-assign]
+        self.projector.compile()
+        self.key_projector.compile()
+
     def loss(self, sample: Sample) -> Tensor:
         """InfoNCE of a patch, and of its neighbours' summed logits against the same key."""
         here = int(torch.randint(len(self.locations), (1,), generator=sample.shared))
@@ -122,7 +130,7 @@ class Task(Method):
         local = info_nce(patch, keys, negatives, self.options.temperature, own)
         wide = info_nce(around.sum(dim=0), keys, negatives, self.options.temperature, own)
         if sample.training:
-            self.enqueue(keys, sample.numbers, here)
+            self.enqueue(gathered(keys), gathered(sample.numbers), here)
         return local + self.options.beta * wide
 
     def embed(self, crops: Tensor, index: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from paranasal_training.methods import CONTRASTIVE_RECIPE, Method, Sample
 from paranasal_training.methods.parts.heads import check_between, mlp
+from paranasal_training.runs.processes import gathered_with_gradient
 from ParanasalSSLLib.model.config import EncoderConfig
 
 
@@ -50,15 +51,18 @@ class Task(Method):
     def loss(self, sample: Sample) -> Tensor:
         """NT-Xent of two views of each crop."""
         views = torch.cat([sample.view(), sample.view()])
-        return nt_xent(self.projector(self.encoder.pooled(views)), self.options.temperature)
+        one, two = self.projector(self.encoder.pooled(views)).chunk(2)
+        if sample.training:  # validation's parts of a batch may differ in size
+            one, two = gathered_with_gradient(one), gathered_with_gradient(two)
+        return nt_xent(torch.cat([one, two]), self.options.temperature)
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross-entropy, in float32.
 
     Args:
-        projections: (2B, d), where rows n and n + B are two views of one crop. All other rows of
-            this process are negatives (with several GPUs: each has its own).
+        projections: (2B, d), where rows n and n + B are two views of one crop. All other rows are
+            negatives.
         temperature: divides the cosine similarities.
     """
     count = len(projections)

@@ -13,6 +13,7 @@ for 500 epochs (the paper), not LAMB for 1600.
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,8 @@ from paranasal_training.methods.parts.masks import (
 from paranasal_training.methods.parts.sparse import sparse_features, sparse_norm
 from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.cpu_kernels import Convolution3
+
+logger = logging.getLogger(__name__)
 
 _FLAT = 1e-6  # added to variances: a patch without contrast has nothing to predict
 
@@ -55,6 +58,11 @@ class Task(Method):
             for width, kernel in zip(config.widths, (3, 3, 3, 1), strict=True)
         )
         self.decoder = LightDecoder(config)
+
+    def compile_parts(self) -> None:
+        """The decoder alone: shapes in the sparse encoder follow the mask, which inductor refuses."""
+        logger.warning("compile: of SparK the decoder alone is compiled, not its sparse encoder.")
+        self.decoder.compile()
 
     def loss(self, sample: Sample) -> Tensor:
         """Squared error of the masked patches, rebuilt from the visible ones."""

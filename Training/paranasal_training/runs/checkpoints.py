@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from paranasal_training.runs.config import RunConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
@@ -59,11 +60,17 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Keeps `name`.ckpt: of the lowest `monitor`, or of the last validated epoch."""
+    """Keeps `name`.ckpt: weights of the lowest `monitor`, or all of the last validated epoch."""
 
     def __init__(self, config: RunConfig, name: str, monitor: str | None = None) -> None:
         folder = checkpoint_file(config, name).parent
-        super().__init__(folder, name, monitor, enable_version_counter=False)
+        super().__init__(
+            folder,
+            name,
+            monitor,
+            save_weights_only=monitor is not None,
+            enable_version_counter=False,
+        )
 
     @property
     def state_key(self) -> str:
@@ -87,10 +94,13 @@ class WatchLoss(pl.Callback):
 
     val_loss: of the last validation; checkpoints keep it, so that a run killed after its last epoch
         still knows it.
+    total: sum of the losses since it was last looked at, on their device: looking at each would keep
+        a GPU waiting.
     """
 
     def __init__(self) -> None:
         self.val_loss = math.nan
+        self.total: Tensor | float = 0.0
 
     @property
     def state_key(self) -> str:
@@ -108,11 +118,20 @@ class WatchLoss(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Stop the run where the loss is no number."""
-        _require_finite("loss", float(outputs["loss"]), trainer.current_epoch)
+        """Add the loss up."""
+        self.total = self.total + outputs["loss"].detach()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Stop the run where a loss was no number."""
+        self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        total, self.total = float(self.total), 0.0
+        _require_finite("loss", total, trainer.current_epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Keep the validation loss; stop the run where it is no number."""
+        """Keep the validation loss; stop the run where it, or a loss before it, is no number."""
+        self._look(trainer)
         self.val_loss = float(trainer.callback_metrics["val/loss"])
         _require_finite("validation loss", self.val_loss, trainer.current_epoch)
 

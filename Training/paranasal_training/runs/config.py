@@ -86,7 +86,9 @@ class RunConfig:
     precision: Literal["32", "bf16"] = "32"
     """Floating-point numbers in the network: 32 bit, or bfloat16 by autocast (faster)."""
     compile: bool = False
-    """Let torch.compile fuse the network's operations; pays on GPUs and in long runs."""
+    """Let torch.compile fuse the network's operations; pays on GPUs and in long runs. SparK's sparse
+    encoder is not reached.
+    """
     optimizer: OptimizerConfig | None = None
     """Optimiser and learning rate (unset: the method's own recipe)."""
 

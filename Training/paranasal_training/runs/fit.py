@@ -2,7 +2,8 @@
 
 - `config.json`: the stage's configuration, usable again with `--config`.
 - `inputs.json`: SHA-256 of what the run was made from, wherever it lay.
-- `checkpoints/last.ckpt`, `checkpoints/best.ckpt`: Lightning's; a killed run is resumed from the last.
+- `checkpoints/last.ckpt`: Lightning's, from which a killed run is resumed; `checkpoints/best.ckpt`: the
+  weights of the lowest validation loss, where it decides (not for methods whose last weights are kept).
 - `metrics.json`: what the run reached.
 - `logs/csv/version_N/metrics.csv`, `logs/tensorboard/version_N`: one version for each (re)start.
 - `model.safetensors` + `run.json`: the best weights, and what they are. They are written last; a
@@ -22,6 +23,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from paranasal_training.data.batches import BatchLoader, CropData
 from paranasal_training.data.store import CropStore
@@ -35,6 +37,7 @@ from paranasal_training.runs.checkpoints import (
     unusable,
 )
 from paranasal_training.runs.config import RunConfig, plain
+from paranasal_training.runs.processes import synchronised
 from paranasal_training.runs.quiet import quiet_lightning
 from paranasal_training.runs.record import (
     input_digests,
@@ -106,19 +109,16 @@ def fit(
     config = stage.config
     started = time.monotonic()
     write_settings(config, store)
-    watch, best, last = (
-        WatchLoss(),
-        RunCheckpoint(config, "best", "val/loss"),
-        RunCheckpoint(config, "last"),
-    )
-    chosen = checkpoint_file(config, "last" if stage.keeps_last else "best")
+    watch, last = WatchLoss(), RunCheckpoint(config, "last")
+    best = None if stage.keeps_last else RunCheckpoint(config, "best", "val/loss")
+    chosen = checkpoint_file(config, "best" if best else "last")
     if checkpoint_file(config, "last").is_file():
         for path in {checkpoint_file(config, "last"), chosen}:
             read_checkpoint(path)
     # Lightning's `save_last` writes only when the best was written too. The order matters: the last
     # checkpoint holds what the best one's callback knows by then.
     with quiet_lightning():
-        trainer = _make_trainer(config, [watch, best, last])
+        trainer = _make_trainer(config, [watch, *([best] if best else []), last])
         _train(trainer, stage, *_loaders(trainer, config, train, validation))
     result = read_checkpoint(chosen)
     stage.load_state_dict(result["state_dict"])
@@ -127,7 +127,7 @@ def fit(
     stage.to(trainer.strategy.root_device)
     facts = {
         "best_epoch": result["epoch"],
-        "val_loss": watch.val_loss if stage.keeps_last else best_loss(best),
+        "val_loss": best_loss(best) if best else watch.val_loss,
         "seconds": round(time.monotonic() - started, 1),
         "train_crops": len(train),
         "validation_crops": len(validation),
@@ -141,9 +141,10 @@ def _train(
 ) -> None:
     """Start, or resume from the last checkpoint. Only the first of several processes returns."""
     config, last = stage.config, checkpoint_file(stage.config, "last")
+    if config.devices > 1:
+        stage.network = synchronised(stage.network, trainer.strategy.root_device)
     if config.compile:
-        for part in stage.network.children():
-            part.compile()
+        stage.compile_parts()
     try:
         trainer.fit(
             stage,
@@ -194,7 +195,8 @@ def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer
     return pl.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
+        # Buffers (statistics, queues) are the same everywhere: nothing is to be sent before each step.
+        strategy=DDPStrategy(broadcast_buffers=False) if config.devices > 1 else "auto",
         use_distributed_sampler=False,
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         max_epochs=config.recipe.epochs,

@@ -32,6 +32,11 @@ class TrainingStage(pl.LightningModule):
         """The batch's mean loss; augmentation only when training."""
         raise NotImplementedError
 
+    def compile_parts(self) -> None:
+        """Let torch.compile fuse what the loss calls."""
+        for part in self.network.children():
+            part.compile()
+
     def steady_weights(self) -> Sequence[Tensor]:
         """Weights whose learning rate does not fall."""
         return ()

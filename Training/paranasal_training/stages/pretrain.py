@@ -61,6 +61,10 @@ class PretrainStage(TrainingStage):
         )
         return self.network.loss(sample)
 
+    def compile_parts(self) -> None:
+        """As the method says."""
+        self.network.compile_parts()
+
     def steady_weights(self) -> list[Tensor]:
         """Those of the method's parts that keep their learning rate."""
         parts = (self.network.get_submodule(name) for name in self.network.steady)
