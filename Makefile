@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-browser lint soak bench bench-train bench-panel docs clean
+.PHONY: help demo test test-browser lint soak bench bench-train bench-panel bench-room docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench-train: .venv/installed-dev ## training steps a second against the usual pe
 
 bench-panel: .venv/installed-dev ## seconds until the Slicer panel is open
 	$(BIN)/python Testing/benchmarks/bench_panel.py
+
+bench-room: .venv-viewer/installed ## seconds from a click in the reading room's worklist to the case
+	.venv-viewer/bin/python Testing/benchmarks/bench_room.py
 
 docs: .venv/installed-docs ## the documentation as a site, in build/docs
 	$(BIN)/sphinx-build --quiet -b html Docs build/docs

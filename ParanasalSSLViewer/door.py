@@ -32,10 +32,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Door:
-    """Stands before every request of a room's server."""
+    """Stands before every request of a room's server.
 
-    def __init__(self, token: str, cases: CaseList) -> None:
+    export: makes the zip of a case, by its id, with DICOM objects or without; see `zipped`.
+    """
+
+    def __init__(
+        self, token: str, cases: CaseList, export: Callable[[str, bool], bytes] | None = None
+    ) -> None:
         self.token, self._cases = token, cases
+        self._zipped = export or (lambda case, dicom: zipped(cases.files(case), cases.out))
         self._occupied = False
 
     def open(self, server: Any) -> None:
@@ -93,8 +99,12 @@ class Door:
     async def _export(self, request: web.Request) -> web.Response:
         files = self._files(request)
         name = quote(f"{files.scan_id}.zip")
+        try:
+            body = self._zipped(files.scan_id, "dicom" in request.query)
+        except (ParanasalError, OSError) as error:
+            raise web.HTTPConflict(text=str(error)) from error
         return web.Response(
-            body=zipped(files, self._cases.out),
+            body=body,
             content_type="application/zip",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

@@ -1,8 +1,9 @@
-"""What the room's page looks like: worklist, views, and what is known of the case."""
+"""What the room's page looks like: its columns, its views, its keys; `section_*` fill it."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
@@ -10,11 +11,15 @@ from trame.widgets import vuetify3 as v
 from trame_slicer.core import LayoutManager
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
-from ParanasalSSLLib.results.reading import VERDICT_WORDS
 from ParanasalSSLLib.results.record import RESEARCH_USE
 
-FOUR_UP, COMPARED = "four", "compared"
+if TYPE_CHECKING:
+    from ParanasalSSLViewer.room import Room
+
+FOUR_UP, COMPARED, BESIDE = "four", "compared", "beside"
+EARLIER = ("ParanasalEarlierAxial", "ParanasalEarlierCoronal")  # views of an earlier examination
 EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}  # left, right
+KEYS = {"n": "next", "p": "previous", "o": "overlay"}  # those of the module's panel -> buttons here
 STYLE = """
 html { overflow: hidden; font-size: 14px; }
 .room { display: flex; height: 100vh; background: #1b1f23; color: #e8ecef; }
@@ -41,16 +46,27 @@ h2 { font-size: .95rem; margin: 1rem 0 .35rem; }
 .plane { position: absolute; top: .3rem; right: .5rem; color: #fff; pointer-events: none;
          text-shadow: 0 0 3px #000, 0 0 3px #000; }
 """
+# The page puts its scripts in again with every new layout, so the old one is to be replaced.
+PRESS = """
+window.onkeydown = event => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.closest("input[type=text], textarea")) return;
+  const button = document.getElementById(%s[event.key.toLowerCase()]);
+  if (button) { event.preventDefault(); button.click(); }
+};
+"""
 
 
 def layouts() -> dict[str, Layout]:
-    """Axial, coronal, sagittal and 3D; or the sides side by side as a radiologist sees them."""
+    """Four views; the sides side by side as on films; an earlier examination beside the present one."""
     planes = ViewLayoutDefinition
-    axial, solid = planes.axial_view(), planes.threed_view()
+    axial, solid, coronal = planes.axial_view(), planes.threed_view(), planes.coronal_view()
     right, left = planes.coronal_view("ParanasalRight"), planes.coronal_view("ParanasalLeft")
+    earlier = [planes.axial_view(EARLIER[0]), planes.coronal_view(EARLIER[1])]
     return {
-        FOUR_UP: _columns([axial, planes.sagittal_view()], [planes.coronal_view(), solid]),
+        FOUR_UP: _columns([axial, planes.sagittal_view()], [coronal, solid]),
         COMPARED: _columns([right, axial], [left, solid]),
+        BESIDE: _columns(earlier, [axial, coronal]),
     }
 
 
@@ -66,7 +82,8 @@ def over_slices(server: Any, view_id: str, view: Any) -> None:
     left, right = EDGES.get(orientation, ("", ""))
     html.Div(left, classes="edge", style="left: .5rem")
     html.Div(right, classes="edge", style="right: .5rem")
-    html.Div(orientation, classes="plane")
+    earlier = "earlier, " if any(name in view_id for name in EARLIER) else ""
+    html.Div(f"{earlier}{orientation.lower()}".capitalize(), classes="plane")
 
 
 def over_solid(server: Any, view_id: str, view: Any) -> None:
@@ -74,33 +91,33 @@ def over_solid(server: Any, view_id: str, view: Any) -> None:
     html.Div("3D", classes="plane")
 
 
-def draw(room: Any, server: Any, manager: LayoutManager) -> None:
+def button(words: str, name: str, click: Any, **more: Any) -> None:
+    """One of the page's buttons. name: its id."""
+    v.VBtn(words, id=name, click=click, size="small", variant="tonal", classes="ma-1", **more)
+
+
+def draw(room: Room, server: Any, manager: LayoutManager) -> None:
     """Put the page together."""
     dark = {"theme": {"defaultTheme": "dark"}}
     with VAppLayout(server, vuetify_config=dark) as layout:
         layout.root.classes = "paranasal"
         client.Style(STYLE)
+        client.Script(PRESS % json.dumps(KEYS))
         with html.Div(classes="room"):
             with html.Div(classes="side list", id="worklist"):
                 _worklist(room)
             with html.Div(classes="views", id="views"):
                 manager.initialize_layout_grid(layout)
             with html.Div(classes="side facts", id="facts"):
-                _message()
-                _run(room)
-                _results(room)
-                _findings(room)
-                _boxes(room)
-                _reading(room)
-                _export()
+                html.Div(
+                    "{{ words }}", id="words", v_if="words", classes=("failed ? 'error' : ''",)
+                )
+                for section in room.sections:
+                    section.draw()
                 html.P(RESEARCH_USE, classes="soft mt-4", v_if="!scored")
 
 
-def _button(words: str, name: str, click: Any, **more: Any) -> None:
-    v.VBtn(words, id=name, click=click, size="small", variant="tonal", classes="ma-1", **more)
-
-
-def _worklist(room: Any) -> None:
+def _worklist(room: Room) -> None:
     html.Div("ParanasalSSL reading room", style="font-weight: 600; margin-bottom: .6rem")
     with html.Div(
         v_for="row in rows",
@@ -120,132 +137,10 @@ def _worklist(room: Any) -> None:
             )
         html.Div("look at the boxes", v_if="row.quality === 'review'", classes="doubt")
         html.Div("{{ row.message }}", v_if="row.message", classes="error soft")
-    _button(
+    button(
         "Run all that wait ({{ waiting }})",
         "run-waiting",
         room.runWaiting,
         v_if="waiting > 0",
         disabled=("running !== ''",),
     )
-
-
-def _message() -> None:
-    html.Div("{{ words }}", id="words", v_if="words", classes=("failed ? 'error' : ''",))
-
-
-def _run(room: Any) -> None:
-    with html.Div(v_if="running", id="progress"):
-        html.Div("{{ running }}: {{ stage }}", classes="soft")
-        v.VProgressLinear(model_value=("percent",), height=8, rounded=True, color="#7cc4e0")
-        _button("Cancel", "cancel", room.cancel)
-    with html.Div(v_if="loaded && !running"):
-        _button("{{ scored ? 'Run again' : 'Run' }}", "run", room.run)
-    html.Div(
-        "The boxes were moved: these numbers belong to their earlier places. Run again.",
-        v_if="outdated",
-        classes="doubt",
-        id="outdated",
-    )
-
-
-def _results(room: Any) -> None:
-    with html.Div(v_if="scored"):
-        html.H2("Results")
-        html.Div(
-            v_html=("scores",),
-            classes="scores",
-            id="scores",
-            style=("outdated ? 'opacity: .45' : ''",),
-        )
-    with html.Div(v_if="loaded"):
-        html.H2("Views")
-        with html.Div():
-            _button("Four views", "four-up", (room.setLayout, f"['{FOUR_UP}']"))
-            _button("Sides compared", "compared", (room.setLayout, f"['{COMPARED}']"))
-        with html.Div(v_if="scored"):
-            _button(
-                "{{ overlay ? 'Hide overlay' : 'Show overlay' }}", "overlay", room.toggleOverlay
-            )
-            _button("{{ surfaces ? 'Hide 3D' : 'Show 3D' }}", "surfaces", room.toggleSurfaces)
-            for name, words in (("threshold", "Overlay threshold"), ("opacity", "Overlay opacity")):
-                html.Div(f"{words} {{{{ {name}.toFixed(2) }}}}", classes="soft mt-2")
-                v.VSlider(
-                    v_model=(name,),
-                    id=name,
-                    min=0,
-                    max=1,
-                    step=0.01,
-                    density="compact",
-                    hide_details=True,
-                    color="#7cc4e0",
-                )
-
-
-def _findings(room: Any) -> None:
-    with html.Div(v_if="scored", id="findings"):
-        html.H2("Findings")
-        _button("Previous", "previous", (room.step, "[-1]"))
-        _button("Next", "next", (room.step, "[1]"))
-        html.Div("No findings.", v_if="findings.length === 0", classes="soft")
-        html.Div(
-            "{{ place.words }}",
-            v_for="(place, number) in findings",
-            key="number",
-            classes=("`case ${number === finding ? 'present' : ''} ${place.clear ? 'soft' : ''}`",),
-            click=(room.look, "[number]"),
-        )
-
-
-def _boxes(room: Any) -> None:
-    with html.Div(v_if="boxed"):
-        html.H2("Boxes")
-        _button(
-            "{{ adjusted ? 'Done adjusting' : 'Adjust boxes' }}",
-            "adjust",
-            (room.adjust, "[!adjusted, false]"),
-        )
-        _button(
-            "{{ turned ? 'Without rings' : 'Turn' }}",
-            "turn",
-            (room.adjust, "[true, !turned]"),
-            v_if="adjusted",
-        )
-        _button("Put back", "reset", room.resetBoxes, v_if="adjusted")
-
-
-def _reading(room: Any) -> None:
-    with html.Div(v_if="scored", id="reading"):
-        html.H2("Your reading")
-        with html.Div(v_for="side in ['right', 'left']", key="side", style="display: flex"):
-            html.Span("{{ side }}", style="width: 2.8rem", classes="mt-2")
-            for verdict in VERDICT_WORDS:
-                v.VBtn(
-                    verdict,
-                    size="small",
-                    classes="ma-1",
-                    id=(f"`${{side}}-{verdict}`",),
-                    variant=(f"verdicts[side] === '{verdict}' ? 'flat' : 'tonal'",),
-                    color=(f"verdicts[side] === '{verdict}' ? '#7cc4e0' : undefined",),
-                    click=(room.judge, f"[side, '{verdict}']"),
-                )
-        v.VTextarea(
-            v_model=("comment",),
-            id="comment",
-            label="Comment",
-            rows=2,
-            auto_grow=True,
-            density="compact",
-            hide_details=True,
-            change=room.keepReading,
-        )
-        _button("Save", "save", room.keepReading)
-        html.Span("{{ kept }}", id="kept", classes="soft")
-
-
-def _export() -> None:
-    with html.Div(v_if="reported"):
-        html.H2("Files")
-        for words, path in (("Report", "report"), ("All files (zip)", "export")):
-            with html.A(href=(f"`/{path}/${{this_case}}`",), target="_blank", id=path):
-                v.VBtn(words, size="small", variant="tonal", classes="ma-1")
-        html.P("{{ notice }}", v_for="notice in notices", key="notice", classes="soft mt-1")

@@ -23,8 +23,8 @@ def run_view(config: ViewConfig) -> None:
     from ParanasalSSLViewer.room import Room
 
     server = get_server("paranasal")
-    door = Door(secrets.token_urlsafe(24), cases)
-    Room(server, cases, config)
+    room = Room(server, cases, config)
+    door = Door(secrets.token_urlsafe(24), cases, room.export)
     server.controller.on_server_bind.add(door.open)
     port = config.port or _free_port(config.host)
     shown = config.host if config.host not in ("0.0.0.0", "::") else socket.gethostname()

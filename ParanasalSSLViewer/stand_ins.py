@@ -23,6 +23,7 @@ def install(app: Any) -> None:
         mrmlScene=lambda: app.scene,
         pauseRender=lambda: None,
         resumeRender=lambda: None,
+        coreIOManager=lambda: SimpleNamespace(saveNodes=_save_scene),
     )
     slicer.modules = SimpleNamespace(
         segmentations=SimpleNamespace(logic=lambda: app.segmentations_logic)
@@ -31,6 +32,13 @@ def install(app: Any) -> None:
     app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     importlib.import_module("slicer.util")
     _find_scene_code()
+
+
+def _save_scene(kind: str, properties: dict[str, Any], messages: Any) -> bool:
+    """As the application saves a scene; kind: that of a scene as one file."""
+    import slicer
+
+    return bool(slicer.mrmlScene.WriteToMRB(properties["fileName"], None, messages))
 
 
 def _find_scene_code() -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("PARANASAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 # Helpers of several files, whose `assert`s are to explain themselves as those of the tests do.
-pytest.register_assert_rewrite("dicom_objects", "reports", "site_scans")
+pytest.register_assert_rewrite("dicom_objects", "reading_room", "reports", "site_scans")
 
 # Bars and the libraries' remarks would stand between the lines of a failed test. (The environment
 # holds for the programs that tests start, too.)

@@ -110,19 +110,20 @@ def _shownResidual(findings: Findings) -> np.ndarray:
     """Only inside the bony walls, where they are known: fat and bone are no findings."""
     if not findings.cavities:
         return findings.residual
-    inside = np.logical_or.reduce(list(findings.cavities.values()))
-    opaque = np.logical_or.reduce(list(findings.masks.values()))
-    return np.where(inside | opaque, findings.residual, np.float32(0))
+    inside = np.logical_or.reduce([*findings.cavities.values(), *findings.masks.values()])
+    shown = np.zeros_like(findings.residual)  # few voxels are inside: faster than choosing for each
+    shown[inside] = findings.residual[inside]
+    return shown
 
 
 def _showResidual(scan: vtkMRMLScalarVolumeNode, residual: np.ndarray) -> None:
     """residual: float32 (I, J, K) in the scan's grid, 0..1."""
     name = _("{scan} sinus residual").format(scan=scan.GetName())
     node = nodeOrNew(scan, "residual", "vtkMRMLScalarVolumeNode", name)
+    _styleResidual(node)  # before it has voxels, of which Slicer would choose a window by itself
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(residual.transpose(2, 1, 0)))
     node.CopyOrientation(scan)
     node.SetAndObserveTransformNodeID(scan.GetTransformNodeID())
-    _styleResidual(node)
 
 
 def _styleResidual(node: vtkMRMLScalarVolumeNode) -> None:

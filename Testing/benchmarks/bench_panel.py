@@ -1,4 +1,4 @@
-"""Seconds until the Slicer panel is open, on a scene that holds one scan (target: under 0.5).
+"""Seconds until the Slicer panel is open, on a scene that holds one scan (target: under 0.3).
 
     .venv/bin/python Testing/benchmarks/bench_panel.py [SCAN]
 
