@@ -1,4 +1,4 @@
-"""What is drawn anew for a batch of the sinus network: image and outlines stay together."""
+"""What the sinus network is taught beyond single donors: other shapes in every batch, crypts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 import torch
 from paranasal_training.sinus.batches import SinusBatch, augmented
 from paranasal_training.sinus.config import SinusAugmentConfig
+from paranasal_training.sinus.healthy import Tissue
+from paranasal_training.sinus.painting import cavity_of, paint
 
 from ParanasalSSLLib.errors import BadConfig
 
@@ -72,3 +74,15 @@ def test_only_some_samples_change_their_shape() -> None:
 def test_a_size_that_is_none_is_refused() -> None:
     with pytest.raises(BadConfig, match="size"):
         SinusAugmentConfig(size=(1.2, 0.9))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_crypts_of_molars_lie_under_the_floor_behind_and_are_no_disease(seed: int) -> None:
+    away = np.stack(np.meshgrid(*[np.arange(48.0) - 23.5] * 3, indexing="ij"))
+    cavity = cavity_of((16 - np.linalg.norm(away, axis=0)).astype(np.float32))
+    tissue = Tissue(0.02, np.linspace(0.3, 0.9, 100), np.linspace(0.4, 0.8, 100))
+    painting = paint(cavity, tissue, "clear", rng(seed), healthy=False, crypts=True)
+    taken = np.argwhere(cavity.lumen & (painting.cavity < 0.5)) - np.array(cavity.lumen.shape) / 2
+    assert len(taken) > 100 and not painting.opacity.any()
+    assert taken[:, 1].mean() < 0 and taken[:, 2].mean() < 0, "behind and below"
+    assert (painting.share[painting.cavity < 0.5] > 0.4)[cavity.lumen[painting.cavity < 0.5]].all()

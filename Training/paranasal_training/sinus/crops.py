@@ -36,6 +36,7 @@ from ParanasalSSLLib.crop import scale_intensities
 PAINTED = 0.75  # share of the samples with disease
 OTHER_PAINTED = 0.3
 PLAIN = 0.25  # of the clear ones: contrast as it is, no look-alikes
+SHARE_CRYPTS = 0.15  # of all others
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,9 @@ def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     kind = draw_kind(rng) if rng.random() < PAINTED else "clear"
     plain = kind == "clear" and rng.random() < PLAIN
     table, contrast = (identity_table(), "as is") if plain else draw_table(reference.air, rng)
-    painting = paint(canvas.cavity, canvas.tissue(table), kind, rng, healthy=not plain)
+    crypts = not plain and rng.random() < SHARE_CRYPTS  # a child has them on both sides
+    tissue = canvas.tissue(table)
+    painting = paint(canvas.cavity, tissue, kind, rng, healthy=not plain, crypts=crypts)
     head = draw_head_pose(rng)
     look = draw_look(max(reference.spacing_mm), rng)
     if painting.kind != "clear":  # what is painted can be told from the air
@@ -96,7 +99,7 @@ def draw_sample(heads: Heads, rng: np.random.Generator) -> Sample:
     pose = draw_pose(head, False, rng)
     at = pose.crop_to_cavity()
     image, valid = _scan(canvas, painting, table, pose, at, look, rng)
-    beside, other_kind = _beside(heads.other(canvas), table, head, look, rng)
+    beside, other_kind = _beside(heads.other(canvas), table, head, look, crypts, rng)
     cavity, opacity = _truth(canvas, painting, at)
     facts = {
         **_facts(reference, painting, look), "contrast": contrast, "other_kind": other_kind,
@@ -160,7 +163,12 @@ def _thickness(reference: Reference) -> float:
 
 
 def _beside(
-    other: Canvas | None, table: np.ndarray, head: HeadPose, look: Look, rng: np.random.Generator
+    other: Canvas | None,
+    table: np.ndarray,
+    head: HeadPose,
+    look: Look,
+    crypts: bool,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, str]:
     """The other side's image in the same scan, and what was painted into it."""
     if other is None:
@@ -168,7 +176,7 @@ def _beside(
     painting, kind = None, "as is"
     if other.reference.clear:
         kind = draw_kind(rng) if rng.random() < OTHER_PAINTED else "clear"
-        painting = paint(other.cavity, other.tissue(table), kind, rng)
+        painting = paint(other.cavity, other.tissue(table), kind, rng, crypts=crypts)
     pose = draw_pose(head, True, rng)
     return _scan(other, painting, table, pose, pose.crop_to_cavity(), look, rng)[0], kind
 

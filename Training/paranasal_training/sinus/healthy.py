@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 THICKEST_LINING_MM = 1.9  # 2 mm and more is a mucosal thickening
-SHARE_SURROUNDED = 0.2
+SHARE_SURROUNDED = 0.35
 
 
 @dataclass(frozen=True)
@@ -64,22 +64,42 @@ def draw_septum(
     return share * (distance > -0.5), np.full(distance.shape, level, np.float32)
 
 
-def draw_root(
-    distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
+@dataclass(frozen=True)
+class Bulges:
+    """What rises from the jaw into the floor, in a shell of dark bone: how many, how large.
+
+    high: of its centre above the floor, in radii. behind: only in the back half.
+    """
+
+    count: tuple[int, int]
+    radius_mm: tuple[float, float]
+    high: tuple[float, float]
+    behind: bool
+
+
+ROOTS = Bulges((1, 3), (2.5, 6.5), (-0.5, 0.5), behind=False)
+CRYPTS = Bulges((1, 2), (5.0, 10.0), (-0.6, 0.3), behind=True)  # a child's molars, not yet through
+
+
+def draw_bulges(
+    kind: Bulges, distance: np.ndarray, tissue: Tissue, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Roots or a molar's crypt that bulge into the floor, in a shell of dark bone.
+    """Roots, or crypts, under the floor.
 
     Returns:
         mm to the bulge's surface, negative inside it, and its signal.
     """
     lumen = np.argwhere(distance > 0)
-    columns = lumen[rng.integers(len(lumen), size=int(rng.integers(1, 4)))]
+    if kind.behind:
+        lumen = lumen[lumen[:, 1] <= np.median(lumen[:, 1])]
+    least, most = kind.count
+    columns = lumen[rng.integers(len(lumen), size=int(rng.integers(least, most + 1)))]
     i, j, k = np.ix_(*(np.arange(n, dtype=np.float32) for n in distance.shape))
     surface = np.full(distance.shape, 50, np.float32)
     for column in columns:
         bottom = np.flatnonzero(distance[column[0], column[1]] > 0)[0]
-        radius = rng.uniform(2.5, 6.5)
-        high = rng.uniform(-0.5, 0.5) * radius
+        radius = rng.uniform(*kind.radius_mm)
+        high = rng.uniform(*kind.high) * radius
         away = np.sqrt(
             (i - column[0]) ** 2
             + (j - column[1]) ** 2
@@ -87,7 +107,8 @@ def draw_root(
         )
         surface = np.minimum(surface, away - radius)
     core = np.quantile(tissue.around, rng.uniform(0.05, 0.9))
-    bone_mm = rng.uniform(0.6, 1.6)
+    core = core * (1 + rng.uniform(0, 0.3) * smooth_field(distance.shape, rng.uniform(3, 7), rng))
+    bone_mm = rng.uniform(0.4, 1.6)
     share_core = np.clip(0.5 - (surface + bone_mm), 0, 1)
     return surface, (tissue.air + share_core * (core - tissue.air)).astype(np.float32)
 
@@ -115,7 +136,9 @@ def draw_surround(tissue: Tissue, rng: np.random.Generator) -> Surround | None:
     """Bright fat or marrow at the floor, the outer or the back wall; none for most."""
     if rng.random() > SHARE_SURROUNDED:
         return None
-    walls = [[0, 0, -1], [0, 0, -1], [-1, 0, 0], [-0.7, -0.7, 0], [0, 1, -0.3]]
+    walls = [
+        [0, 0, -1], [0, 0, -1], [-1, 0, 0], [-0.7, -0.7, 0], [-0.7, 0.7, -0.2], [0, 1, -0.3],
+    ]  # fmt: skip
     direction = np.array(walls[rng.integers(len(walls))]) + rng.normal(0, 0.25, 3)
     level = np.quantile(tissue.around, rng.uniform(0.7, 0.99)) * rng.uniform(0.9, 1.2)
     direction /= np.linalg.norm(direction)

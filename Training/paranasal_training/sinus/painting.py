@@ -14,9 +14,12 @@ from scipy import ndimage
 from paranasal_training.cohort.lesions import Kind as Shape
 from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.sinus.healthy import (
+    CRYPTS,
+    ROOTS,
+    Bulges,
     Tissue,
+    draw_bulges,
     draw_lining,
-    draw_root,
     draw_septum,
     smooth_field,
 )
@@ -90,7 +93,12 @@ def draw_kind(rng: np.random.Generator) -> str:
 
 
 def paint(
-    cavity: Cavity, tissue: Tissue, kind: str, rng: np.random.Generator, healthy: bool = True
+    cavity: Cavity,
+    tissue: Tissue,
+    kind: str,
+    rng: np.random.Generator,
+    healthy: bool = True,
+    crypts: bool = False,
 ) -> Painting:
     """Paint disease of a kind, and healthy look-alikes, into a cavity.
 
@@ -100,8 +108,11 @@ def paint(
         kind: one of `KINDS`.
         rng: source of every choice.
         healthy: whether lining, roots and septa may be painted too.
+        crypts: whether a child's molars are to lie under the floor.
     """
     distance, canvas = cavity.distance, Layers.empty(cavity.distance.shape)
+    if crypts:
+        distance, canvas = _with_bulges(CRYPTS, distance, canvas, tissue, rng)
     if healthy:
         distance, canvas = _with_healthy(distance, canvas, tissue, rng)
     opacity, level = np.zeros(distance.shape, np.float32), float("nan")
@@ -143,14 +154,25 @@ def _with_healthy(
 ) -> tuple[np.ndarray, Layers]:
     """Roots (which the cavity ends at), lining and a septum, each in some sinuses."""
     if rng.random() < SHARE_ROOT:
-        surface, signal = draw_root(distance, tissue, rng)
-        canvas = canvas.under(np.clip(0.5 - surface, 0, 1) * (distance > 0), signal)
-        distance = np.minimum(distance, surface)
+        distance, canvas = _with_bulges(ROOTS, distance, canvas, tissue, rng)
     if rng.random() < SHARE_LINED:
         canvas = canvas.under(*draw_lining(distance, tissue, rng))
     if rng.random() < SHARE_SEPTUM:
         canvas = canvas.under(*draw_septum(distance, tissue, rng))
     return distance, canvas
+
+
+def _with_bulges(
+    kind: Bulges,
+    distance: np.ndarray,
+    canvas: Layers,
+    tissue: Tissue,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, Layers]:
+    """Under the floor, which the cavity ends at from then on."""
+    surface, signal = draw_bulges(kind, distance, tissue, rng)
+    canvas = canvas.under(np.clip(0.5 - surface, 0, 1) * (distance > 0), signal)
+    return np.minimum(distance, surface), canvas
 
 
 def _room(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
