@@ -85,6 +85,19 @@ def killed(toy_store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return config
 
 
+def test_seconds_and_steps_of_a_killed_run_count_what_came_before(killed: TrainConfig) -> None:
+    path = killed.output / "checkpoints/last.ckpt"
+    content = torch.load(path, weights_only=True)
+    steps = content["global_step"]
+    assert 0 < content["callbacks"]["Clock"]["seconds"] < 1000
+    content["callbacks"]["Clock"]["seconds"] = 1000.0
+    torch.save(content, path)
+    train_cae(killed)
+    record = read_run(killed.output, "CAEStage").record
+    assert 1000 < record["seconds"] < 2000
+    assert record["steps"] == 2 * steps
+
+
 @pytest.mark.usefixtures("rising")
 @pytest.mark.parametrize(("keeps_last", "epoch", "loss"), [(True, 2, 3.0), (False, 0, 1.0)])
 def test_last_and_best_weights_are_those_of_their_epochs_when_validation_gets_worse(

@@ -12,12 +12,14 @@ from paranasal_training.evaluation.comparison.config import ComparisonConfig
 from paranasal_training.evaluation.config import EvaluateConfig
 from paranasal_training.methods import method_names
 from paranasal_training.stages.config import (
+    EvaluateResidualsConfig,
     FinetuneConfig,
     PretrainConfig,
     ResidualsConfig,
     TrainConfig,
 )
-from paranasal_training.workflow.plan import Plan, Settings, merged, preset_names
+from paranasal_training.workflow.declared import Settings, merged, preset_names
+from paranasal_training.workflow.plan import Plan
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
@@ -44,9 +46,12 @@ def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
     for name, row in plan.rows.items():
         if row.pretrain:
             accepted(PretrainConfig, plan.pretrain_settings(name))
-            assert plan.residuals_of(name) in (None, *plan.residuals)
+            assert row.learns_from in (None, *plan.residuals)
+        elif row.score:
+            accepted(EvaluateResidualsConfig, plan.score_settings(name))
+            assert plan.source(name) is None
         else:
-            assert plan.rows[plan.source(name)].pretrain
+            assert plan.rows[str(plan.source(name))].pretrain
         accepted(EvaluateConfig, row.evaluate)
         for percent in plan.preset.percents:
             found = accepted(FinetuneConfig, plan.finetune_settings(name, percent))
@@ -60,9 +65,8 @@ def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
 def test_table_2_compares_every_method_that_there_is() -> None:
     plan = Plan.read("paper")
     rows = plan.experiment("table2").rows
-    assert {(plan.rows[row].pretrain or {})["method"] for row in rows} == set(method_names()) - {
-        "weights"
-    }
+    assert {plan.rows[row].method for row in rows} - {None} == set(method_names()) - {"weights"}
+    assert [row for row in rows if plan.rows[row].score] == ["score", "score-calibrated"]
     assert plan.experiment("table2").ours == "calibrated" and "residual" in rows
 
 
@@ -93,9 +97,38 @@ def test_folds_share_pretraining_in_turn_but_random_weights_with_nobody() -> Non
     assert {plan.seed_of("transfer", fold) for fold in range(1, 6)} == {1}
 
 
+def test_crossed_residuals_have_an_autoencoder_of_every_fold() -> None:
+    plan = Plan.read("cpu")
+    names = ["plain", "plain.fold2", "plain.fold3", "plain.fold4", "plain.fold5"]
+    assert plan.autoencoders_of("crossed") == names
+    assert [plan.train_settings(name).get("fold", 1) for name in names] == [1, 2, 3, 4, 5]
+    assert plan.rows["two-channels"].finetune == {"residuals": "crossed"}
+    assert [plan.score_autoencoder("score", fold) for fold in range(1, 6)] == names
+    assert "crossed" not in plan.residual_settings("crossed")
+
+
+def test_with_the_labels_of_10_percent_only_nothing_is_shared_between_folds() -> None:
+    plan = Plan.read("cpu")
+    assert [plan.seed_of("labels10", fold) for fold in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert plan.residuals_of("labels10", 3) == "labels10.fold3"
+    assert plan.residuals_of("calibrated", 2) == "calibrated"
+    assert plan.autoencoders_of("labels10.fold3") == ["labels10.fold3"]
+    found = plan.train_settings("labels10.fold3")
+    assert (found["normal_fraction"], found["fold"]) == (0.1, 3)
+    assert plan.residual_settings("labels10.fold3") == plan.residual_settings("labels10")
+    assert plan.percents("labels") == (10,)
+
+
+def test_one_division_has_no_autoencoder_that_has_not_learnt_from_its_training_crops(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    bare = write_store(tmp_path / "bare", toy_store.crops[:4], toy_store.table[:4])
+    assert "one division" in Plan.read("cpu", bare.folder).open_rows("beyond")["two-channels"]
+
+
 def test_residual_maps_that_reach_1_are_stored_without_a_gain_that_would_cut_them() -> None:
     plan = Plan.read("cpu")
-    for name in ("otsu", "percentile", "unscaled"):
+    for name in ("otsu", "percentile", "crossed"):
         assert plan.residual_settings(name)["gain"] == 1.0
 
 

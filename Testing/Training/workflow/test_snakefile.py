@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.workflow import card, experiment
+from paranasal_training.workflow import card, experiment, several
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.experiment import snakemake_command, steps_environment
 from paranasal_training.workflow.plan import HERE, Plan
@@ -100,6 +100,40 @@ def test_where_nothing_is_unlabelled_each_fold_pretrains_on_its_own_training_cro
         assert words[words.index("--fold") + 1] == words[words.index("--seed") + 1]
 
 
+def test_one_process_does_all_folds_of_a_row_where_the_preset_says_so(tmp_path: Path) -> None:
+    output = dry_run(tmp_path, ExperimentConfig(name="labels", preset="cpu"))
+    shells = [line.removeprefix("Shell command: ") for line in output.splitlines()]
+    started = [line.strip() for line in shells if "workflow.several" in line]
+    words = [shlex.split(line.split("; done; done; ")[-1].split(" > logs/")[0]) for line in started]
+    tuned = [line for line in words if line[4].startswith("finetune ")]
+    scored = [line for line in words if line[4].startswith("evaluate-residuals ")]
+    assert (len(tuned), len(scored)) == (3, 1)
+    for line in [*tuned, *scored]:
+        folds = [
+            shlex.split(command)[shlex.split(command).index("--fold") + 1] for command in line[4:]
+        ]
+        assert folds == ["1", "2", "3", "4", "5"]
+    ours = next(line for line in tuned if "pretrain/labels10/" in line[4])
+    starts = [shlex.split(command)[4] for command in ours[4:]]
+    assert starts == [f"pretrain/labels10/seed{fold}" for fold in range(1, 6)]
+    assert len(commands(output, "pretrain")) == 5 + 5 + 2, "none, labels10, calibrated"
+    assert len(commands(output, "residuals")) == 5 + 1
+
+
+def test_several_commands_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called: list[list[str]] = []
+
+    def run(words: list[str]) -> int:
+        called.append(words)
+        return {"bad": 1, "stop": 130}.get(words[0], 0)
+
+    monkeypatch.setattr(several, "main", run)
+    assert several.run_all(["one 'a b'", "bad", "two"]) == 1
+    assert called == [["one", "a b"], ["bad"], ["two"]], "the others are done"
+    assert several.run_all(["stop", "three"]) == 130
+    assert called[-1] == ["stop"]
+
+
 def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +149,10 @@ def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(
     assert "rule simulate" in shown.out + shown.err
 
 
-EXPERIMENTS = ("table2", "table3", "figure3", "postprocessing", "loss", "spark", "beyond")
+EXPERIMENTS = (
+    "table2", "table3", "figure3", "labels", "postprocessing", "loss", "autoencoder", "spark",
+    "beyond",
+)  # fmt: skip
 
 
 def test_every_experiment_is_dry_run_here() -> None:

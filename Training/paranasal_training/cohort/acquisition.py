@@ -68,7 +68,7 @@ class Acquisition:
 def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acquisition:
     """Draw one patient's scan settings."""
     thick = rng.random() >= spread.fraction_3d
-    slice_axis = int(rng.choice(3, p=[0.25, 0.2, 0.55]))
+    slice_axis = int(rng.choice(3, p=spread.slice_axes))
     in_plane_axes = [axis for axis in range(3) if axis != slice_axis]
     ghosted, ringing, cut = rng.random(3) < (
         spread.fraction_ghost,
@@ -77,7 +77,7 @@ def draw_acquisition(rng: np.random.Generator, spread: AcquisitionRange) -> Acqu
     )
     settings = Acquisition(
         slice_axis=slice_axis,
-        slice_mm=float(rng.uniform(*spread.slice_mm)) if thick else float(rng.uniform(0.8, 1.5)),
+        slice_mm=float(rng.uniform(*(spread.slice_mm if thick else spread.slice_3d_mm))),
         obliquity_deg=rng.normal(0, spread.obliquity_sd_deg, 3) * (0.3 + 0.7 * thick),
         in_plane_mm=float(rng.uniform(*spread.in_plane_mm)),
         noise=float(np.exp(rng.uniform(*np.log(spread.noise)))),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ParanasalSSLLib.errors import BadConfig
+
+CONTRASTS = {"flair", "t1", "t2", "pd", "fat_suppressed"}  # see `contrast.py`
 PAPER_PATIENTS, PAPER_UNLABELLED = 1067, 1559  # Bhattacharya 2024, 2.1
 
 
@@ -130,6 +133,35 @@ class StackRange:
 
 
 @dataclass(frozen=True)
+class ContrastRange:
+    """Which contrasts there are."""
+
+    fractions: dict[str, float] = field(
+        default_factory=lambda: {
+            "flair": 0.45,
+            "t1": 0.2,
+            "t2": 0.17,
+            "pd": 0.08,
+            "fat_suppressed": 0.1,
+        }
+    )
+    """Fraction of the patients with each contrast, by name: flair, t1, t2, pd or fat_suppressed."""
+    spread: float = 0.22
+    """Standard deviation of the logarithm of each tissue's brightness from patient to patient."""
+    fraction_plain: float = 0.0
+    """Fraction of the donors' sinuses that keep the contrast of their scan, but for a gamma of 0.9 to
+    1.1; the others get a random one. 0 draws no random number.
+    """
+
+    def __post_init__(self) -> None:
+        unknown = set(self.fractions) - CONTRASTS
+        if unknown or not self.fractions or min(self.fractions.values()) < 0:
+            raise BadConfig(f"contrast.fractions are of {', '.join(sorted(CONTRASTS))}, 0 or more.")
+        if not sum(self.fractions.values()):
+            raise BadConfig("contrast.fractions: one of them is above 0.")
+
+
+@dataclass(frozen=True)
 class AcquisitionRange:
     """What is drawn of a scanner's settings. Signal: the brightest tissue is 1.
 
@@ -137,9 +169,13 @@ class AcquisitionRange:
     """
 
     fraction_3d: float = 0.4
-    """Probability of a 3D scan (slices of 0.8 to 1.5 mm), 0 to 1."""
+    """Probability of a 3D scan, 0 to 1."""
     slice_mm: tuple[float, float] = (2.0, 7.0)
     """Thinnest and thickest slice of 2D scans, mm."""
+    slice_3d_mm: tuple[float, float] = (0.8, 1.5)
+    """Thinnest and thickest slice of 3D scans, mm."""
+    slice_axes: tuple[float, float, float] = (0.25, 0.2, 0.55)
+    """Fraction of the scans with sagittal, coronal and axial slices; together 1."""
     obliquity_sd_deg: float = 12.0
     """Standard deviation of the slices' tilt about each axis, degrees; 3D scans have 0.3 of it."""
     in_plane_mm: tuple[float, float] = (0.5, 1.5)
@@ -191,6 +227,8 @@ class SimulateConfig:
     """Spread of size, place and shape of the sinuses."""
     lesions: LesionRange = field(default_factory=LesionRange)
     """Spread of volume and brightness of the lesions."""
+    contrast: ContrastRange = field(default_factory=ContrastRange)
+    """Contrasts of the scans."""
     acquisition: AcquisitionRange = field(default_factory=AcquisitionRange)
     """Spread of the scanners' settings and artefacts."""
 

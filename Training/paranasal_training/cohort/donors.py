@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from paranasal_training.cohort.anatomy import Anatomy
-from paranasal_training.cohort.config import GeometryRange
+from paranasal_training.cohort.config import ContrastRange, GeometryRange
 from paranasal_training.cohort.contrast import draw_curve
 from paranasal_training.cohort.fields import sample_at, smooth_noise
 from paranasal_training.cohort.geometry import Variant, canonical_points, resize_around
@@ -121,11 +121,12 @@ def paint_donor(
     variant: Variant,
     rng: np.random.Generator,
     spread: GeometryRange = GeometryRange(),
+    contrast: ContrastRange = ContrastRange(),
 ) -> Anatomy:
     """A new healthy sinus from a donor's: deformed, resized, re-contrasted, perhaps lined anew."""
     points = resize_around(canonical_points(variant, rng), variant.size)
     image, lumen = sample_at(donor.block, points)
-    knots, values = draw_curve(rng)
+    knots, values = draw_curve(rng, contrast)
     image = torch.from_numpy(np.interp(image.numpy(), knots, values).astype(np.float32))
     image = image * (1 + rng.uniform(0, 0.08) * smooth_noise(rng, 16)[0])
     bright = float(np.percentile(image[::2, ::2, ::2].numpy(), 95))

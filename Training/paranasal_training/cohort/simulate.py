@@ -112,7 +112,7 @@ class PatientSimulator:
 
     def __call__(self, plan: PatientPlan) -> list[SimulatedSinus]:
         rng = np.random.default_rng([self.config.seed, 1, plan.number])
-        contrast = draw_contrast(rng)
+        contrast = draw_contrast(rng, self.config.contrast)
         settings = draw_acquisition(rng, self.config.acquisition)
         head = self._draw_head(rng)
         return [
@@ -139,7 +139,7 @@ class PatientSimulator:
         if donor is None:
             anatomy = paint_procedural(variant, contrast, rng)
         else:
-            anatomy = paint_donor(donor, variant, rng, self.config.geometry)
+            anatomy = paint_donor(donor, variant, rng, self.config.geometry, self.config.contrast)
         kind = plan.kinds[side]
         image, lesion, lumen_ml = self._with_lesion(anatomy, kind, settings, rng)
         scanned, inside = acquire(torch.from_numpy(image), settings, rng)

@@ -22,7 +22,7 @@ from torch import Tensor
 from paranasal_training.data.augment import warp
 from paranasal_training.data.batches import as_floats, load_crops
 from paranasal_training.data.residual_store import ResidualStore
-from paranasal_training.data.splits import Partition
+from paranasal_training.data.splits import Part, Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.config import CalibrationKind, EvaluateConfig
 from paranasal_training.evaluation.metrics import (
@@ -43,6 +43,7 @@ from ParanasalSSLLib.model.resolution import CROP_VOXELS
 
 JITTER_MM = 1.3  # sd of a box's place along each axis (the paper's code: 1.1 to 1.4, one axis more)
 HOTTEST = 100.0  # temperature
+SCORED: tuple[Part, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,29 @@ def score_network(
         BadStore: a set lacks a class.
     """
     partition.require_both_classes()
-    store = partition.store
-    rows = {part: partition.rows(part) for part in ("validation", "test")}
-    every = np.concatenate(list(rows.values()))
-    table = store.table.iloc[every].copy()
+    every = np.concatenate([partition.rows(part) for part in SCORED])
+    scores = margins(network, partition.store, every, inputs, jitter)
+    return write_scores(partition, scores, output, calibration)
+
+
+def write_scores(
+    partition: Partition,
+    scores: np.ndarray,
+    output: Path,
+    calibration: CalibrationKind = "platt",
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Write `predictions.csv`; returns what `measure` does.
+
+    Args:
+        partition: the crops.
+        scores: (n,) margins of the validation rows, then of the test rows.
+        output: folder for the predictions.
+        calibration: see `EvaluateConfig`.
+    """
+    rows = {part: partition.rows(part) for part in SCORED}
+    table = partition.store.table.iloc[np.concatenate(list(rows.values()))].copy()
     table["split"] = [part for part, members in rows.items() for _ in members]
-    table["margin"] = margins(network, store, every, inputs, jitter)
+    table["margin"] = scores
     scored, metrics = measure(table, calibration)
     columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
     columns += [name for name in ("true_class", "lesion_ml") if name in scored]

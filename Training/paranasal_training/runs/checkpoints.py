@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,26 @@ class WatchLoss(pl.Callback):
         self._look(trainer)
         self.val_loss = float(trainer.callback_metrics["val/loss"])
         _require_finite("validation loss", self.val_loss, trainer.current_epoch)
+
+
+class Clock(pl.Callback):
+    """How long a run has trained; after a restart, with what led to the checkpoint."""
+
+    def __init__(self) -> None:
+        self.started, self.before = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self.before + time.monotonic() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.before = float(state_dict["seconds"])
 
 
 def _require_finite(name: str, loss: float, epoch: int) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from paranasal_training.data.batches import BatchLoader, CropData
 from paranasal_training.data.store import CropStore
 from paranasal_training.runs.checkpoints import (
+    Clock,
     RunCheckpoint,
     WatchLoss,
     WholeCheckpoints,
@@ -107,7 +107,7 @@ def fit(
         BadCheckpoint: the run is resumed, but a checkpoint of it is missing or damaged.
     """
     config = stage.config
-    started = time.monotonic()
+    clock = Clock()
     write_settings(config, store)
     watch, last = WatchLoss(), RunCheckpoint(config, "last")
     best = None if stage.keeps_last else RunCheckpoint(config, "best", "val/loss")
@@ -118,7 +118,7 @@ def fit(
     # Lightning's `save_last` writes only when the best was written too. The order matters: the last
     # checkpoint holds what the best one's callback knows by then.
     with quiet_lightning():
-        trainer = _make_trainer(config, [watch, *([best] if best else []), last])
+        trainer = _make_trainer(config, [watch, clock, *([best] if best else []), last])
         _train(trainer, stage, *_loaders(trainer, config, train, validation))
     result = read_checkpoint(chosen)
     stage.load_state_dict(result["state_dict"])
@@ -128,7 +128,8 @@ def fit(
     facts = {
         "best_epoch": result["epoch"],
         "val_loss": best_loss(best) if best else watch.val_loss,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(clock.seconds, 1),
+        "steps": trainer.global_step,
         "train_crops": len(train),
         "validation_crops": len(validation),
     }
@@ -173,7 +174,7 @@ def finish_untrained(
 ) -> Path:
     """Write a run that consists of given weights, with facts for its record; returns its folder."""
     write_settings(stage.config, store)
-    none = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "train_crops": 0}
+    none = {"best_epoch": 0, "val_loss": None, "seconds": 0.0, "steps": 0, "train_crops": 0}
     write_result(stage, store, {**none, **facts})
     return stage.config.output
 

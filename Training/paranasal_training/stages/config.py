@@ -35,34 +35,56 @@ class TrainConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualsConfig:
-    """`paranasal residuals`."""
+class MapsConfig:
+    """Which residuals an autoencoder gives."""
 
     store: Path
-    """Crop store whose residuals are computed."""
+    """Crop store."""
     cae: Path
     """Folder of a finished `train` run, the autoencoder."""
     output: Path
-    """Folder of the residual store; a stopped call is resumed there."""
-    split: str | None = "unlabelled"
-    """Part of the store: train, validation, test, labelled or unlabelled; null: all crops."""
+    """Folder for the result."""
     kind: Literal["published", "calibrated", "oracle"] = "published"
     """published: the paper's |x - x'|; calibrated: measured by the 95 % quantile of held-out healthy
     sinuses at each voxel, where sinuses lie; oracle: a simulation's true lesions, the ceiling.
     """
     splits: Path | None = None
-    """For `calibrated`: CSV file of `paranasal split` that the autoencoder was trained with (unset:
-    the parts that the store's own table names); its validation part gives the healthy sinuses.
+    """CSV file of `paranasal split` that the autoencoder was trained with (unset: the parts that the
+    store's own table names).
     """
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     """How a residual follows from crop and reconstruction."""
+    device: str = "auto"
+    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualsConfig(MapsConfig):
+    """`paranasal residuals`; a stopped call is resumed in its output folder. `calibrated` learns from
+    the healthy sinuses of the validation part of `splits`.
+    """
+
+    split: str | None = "unlabelled"
+    """Part of the store: train, validation, test, labelled or unlabelled; null: all crops."""
+    crossed: list[Path] = field(default_factory=list)
+    """Further autoencoders, one for every other fold of `splits`: each crop's residual then comes
+    from one that has not learnt from that patient, as a classifier that sees residuals needs it.
+    """
     gain: float = 2.0
     """Factor on the residuals (0..1) before they are stored in 8 bit, above 0; what exceeds 1 /
     gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; classifiers that
     see residuals, `otsu` and percentile scaling need 1.
     """
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResidualsConfig(MapsConfig):
+    """`paranasal evaluate-residuals`: the mean residual of a crop as its score, calibrated on the
+    validation part.
+    """
+
+    fold: int = 1
+    """Fold of `splits` that the autoencoder was validated on, 1 or more."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,16 +15,21 @@ from paranasal_training.data.batches import as_floats
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
+from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae
-from paranasal_training.stages.config import ResidualsConfig
+from paranasal_training.stages.config import MapsConfig, ResidualsConfig
 from paranasal_training.stages.healthy import HealthyResiduals, learn_healthy
 from ParanasalSSLLib.devices import resolve_device
-from ParanasalSSLLib.errors import BadStore
+from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.model.anomaly import native_residuals, residuals_of, tensor_at_voxels
 from ParanasalSSLLib.model.config import ResidualConfig
 from ParanasalSSLLib.model.networks import CAE, channels_last
 
 CHUNK = 64
+
+
+Maker = Callable[[np.ndarray], np.ndarray]
+"""Residuals of rows (n,), float (n, D, D, D) in 0..1."""
 
 
 def make_residuals(config: ResidualsConfig) -> Path:
@@ -33,31 +38,64 @@ def make_residuals(config: ResidualsConfig) -> Path:
     Raises:
         BadStore, BadCheckpoint: the input is missing or damaged, the output is of another kind,
             held-out healthy sinuses are too few to calibrate with, or there are no true lesions.
+        BadConfig: `crossed` lacks the autoencoder of a fold.
     """
     store = CropStore.open(config.store)
-    network, run = load_cae(config.cae)
-    device = resolve_device(config.device)
-    network = channels_last(network.to(device))
+    found = [load_cae(folder) for folder in (config.cae, *config.crossed)]
+    records = [
+        {key: run.record[key] for key in ("store", "config", "val_loss")} for _, run in found
+    ]
     info = {
         "gain": config.gain,
         "residual": asdict(config.residual),
-        "cae": {key: run.record[key] for key in ("store", "config", "val_loss")},
+        "cae": records[0],
     } | ({} if config.kind == "published" else {"residuals": config.kind})
-    writer = ResidualWriter(config.output, store, network.config.voxels, info)
-    targets = _targets(config, network, run.record["config"]["fold"], store, device)
+    info |= {"crossed": records[1:]} if config.crossed else {}
+    writer = ResidualWriter(config.output, store, found[0][0].config.voxels, info)
+    folds = [run.record["config"]["fold"] for _, run in found]
+    by = unseen_by(store, config.splits, folds) if config.crossed else np.zeros(len(store.table))
     rows = store.rows(config.split)
     rows = rows[~writer.done[rows]]
-    for start in tqdm(range(0, len(rows), CHUNK), desc="residuals", unit="batch"):
-        chunk = rows[start : start + CHUNK]
-        stored = np.rint(255 * config.gain * targets(chunk)).clip(0, 255).astype(np.uint8)
-        writer.write(chunk, stored)
+    for number, (network, run) in enumerate(found):
+        own = rows[by[rows] == number]
+        if len(own):
+            _write(residual_maker(config, network, run, store), own, writer, config.gain)
     return config.output
 
 
-def _targets(
-    config: ResidualsConfig, network: CAE, fold: int, store: CropStore, device: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives the residuals of rows, float (n, D, D, D) in 0..1."""
+def _write(maker: Maker, rows: np.ndarray, writer: ResidualWriter, gain: float) -> None:
+    for start in tqdm(range(0, len(rows), CHUNK), desc="residuals", unit="batch"):
+        chunk = rows[start : start + CHUNK]
+        writer.write(chunk, np.rint(255 * gain * maker(chunk)).clip(0, 255).astype(np.uint8))
+
+
+def unseen_by(store: CropStore, splits: Path | None, folds: Sequence[int]) -> np.ndarray:
+    """int (rows,): for each row, which of the autoencoders has not learnt from its patient.
+
+    A patient of fold k goes to the one that was validated on fold k. Nobody has learnt from the test
+    set and from the unlabelled: these are dealt out in turn, so that they are looked at by the same
+    mixture.
+
+    Args:
+        folds: that each autoencoder was validated on.
+
+    Raises:
+        BadConfig: there is a fold that none of them was validated on.
+    """
+    _, patient = np.unique(store.table["patient"].to_numpy(str), return_inverse=True)
+    by = patient % len(folds)
+    partitions = [Partition.of(store, splits, fold) for fold in folds]
+    held_out = np.stack([partition.part == "validation" for partition in partitions])
+    if ((partitions[0].part == "train") & ~held_out.any(axis=0)).any():
+        raise BadConfig(
+            f"Autoencoders of the folds {', '.join(map(str, folds))} are given; every fold of the "
+            "cross-validation needs its own."
+        )
+    return np.where(held_out.any(axis=0), held_out.argmax(axis=0), by)
+
+
+def residual_maker(config: MapsConfig, network: CAE, run: FinishedRun, store: CropStore) -> Maker:
+    """What gives the residuals of rows of a store by one autoencoder. Raises `BadStore`."""
     if config.kind == "oracle":
         lesions = store.lesions
         if lesions is None:
@@ -66,12 +104,15 @@ def _targets(
         return lambda rows: tensor_at_voxels(
             torch.from_numpy(lesions[rows]).float()[:, None], voxels
         )[:, 0].numpy()
+    device = resolve_device(config.device)
+    network = channels_last(network.to(device))
 
     def published(rows: np.ndarray) -> np.ndarray:
         return _native(network, _crops(store, rows), config.residual, device)
 
     if config.kind == "published":
         return published
+    fold = run.record["config"]["fold"]
     held_out = Partition.of(store, config.splits, fold).rows("validation", 0)
     healthy = _learn(network, store, held_out, config.residual, device)
     patients = store.table["patient"].to_numpy()

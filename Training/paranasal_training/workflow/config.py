@@ -21,8 +21,16 @@ class ExperimentConfig:
     """Experiment: table2, table3, figure3, postprocessing, loss, spark or beyond."""
     preset: str = "cpu"
     """Size of everything: smoke, cpu, paper, or a YAML file like theirs."""
+    cohort: str | None = None
+    """Simulated cohort: many (scanners and protocols), one-protocol, or a YAML file with settings of
+    `paranasal simulate` (unset: many).
+    """
+    donors: Path | None = None
+    """Folder of healthy whole-head scans that lend 60 % of the simulated patients their anatomy
+    (unset: procedural anatomy only).
+    """
     output: Path | None = None
-    """Working folder (unset: experiments/PRESET)."""
+    """Working folder (unset: experiments/PRESET-COHORT)."""
     crops: Path | None = None
     """Crop store of `paranasal prepare` (unset: the simulated cohort is made)."""
     splits: Path | None = None
@@ -45,6 +53,18 @@ class ExperimentConfig:
     """
     dry_run: bool = False
     """Only say what would be run."""
+
+    def __post_init__(self) -> None:
+        if self.crops and (self.cohort or self.donors):
+            raise BadConfig(
+                "--cohort and --donors are of simulated crops, --crops are there already."
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The working folder."""
+        names = [Path(self.preset).stem, *([Path(self.cohort).stem] if self.cohort else [])]
+        return self.output or Path("experiments") / "-".join(names)
 
 
 @dataclass(frozen=True, kw_only=True)

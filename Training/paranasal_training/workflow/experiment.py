@@ -34,7 +34,7 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     require_usable(plan, config.name)
     if told := division(plan):
         say(*told)
-    folder = config.output or Path("experiments") / Path(config.preset).stem
+    folder = config.folder
     folder.mkdir(parents=True, exist_ok=True)
     command = snakemake_command(config, plan, folder)
     if config.dry_run:
@@ -69,7 +69,15 @@ def next_step(plan: Plan, name: str, folder: Path) -> list[str]:
 
 def read_plan(config: ExperimentConfig) -> Plan:
     """The plan that the settings ask for. Errors: see `Plan.read`."""
-    return Plan.read(config.preset, config.crops, config.medicalnet, config.splits, config.folds)
+    return Plan.read(
+        config.preset,
+        config.crops,
+        config.medicalnet,
+        config.splits,
+        config.folds,
+        config.cohort,
+        config.donors,
+    )
 
 
 def run_quietly(command: list[str], held: Sequence[int]) -> subprocess.CompletedProcess[str]:
@@ -134,12 +142,14 @@ def _locked(file: int) -> bool:
 def snakemake_command(config: ExperimentConfig, plan: Plan, folder: Path) -> list[str]:
     """The Snakemake command line that does it in a working folder."""
     values: dict[str, object] = {"experiment": config.name}
-    values["preset"] = _preset_word(config.preset)
+    values["preset"] = _word(config.preset)
     values |= {"crops": plan.crops} if plan.crops else {}
     values |= {"cards": config.gpus} if config.executor == "local" else {}
     values |= {"splits": plan.splits} if plan.splits else {}
     values |= {"folds": config.folds} if config.folds else {}
     values |= {"medicalnet": plan.medicalnet} if plan.medicalnet else {}
+    values |= {"cohort": _word(config.cohort)} if config.cohort else {}
+    values |= {"donors": config.donors.resolve()} if config.donors else {}
     more = ("--dry-run",) if config.dry_run else ()
     return snakemake_words(HERE / "Snakefile", folder, config, values, more)
 
@@ -172,9 +182,10 @@ def snakemake_words(
     return [*words, "--config", *(f"{name}={value}" for name, value in values.items())]
 
 
-def _preset_word(preset: str) -> str:
-    path = Path(preset)
-    return str(path.resolve()) if path.is_file() else preset
+def _word(name: str) -> str:
+    """A preset's or cohort's name, or where its file lies."""
+    path = Path(name)
+    return str(path.resolve()) if path.is_file() else name
 
 
 def steps_environment() -> dict[str, str]:

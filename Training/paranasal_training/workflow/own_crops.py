@@ -143,8 +143,10 @@ def _patients(partition: Partition, rows: np.ndarray) -> int:
 
 
 def _calibrates(plan: Plan, name: str) -> bool:
-    learnt = {plan.residuals_of(plan.source(row)) for row in plan.closed_rows(name)}
-    return any(of and plan.residuals[of].get("kind") == "calibrated" for of in learnt)
+    rows = [plan.rows[row] for row in plan.closed_rows(name)]
+    used = {plan.rows[row.like].learns_from if row.like else row.learns_from for row in rows}
+    used |= {row.score for row in rows}
+    return any(of and plan.residuals[of].get("kind") == "calibrated" for of in used)
 
 
 def division(plan: Plan) -> list[str]:

@@ -7,77 +7,26 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from paranasal_training.data.store import read_record
+from paranasal_training.workflow.declared import (
+    HERE,
+    Experiment,
+    Preset,
+    Settings,
+    TableRow,
+    merged,
+    named,
+    read_yaml,
+)
 from paranasal_training.workflow.own_crops import OwnCrops, count_folds
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
 from ParanasalSSLLib.model.config import FULL_WIDTHS
 
-HERE = Path(__file__).parent
-Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How large everything is. Settings are those of the commands of the same names."""
-
-    simulate: Settings = field(default_factory=dict)
-    """Settings of `paranasal simulate`."""
-    split: Settings = field(default_factory=dict)
-    """Settings of `paranasal split`."""
-    train: Settings = field(default_factory=dict)
-    """Settings of `paranasal train`."""
-    residuals: Settings = field(default_factory=dict)
-    """Settings of `paranasal residuals`."""
-    pretrain: Settings = field(default_factory=dict)
-    """Settings of `paranasal pretrain`."""
-    pretrain_by_row: dict[str, Settings] = field(default_factory=dict)
-    """Settings of `paranasal pretrain` that differ by row."""
-    pretrain_seeds: int = 1
-    """Runs of each row's pretraining, with other seeds; the folds start from them in turn."""
-    finetune: Settings = field(default_factory=dict)
-    """Settings of `paranasal finetune`."""
-    finetune_by_share: dict[int, Settings] = field(default_factory=dict)
-    """Settings of `paranasal finetune` that differ by percentage of labels."""
-    percents: tuple[int, ...] = (10, 20, 100)
-    """Percentages of labels, ascending."""
-    threads: int = 1
-    """CPU threads of one run."""
-    gpus: int = 0
-    """GPUs that one run needs."""
-    processes: int = 16
-    """Processes that simulate the cohort; on one machine no more than Snakemake's cores."""
-
-    @property
-    def folds(self) -> int:
-        """How many folds its split has."""
-        return int(self.split.get("folds", 5))
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One row of a table: how its encoder is pretrained, or which row it is like, but for what."""
-
-    title: str
-    pretrain: Settings | None = None
-    like: str | None = None
-    finetune: Settings = field(default_factory=dict)
-    evaluate: Settings = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One table. percents: of the labels, None: the preset's. maps: residuals to judge."""
-
-    title: str
-    rows: tuple[str, ...]
-    percents: tuple[int, ...] | None = None
-    ours: str = "residual"
-    maps: tuple[str, ...] = ()
+WORKFLOW_S_OWN = ("autoencoder", "crossed", "of_folds")  # of residuals, no settings of the command
 
 
 @dataclass(frozen=True)
@@ -89,6 +38,7 @@ class Plan:
     simulated: whether the crops are simulated ones. masks: whether their lesions are known.
     splits: file that divides them (None: the workflow makes one). divided: their own table does.
     folds: of the cross-validation. unlabelled: whether there are patients without labels.
+    cohort: name of the simulated one. made: how it differs from the preset's, with its donors.
     medicalnet: MedicalNet's file for the row `transfer` (None: the row stays open).
     """
 
@@ -106,6 +56,8 @@ class Plan:
     divided: bool = False
     folds: int = 5
     unlabelled: bool = True
+    cohort: str = "many"
+    made: Settings = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -115,6 +67,8 @@ class Plan:
         medicalnet: str | Path | None = None,
         splits: str | Path | None = None,
         folds: int | None = None,
+        cohort: str | None = None,
+        donors: str | Path | None = None,
     ) -> Plan:
         """The plan for a preset (a name of `preset_names()`, or a YAML file like those).
 
@@ -122,12 +76,12 @@ class Plan:
             BadConfig: no such preset, or a malformed one; folds that there are not.
             BadStore: `crops` is no crop store, `splits` no file of `paranasal split`.
         """
-        declared = _read_yaml(HERE / "experiments.yaml")
-        path = HERE / "presets" / f"{preset}.yaml"
-        if not path.is_file():
-            path = Path(preset)
+        declared = read_yaml(HERE / "experiments.yaml")
+        path = named("presets", preset)
+        made = read_yaml(named("cohorts", cohort or "many"))
+        made |= {"donors": str(Path(donors).resolve())} if donors else {}
         try:
-            sizes = Preset(**tupled(_read_yaml(path)))
+            sizes = Preset(**tupled(read_yaml(path)))
             rows = {name: TableRow(**row) for name, row in declared["rows"].items()}
             experiments = {
                 name: Experiment(**tupled(one)) for name, one in declared["experiments"].items()
@@ -151,6 +105,8 @@ class Plan:
             divided=own is not None and own.divided and divides is None,
             folds=count_folds(own, divides, folds, sizes.folds),
             unlabelled=own is None or own.unlabelled,
+            cohort=Path(cohort).stem if cohort else "many",
+            made=made,
         )
 
     def experiment(self, name: str) -> Experiment:
@@ -168,9 +124,18 @@ class Plan:
 
     def open_rows(self, name: str) -> dict[str, str]:
         """Rows of an experiment that cannot be filled, and why."""
-        whys = {"transfer": self._no_transfer(), "oracle": self._no_oracle()}
-        rows = self.experiment(name).rows
-        return {row: why for row, why in whys.items() if why and row in rows}
+        whys = {row: self._no_run(self.rows[row]) for row in self.experiment(name).rows}
+        return {row: why for row, why in whys.items() if why}
+
+    def _no_run(self, row: TableRow) -> str | None:
+        second = row.finetune.get("residuals")
+        if row.method == "transfer":
+            return self._no_transfer()
+        if row.learns_from and self.residuals[row.learns_from].get("kind") == "oracle":
+            return self._no_oracle()
+        if second and self.residuals[second].get("crossed") and self.divided:
+            return "one division has no autoencoders that have not learnt from the training crops"
+        return None
 
     def _no_transfer(self) -> str | None:
         if self.medicalnet is None:
@@ -192,9 +157,13 @@ class Plan:
         """Residuals of an experiment that are judged against masks: none where there are none."""
         return self.experiment(name).maps if self.masks else ()
 
-    def source(self, row: str) -> str:
-        """The row whose pretraining a row starts from."""
-        return self.rows[row].like or row
+    def source(self, row: str) -> str | None:
+        """The row whose pretraining a row starts from; None: it has no classifier."""
+        return None if self.rows[row].score else self.rows[row].like or row
+
+    def simulate_settings(self) -> Settings:
+        """Settings of `paranasal simulate`."""
+        return merged(self.preset.simulate, self.made)
 
     def split_settings(self) -> Settings:
         """Settings of `paranasal split`."""
@@ -202,13 +171,32 @@ class Plan:
         return self.preset.split if usual else merged(self.preset.split, {"folds": self.folds})
 
     def train_settings(self, autoencoder: str) -> Settings:
-        """Settings of `paranasal train`."""
-        return merged(self.preset.train, self.autoencoders[autoencoder])
+        """Settings of `paranasal train`; of an autoencoder by the name that `of_fold` gave."""
+        name, fold = declared_name(autoencoder)
+        own = self.autoencoders[name] | ({"fold": fold} if fold > 1 else {})
+        return merged(self.preset.train, own)
 
     def residual_settings(self, residuals: str) -> Settings:
         """Settings of `paranasal residuals`; all rows, since a classifier may see them too."""
-        own = {k: v for k, v in self.residuals[residuals].items() if k != "autoencoder"}
+        declared = self.residuals[declared_name(residuals)[0]]
+        own = {k: v for k, v in declared.items() if k not in WORKFLOW_S_OWN}
         return merged({"split": None}, merged(self.preset.residuals, own))
+
+    def autoencoders_of(self, residuals: str) -> list[str]:
+        """The autoencoders that give residuals: one, or one for every fold."""
+        name, fold = declared_name(residuals)
+        declared = self.residuals[name]
+        folds = range(1, self.folds + 1) if declared.get("crossed") else [fold]
+        return [of_fold(declared["autoencoder"], one) for one in folds]
+
+    def score_settings(self, row: str) -> Settings:
+        """Settings of `paranasal evaluate-residuals` for a row without a classifier."""
+        settings = self.residual_settings(str(self.rows[row].score))
+        return {k: v for k, v in settings.items() if k in ("kind", "residual")}
+
+    def score_autoencoder(self, row: str, fold: int) -> str:
+        """The autoencoder whose residuals are the score, of the fold's own training crops."""
+        return of_fold(self.residuals[str(self.rows[row].score)]["autoencoder"], fold)
 
     def pretrain_settings(self, row: str) -> Settings:
         """Settings of `paranasal pretrain`."""
@@ -222,14 +210,22 @@ class Plan:
 
         Random weights: one of its own. So is what was learnt from the fold's own training crops.
         """
-        method = (self.rows[self.source(row)].pretrain or {}).get("method")
+        source = self.rows[str(self.source(row))]
         usual = self.preset.pretrain_seeds if self.unlabelled else self.folds
-        runs = {"none": self.folds, "transfer": 1}.get(str(method), usual)
+        usual = self.folds if self._of_folds(source.learns_from) else usual
+        runs = {"none": self.folds, "transfer": 1}.get(str(source.method), usual)
         return 1 + (fold - 1) % runs
 
-    def residuals_of(self, row: str) -> str | None:
-        """Name of the residuals that a row's pretraining learns from."""
-        return (self.rows[row].pretrain or {}).get("residuals")
+    def _of_folds(self, residuals: str | None) -> bool:
+        """Whether every fold has residuals of an autoencoder of its own."""
+        return bool(residuals and self.residuals[residuals].get("of_folds"))
+
+    def residuals_of(self, row: str, seed: int) -> str | None:
+        """Name of the residuals that one of a row's pretraining runs learns from."""
+        residuals = self.rows[row].learns_from
+        if residuals is None:
+            return None
+        return of_fold(residuals, seed) if self._of_folds(residuals) else residuals
 
     def finetune_settings(self, row: str, share: int) -> Settings:
         """Settings of `paranasal finetune`."""
@@ -255,11 +251,17 @@ class Plan:
             "titles": {row: self.rows[row].title for row in experiment.rows},
             "open_reasons": self.open_rows(name),
             "experiment": {
-                "Command": f"paranasal experiment {name} --preset {self.name}",
+                "Command": self._command(name),
                 "Machine": f"{processor()}, {os.cpu_count()} cores",
                 "Versions": f"torch {version('torch')}, Python {platform.python_version()}",
             },
         }
+
+    def _command(self, name: str) -> str:
+        if self.crops:
+            return f"paranasal experiment {name} --preset {self.name} --crops CROPS"
+        donors = " --donors HEADS" if "donors" in self.made else ""
+        return f"paranasal experiment {name} --preset {self.name} --cohort {self.cohort}{donors}"
 
     def write(self, path: Path, settings: Settings) -> Path:
         """Write settings as YAML unless the file holds just these; returns the path."""
@@ -268,6 +270,17 @@ class Plan:
             with write_whole(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         return path
+
+
+def of_fold(name: str, fold: int) -> str:
+    """What the autoencoder or the residuals of a fold are called; those of the first by their name."""
+    return name if fold == 1 else f"{name}.fold{fold}"
+
+
+def declared_name(name: str) -> tuple[str, int]:
+    """Name and fold that `of_fold` put together."""
+    name, _, fold = name.partition(".fold")
+    return name, int(fold or 1)
 
 
 def refuse_real_crops(folder: Path) -> None:
@@ -286,28 +299,3 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def preset_names() -> list[str]:
-    """Presets that come with the package."""
-    return sorted(path.stem for path in (HERE / "presets").glob("*.yaml"))
-
-
-def merged(base: Settings, over: Settings) -> Settings:
-    """`base` with the values of `over`, nested settings one by one."""
-    result = dict(base)
-    for key, value in over.items():
-        inner = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if inner else value
-    return result
-
-
-def _read_yaml(path: Path) -> Settings:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        names = ", ".join(preset_names())
-        raise BadConfig(
-            f"{path} cannot be read as YAML. Presets that there are: {names}."
-        ) from error
-    return dict(found or {})
