@@ -1,4 +1,4 @@
-"""One case on screen: a scan with its boxes and results; those of other scans are hidden."""
+"""One case on screen, or two of one patient: scans with their boxes and results; others are hidden."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def nodesOfCase(scan: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
     return [node for node in nodes if node is not None]
 
 
-def showCase(scan: vtkMRMLScalarVolumeNode | None) -> None:
-    """Hide what belongs to other scans; show what was hidden of this one."""
-    for other in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        for node in _drawn(other):
-            if other is scan:
+def showCase(*scans: vtkMRMLScalarVolumeNode | None) -> None:
+    """Hide what belongs to other scans; show what was hidden of this one, or of these."""
+    for scan in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        for node in drawn(scan):
+            if scan in scans:
                 _showAgain(node)
             else:
                 _hide(node)
@@ -36,7 +36,7 @@ def closeCase(scan: vtkMRMLScalarVolumeNode) -> None:
     slicer.mrmlScene.RemoveNode(scan)
 
 
-def _drawn(scan: vtkMRMLScalarVolumeNode) -> Iterator[vtkMRMLNode]:
+def drawn(scan: vtkMRMLScalarVolumeNode) -> Iterator[vtkMRMLNode]:
     """What is drawn by itself; a volume is seen only where a slice view shows it."""
     for node in nodesOfCase(scan):
         if not node.IsA("vtkMRMLVolumeNode") and node.IsA("vtkMRMLDisplayableNode"):

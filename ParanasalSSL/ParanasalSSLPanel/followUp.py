@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +12,50 @@ from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.errors import UnsupportedScan
-from ParanasalSSLPanel import kept
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.listing import Entry
+from ParanasalSSLPanel import kept, scans
 from ParanasalSSLPanel.words import sideWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.follow_up import Change
+    from ParanasalSSLPanel.worklist import Worklist
+
+BAR = 17  # characters of an error bar
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """A result that the present one can be compared with.
+
+    title: for a list. files: the result. scan: in the scene, if it is there. entry: of the worklist,
+    if it is one of that.
+    """
+
+    title: str
+    files: ScanFiles
+    scan: vtkMRMLScalarVolumeNode | None = None
+    entry: Entry | None = None
+
+
+def earlierResults(scan: vtkMRMLScalarVolumeNode, worklist: Worklist | None) -> list[Earlier]:
+    """All other results at hand: of the scene, then of the worklist."""
+    inScene = [
+        Earlier(node.GetName(), files, node)
+        for node in scans.scansInScene()
+        if node is not scan and (files := kept.resultOf(node)) is not None
+    ]
+    shown = [scan, *(one.scan for one in inScene)]
+    known = {kept.resultOf(node) for node in shown}
+    known |= {origin.home for node in shown if (origin := kept.originOf(node)) is not None}
+    return inScene + [one for one in _listed(worklist) if one.files not in known]
+
+
+def _listed(worklist: Worklist | None) -> Iterator[Earlier]:
+    for entry in worklist.entries.values() if worklist is not None else ():
+        if entry.state == "done":
+            files = ScanFiles.in_output(worklist.folder, entry.identifier)
+            yield Earlier(entry.name, files, entry=entry)
 
 
 def changesHtml(scan: vtkMRMLScalarVolumeNode, earlier: Path) -> str:
@@ -28,10 +69,31 @@ def changesHtml(scan: vtkMRMLScalarVolumeNode, earlier: Path) -> str:
     if files is None:
         raise UnsupportedScan(_("There are no results of this session. Press Run first."))
     found = changes(result_at(earlier), result_at(files.report_json))
-    return f"<table>{''.join(map(_line, found))}</table>"
+    return f"<table>{''.join(_line(one, _reach(found, one.unit)) for one in found)}</table>"
 
 
-def _line(change: Change) -> str:
+def _reach(changes: Iterable[Change], unit: str) -> float:
+    """What the error bars of that unit reach to on either side of no change."""
+    ends = (abs(one.difference) + 1.96 * (one.sd or 0.0) for one in changes if one.unit == unit)
+    return max(*ends, 1e-6, 0.0)
+
+
+def _bar(change: Change, reach: float) -> str:
+    """A line in the middle for no change, a dot for the change, with its 95 % interval where known."""
+    middle = BAR // 2
+
+    def place(value: float) -> int:
+        return middle + round(value / reach * middle)
+
+    spread = 1.96 * (change.sd or 0.0)
+    low, high = place(change.difference - spread), place(change.difference + spread)
+    marks = ["\N{BOX DRAWINGS LIGHT HORIZONTAL}" if low <= n <= high else " " for n in range(BAR)]
+    marks[middle] = "|"
+    marks[place(change.difference)] = "\N{BLACK CIRCLE}"
+    return "".join(marks).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _line(change: Change, reach: float) -> str:
     error = "" if change.sd is None else f" ± {change.sd:.2f}"
     cells = (
         sideWords(change.side),
@@ -41,7 +103,7 @@ def _line(change: Change) -> str:
         _chanceWords(change.is_beyond_chance),
     )
     padded = (f'<td style="padding-right: 8px">{escape(cell)}</td>' for cell in cells)
-    return f"<tr>{''.join(padded)}</tr>"
+    return f"<tr>{''.join(padded)}<td><tt>{_bar(change, reach)}</tt></td></tr>"
 
 
 def _quantityWords(quantity: str) -> str:

@@ -18,6 +18,7 @@ class Panel(Protocol):
 
     ui: the widgets of the .ui file, by their names.
     activity: what is being computed, at most one thing at a time.
+    worklistSection: the worklist.
     parameters: None while the module is not open, or the scene is being closed.
     """
 
@@ -25,6 +26,7 @@ class Panel(Protocol):
     logic: ParanasalSSLLogic
     parameters: ParanasalSSLParameterNode | None
     activity: Activity
+    worklistSection: WorklistPart
 
     @property
     def scan(self) -> vtkMRMLScalarVolumeNode | None:
@@ -34,6 +36,11 @@ class Panel(Protocol):
     @property
     def settings(self) -> Settings:
         """Device and model as chosen."""
+        ...
+
+    @property
+    def overlay(self) -> tuple[float, float]:
+        """Threshold and opacity of the overlay."""
         ...
 
     @property

@@ -7,30 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from ParanasalSSLLib.errors import ParanasalError
-from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import cases, results, scans, tables
 from ParanasalSSLPanel.activity import Activity
-from ParanasalSSLPanel.boxes import boxesOf, boxNode
-from ParanasalSSLPanel.colors import errorStyle
+from ParanasalSSLPanel.boxes import boxesOf
 from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.doing import Doing
 from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
 from ParanasalSSLPanel.sectionBoxes import BoxesSection
 from ParanasalSSLPanel.sectionExport import ExportSection
+from ParanasalSSLPanel.sectionFollowUp import FollowUpSection
 from ParanasalSSLPanel.sectionResults import ResultsSection
 from ParanasalSSLPanel.sectionRun import RunSection
 from ParanasalSSLPanel.sectionWorklist import WorklistSection
 from ParanasalSSLPanel.terms import loadTerms
+from ParanasalSSLPanel.watchedScan import WatchedScan
 
 
-class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
+class ParanasalSSLWidget(Doing, ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
     """A `Panel` to its sections, and the module's widget to Slicer."""
 
     def __init__(self, parent: Any = None) -> None:
@@ -38,11 +37,10 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         slicer.util.VTKObservationMixin.__init__(self)
         self.logic: ParanasalSSLLogic | None = None
         self.parameters: ParanasalSSLParameterNode | None = None
+        self._watched = WatchedScan(self._onScanChanged, self._onBoxMoved)
         self._tags: tuple[int, int] | None = None  # of the parameters' connections
-        self._observed: list[tuple[Any, int]] = []
         self._shownScan: str | None = None
         self._shownOverlay: tuple[Any, ...] | None = None
-        self._blocked = False
         self._viewsAreLeft = False
         self._stamp = 0
 
@@ -61,6 +59,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.boxesSection, self.runSection = BoxesSection(self), RunSection(self)
         self.resultsSection, self.exportSection = ResultsSection(self), ExportSection(self)
         self.worklistSection = WorklistSection(self)
+        self.followUpSection = FollowUpSection(self)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
@@ -73,7 +72,8 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def cleanup(self) -> None:
         """Stop what runs; called before the panel goes."""
-        for section in (self.activity, self.runSection, self.worklistSection):
+        sections = (self.activity, self.runSection, self.worklistSection, self.followUpSection)
+        for section in sections:
             section.stop()
         self._disconnectParameters()
         self.removeObservers()
@@ -89,6 +89,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.activity.stop()
+        self.followUpSection.stop()
         self._disconnectParameters()
         self._shownOverlay = None
 
@@ -116,7 +117,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             self._onParameters()
 
     def _disconnectParameters(self) -> None:
-        self._observe(None)
+        self._watched.watch(None)
         if self.parameters is not None:
             guiTag, observerTag = self._tags
             self.parameters.disconnectGui(guiTag)
@@ -139,7 +140,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
     @property
     def isBusy(self) -> bool:
         """Whether boxes are being placed, or a scan scored or exported."""
-        return self._blocked or self.activity.isRunning
+        return self.isBlocked or self.activity.isRunning
 
     def addModel(self, folder: str) -> None:
         """Add a model bundle to the list and choose it. Raises `BadBundle`."""
@@ -154,21 +155,17 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         """Into the foldable log."""
         self.runSection.log(line)
 
-    def say(self, words: str, isError: bool = False) -> None:
-        """One line or two below the Run button."""
-        self.ui.messageLabel.text = words
-        self.ui.messageLabel.styleSheet = errorStyle(self.ui.messageLabel) if isError else ""
-
     def refresh(self) -> None:
         """Show all that is known of the present scan."""
         scan, busy = self.scan, self.isBusy
-        self._observe(scan)
+        self._watched.watch(scan)
         self.ui.scanSelector.enabled = not busy
         self.boxesSection.update(scan, busy)
         self.activity.update()
         self.runSection.update(scan, busy)
         self.resultsSection.update(scan, self._isOutdated())
         self.exportSection.update(scan, busy)
+        self.followUpSection.update(scan, busy)
         self._styleOverlay()
 
     def showResults(self) -> None:
@@ -182,13 +179,14 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _showInViews(self) -> None:
         """The chosen scan alone, with its overlay."""
+        self.followUpSection.stop()
         cases.showCase(self.scan)
         self.showOverlay()
 
     def showOverlay(self) -> None:
         """Lay the residual over the scan in the slice views."""
         if self.scan is not None:
-            results.showOverlay(self.scan, *self._overlay)
+            results.showOverlay(self.scan, *self.overlay)
         self.resultsSection.showOverlayState(self.scan)
 
     def showWorklist(self) -> None:
@@ -196,7 +194,7 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
         self.worklistSection.readAgain()
 
     @property
-    def _overlay(self) -> tuple[float, float]:
+    def overlay(self) -> tuple[float, float]:
         """Threshold and opacity of the overlay."""
         opacity = self.parameters.overlayOpacity * (results.FAINT if self._isOutdated() else 1.0)
         return self.parameters.residualThreshold, opacity
@@ -248,28 +246,11 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
 
     def _styleOverlay(self) -> None:
         """Where it is shown, and only if its look is another now."""
-        if self.parameters is None or self._shownOverlay == self._overlay:
+        if self.parameters is None or self._shownOverlay == self.overlay:
             return
-        self._shownOverlay = self._overlay
+        self._shownOverlay = self.overlay
         if self.scan is not None:
-            results.styleOverlay(self.scan, *self._overlay)
-
-    def _observe(self, scan: vtkMRMLScalarVolumeNode | None) -> None:
-        """Hear of the scan and its boxes, and no longer of others."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        # Not by `addObserver`, which keeps every node that it has ever seen.
-        self._observed = []
-        if scan is None:
-            return
-        watched = [
-            (scan, scan.ImageDataModifiedEvent, self._onScanChanged),
-            (scan, vtk.vtkCommand.ModifiedEvent, self._onScanChanged),
-        ]
-        boxes = [node for side in Side if (node := boxNode(scan, side)) is not None]
-        watched += [(node, node.PointModifiedEvent, self._onBoxMoved) for node in boxes]
-        for node, event, method in watched:
-            self._observed.append((node, node.AddObserver(event, method)))
+            results.styleOverlay(self.scan, *self.overlay)
 
     def _onScanChanged(self, caller: Any, event: Any) -> None:
         """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""
@@ -295,43 +276,3 @@ class ParanasalSSLWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservatio
             return results.areOutdated(scan, boxesOf(scan))
         except ParanasalError:  # said when it is run
             return True
-
-    # ------------------------------------------------------------------------------- what is done
-
-    @contextmanager
-    def telling(self) -> Iterator[None]:
-        """The user's errors are told in the panel, others by Slicer."""
-        self.say("")
-        with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed.")):
-            try:
-                yield
-            except ParanasalError as error:
-                self.say(str(error), isError=True)
-            finally:
-                self.activity.hide()
-
-    @contextmanager
-    def working(self, words: str) -> Iterator[None]:
-        """Do work that takes seconds inside Slicer; errors as in `telling`."""
-        self._blocked = True
-        self.refresh()
-        self.activity.show(0, words)
-        _repaint()
-        failure = ""
-        try:
-            with slicer.util.tryWithErrorDisplay(_("ParanasalSSL failed."), waitCursor=True):
-                try:
-                    yield
-                except ParanasalError as error:
-                    failure = str(error)
-        finally:
-            self._blocked = False
-            self.activity.hide()
-            self.refresh()
-            if failure:
-                self.say(failure, isError=True)
-
-
-def _repaint() -> None:
-    """Draw the panel, but take no clicks: the scene must not change during a run."""
-    slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)

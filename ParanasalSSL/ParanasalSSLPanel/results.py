@@ -37,6 +37,7 @@ from ParanasalSSLPanel.segments import (
     showLayers,
 )
 from ParanasalSSLPanel.tables import showTables
+from ParanasalSSLPanel.views import setLayers
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -151,7 +152,7 @@ def showOverlay(scan: vtkMRMLScalarVolumeNode, threshold: float, opacity: float)
         opacity: of what is painted, 0..1.
     """
     residual = residualOf(scan)
-    slicer.util.setSliceViewerLayers(background=scan, foreground=residual)
+    setLayers(scan, residual)
     styleOverlay(scan, threshold, opacity)
     _showLegend(scan, True)
 

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.sinuses import Side
-from ParanasalSSLPanel import followUp, places, readings, results, segments, tables, views
+from ParanasalSSLPanel import places, readings, results, segments, tables, views
 from ParanasalSSLPanel.colors import warningStyle
 from ParanasalSSLPanel.interface import Panel
 
@@ -43,7 +43,6 @@ class ResultsSection:
             combo.connect("activated(int)", self._onReading)
         self._ui.commentEdit.connect("editingFinished()", self._onReading)
         self._ui.levelsButton.connect("clicked(bool)", self._onLevels)
-        self._ui.followUpButton.connect("clicked(bool)", self._onFollowUp)
         self._ui.residualFileButton.connect("clicked(bool)", self._onResidualFile)
 
     def update(self, scan: Any, outdated: bool) -> None:
@@ -65,7 +64,6 @@ class ResultsSection:
             self._ui.levelsButton,
             self._ui.overlayButton,
             self._ui.surfaceButton,
-            self._ui.followUpButton,
         ):
             button.enabled = table is not None
         self._showReading(scan, table is not None)
@@ -150,14 +148,6 @@ class ResultsSection:
     def _onLevels(self, checked: bool = False) -> None:
         with self._panel.telling():
             results.showLevels(self._panel.scan)
-
-    def _onFollowUp(self, checked: bool = False) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(
-            slicer.util.mainWindow(), _("Choose the earlier result of this patient")
-        )
-        if folder:
-            with self._panel.telling():
-                self._say(followUp.changesHtml(self._panel.scan, Path(folder)))
 
     def _onResidualFile(self, checked: bool = False) -> None:
         path = qt.QFileDialog.getOpenFileName(

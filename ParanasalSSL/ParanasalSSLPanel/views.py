@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSliceNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSliceCompositeNode, vtkMRMLSliceNode
 
 from ParanasalSSLLib.sinuses import SINUSES, Side
 from ParanasalSSLPanel.boxes import boxNode
 
 SINUSES_MM, SINUS_MM = 140.0, 80.0  # what the shorter side of a slice view shows
-SIDE_BY_SIDE = 5150  # the layout's number in Slicer; those of its own are below 1000
+SIDE_BY_SIDE, FOLLOW_UP = 5150, 5151  # the layouts' numbers in Slicer; its own are below 1000
+# Of two scans of one patient: views of the later one, and of the earlier one beside them.
+LATER = {"Coronal": "ParanasalLaterCoronal", "Axial": "ParanasalLaterAxial"}
+EARLIER = {"Coronal": "ParanasalEarlierCoronal", "Axial": "ParanasalEarlierAxial"}
 COMPARED = {Side.RIGHT: "ParanasalRight", Side.LEFT: "ParanasalLeft"}  # as a radiologist sees them
 
 
@@ -20,6 +23,8 @@ def lookAt(pointRasMm: np.ndarray, side: Side | None = None) -> None:
     side: of the point; the view of the other side then goes to the same coronal slice only.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if node.GetLayoutName() in EARLIER.values():  # they follow the later scan's
+            continue
         own = next((s for s, name in COMPARED.items() if node.GetLayoutName() == name), None)
         if own is None or own is side:
             _centre(node, pointRasMm, SINUSES_MM if own is None else SINUS_MM)
@@ -50,8 +55,32 @@ def boxCenters(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray]:
     }
 
 
+def setLayers(
+    background: vtkMRMLScalarVolumeNode, foreground: vtkMRMLScalarVolumeNode | None
+) -> None:
+    """Show a volume, with one over it or none, in all slice views but those of an earlier scan."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if composite.GetLayoutName() not in EARLIER.values():
+            setLayersOf(composite, background, foreground)
+
+
+def setLayersOf(
+    composite: vtkMRMLSliceCompositeNode,
+    background: vtkMRMLScalarVolumeNode,
+    foreground: vtkMRMLScalarVolumeNode | None,
+) -> None:
+    """As `setLayers`, in one view."""
+    composite.SetBackgroundVolumeID(background.GetID())
+    composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+
+
 def _centre(node: vtkMRMLSliceNode, pointRasMm: np.ndarray, edgeMm: float) -> None:
     node.JumpSliceByCentering(*(float(c) for c in pointRasMm))
+    zoom(node, edgeMm)
+
+
+def zoom(node: vtkMRMLSliceNode, edgeMm: float) -> None:
+    """Let the shorter side of a slice view show so much, mm."""
     width, height, depth = node.GetFieldOfView()
     shorter = min(width, height)
     if shorter > 0:
@@ -68,12 +97,28 @@ def showFourUp() -> None:
 
 def showSideBySide() -> None:
     """The right and the left sinus in a coronal view each, an axial slice and 3D below them."""
-    layout = _layoutNode()
-    if layout is not None and not layout.IsLayoutDescription(SIDE_BY_SIDE):
-        layout.AddLayoutDescription(SIDE_BY_SIDE, _description())
-    _arrange(SIDE_BY_SIDE)
+    _arrangeOwn(SIDE_BY_SIDE, _description())
     for name in COMPARED.values():
         _showAsElsewhere(name)
+
+
+def showFollowUp() -> None:
+    """The earlier scan on the left, the later one on the right, coronal over axial."""
+    rows = [
+        [
+            _view(names[plane], plane, letter, color)
+            for names, letter, color in ((EARLIER, "1", "#8c8c8c"), (LATER, "2", "#F34A33"))
+        ]
+        for plane in LATER
+    ]
+    _arrangeOwn(FOLLOW_UP, _rows(*("".join(row) for row in rows)))
+
+
+def _arrangeOwn(number: int, description: str) -> None:
+    layout = _layoutNode()
+    if layout is not None and not layout.IsLayoutDescription(number):
+        layout.AddLayoutDescription(number, description)
+    _arrange(number)
 
 
 def _layoutNode() -> slicer.vtkMRMLLayoutNode | None:
@@ -102,8 +147,13 @@ def _description() -> str:
     )
     axial = _view("Red", "Axial", "R", "#F34A33")
     solid = '<item><view class="vtkMRMLViewNode" singletontag="1"/></item>'
-    rows = (f'<layout type="horizontal">{row}</layout>' for row in (coronal, axial + solid))
-    return f'<layout type="vertical">{"".join(f"<item>{row}</item>" for row in rows)}</layout>'
+    return _rows(coronal, axial + solid)
+
+
+def _rows(*rows: str) -> str:
+    """Views beside one another, in rows below one another."""
+    beside = (f'<item><layout type="horizontal">{row}</layout></item>' for row in rows)
+    return f'<layout type="vertical">{"".join(beside)}</layout>'
 
 
 def _view(name: str, orientation: str, label: str, color: str) -> str:

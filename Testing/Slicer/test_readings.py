@@ -99,18 +99,3 @@ def test_a_verdict_comes_back_with_the_case(opened: Any) -> None:
     opened.ui.closeCaseButton.click()
     opened.ui.worklistTable.cellClicked.emit(0, 0)
     assert opened.ui.leftVerdictComboBox.currentText == "agree"
-
-
-def test_an_earlier_result_is_compared_in_ml_and_mm(
-    opened: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import qt
-
-    folder = str(opened.files.folder)
-    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", staticmethod(lambda *_: folder))
-    opened.ui.followUpButton.click()
-    words = opened.ui.findingLabel.text
-    assert "opacity" in words and " ml" in words and "+0.00" in words, "the same result"
-    folder = str(opened.files.folder.parent)
-    opened.ui.followUpButton.click()
-    assert "no folder of one scan's results" in opened.ui.messageLabel.text
