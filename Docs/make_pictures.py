@@ -43,6 +43,7 @@ module = headless.load_module(ROOT / "ParanasalSSL" / "ParanasalSSL.py")
 
 from ParanasalSSLPanel import results  # noqa: E402
 from ParanasalSSLPanel.boxes import boxFromNode, boxNode  # noqa: E402
+from ParanasalSSLPanel.logic import ParanasalSSLLogic  # noqa: E402
 from ParanasalSSLPanel.scanNodes import nodeOf  # noqa: E402
 
 from ParanasalSSLLib.geometry import Grid  # noqa: E402
@@ -55,7 +56,7 @@ def main() -> None:
     folder = Path(tempfile.gettempdir()) / "sinuses"  # the pictures show its name
     folder.mkdir()
     panel = headless.open_module(module)
-    panel.logic = module.ParanasalSSLLogic(ensure=lambda path: None)  # all is installed
+    panel.logic = ParanasalSSLLogic(ensure=lambda path: None)  # all is installed
     try:
         go_through(panel, folder)
     finally:

@@ -1,7 +1,8 @@
 """Slicer module: finds anomalies of the maxillary sinuses in head MRI.
 
-Slicer reads this file: what the module is, its sample data, its test. The panel and the logic are in
-`ParanasalSSLPanel`, the method in the library `ParanasalSSLLib`, which knows nothing of Slicer.
+Slicer reads this file at its start: what the module is, its sample data, its test. The panel and the
+logic are in `ParanasalSSLPanel`, the method in the library `ParanasalSSLLib`, which knows nothing of
+Slicer; both are found and loaded when they are needed, not when this file is read.
 
 It stays readable by Python 3.9, that of Slicer 5.8: an older Slicer shows a sentence, no traceback.
 """
@@ -47,24 +48,22 @@ def _findLibrary() -> None:
             return
 
 
-if IS_SUPPORTED:
-    _findLibrary()
+class ParanasalSSLWidget(ScriptedLoadableModuleWidget):
+    """The panel, loaded when the module is first opened; in an older Slicer a sentence in its place."""
 
-    from ParanasalSSLPanel.logic import ParanasalSSLLogic
-    from ParanasalSSLPanel.panel import ParanasalSSLWidget
-    from ParanasalSSLPanel.sampleData import registerSampleData
-else:
-    logging.error(TOO_OLD)
+    def __new__(cls, parent: Any = None) -> Any:
+        if not IS_SUPPORTED:
+            return super().__new__(cls)
+        from ParanasalSSLPanel.panel import ParanasalSSLWidget as Panel
 
-    class ParanasalSSLWidget(ScriptedLoadableModuleWidget):  # type: ignore[no-redef]
-        """All that an older Slicer shows of the module."""
+        return Panel(parent)
 
-        def setup(self) -> None:
-            """Say in the panel's place which Slicer is needed."""
-            ScriptedLoadableModuleWidget.setup(self)
-            label = qt.QLabel(TOO_OLD)
-            label.wordWrap = True
-            self.layout.addWidget(label)
+    def setup(self) -> None:
+        """Say in the panel's place which Slicer is needed."""
+        ScriptedLoadableModuleWidget.setup(self)
+        label = qt.QLabel(TOO_OLD)
+        label.wordWrap = True
+        self.layout.addWidget(label)
 
 
 class ParanasalSSL(ScriptedLoadableModule):
@@ -88,7 +87,16 @@ class ParanasalSSL(ScriptedLoadableModule):
             "paranasal anomalies in the maxillary sinus (2024)."
         )
         if IS_SUPPORTED:
-            slicer.app.connect("startupCompleted()", registerSampleData)
+            _findLibrary()
+            slicer.app.connect("startupCompleted()", _registerSampleData)
+        else:
+            logging.error(TOO_OLD)
+
+
+def _registerSampleData() -> None:
+    from ParanasalSSLPanel.sampleData import registerSampleData
+
+    registerSampleData()
 
 
 class ParanasalSSLTest(ScriptedLoadableModuleTest):
@@ -101,19 +109,7 @@ class ParanasalSSLTest(ScriptedLoadableModuleTest):
 
     def test_findings_lie_beside_the_scan(self) -> None:
         """Boxes, map and table of a made-up scan are where they belong."""
-        from ParanasalSSLPanel import results, tables
-        from ParanasalSSLPanel.selfcheck import StandIn, addMadeUpScan
+        from ParanasalSSLPanel.selfcheck import checkTheWay
 
-        from ParanasalSSLLib.sinuses import Side
-
-        logic, scan = ParanasalSSLLogic(StandIn(), ensure=lambda path: None), addMadeUpScan()
-        logic.placeBoxes(scan)
-        findings = logic.run(scan)
-
-        residual = slicer.util.arrayFromVolume(results.residualOf(scan))
-        self.assertEqual(residual.shape, slicer.util.arrayFromVolume(scan).shape)
-        self.assertAlmostEqual(float(residual.max()), float(findings.residual.max()))
-        segmentation = results.segmentationOf(scan).GetSegmentation()
-        self.assertEqual(segmentation.GetNumberOfSegments(), len(Side))
-        self.assertEqual(tables.tableOf(scan).GetNumberOfRows(), len(Side))
+        checkTheWay(self)
         self.delayDisplay("Test passed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from ParanasalSSLPanel.segments import masksOf
 if TYPE_CHECKING:
     import numpy as np
 
+    from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.reading import Reading, Verdict
 
 
@@ -67,6 +69,7 @@ def setReading(
 
     try:
         write_reading(origin.home, reading)
+        _updateOverview(origin.home)
     except (OSError, ValueError) as error:
         words = _("The verdict could not be written to the worklist ({reason}).")
         raise ParanasalError(words.format(reason=error)) from error
@@ -89,7 +92,16 @@ def writeBack(scan: vtkMRMLScalarVolumeNode) -> bool:
         return False
     try:
         export_result(files, origin.home, editedOpacities(scan))
+        _updateOverview(origin.home)
     except (OSError, ValueError) as error:
         words = _("The new result could not be written to the worklist ({reason}).")
         raise ParanasalError(words.format(reason=error)) from error
     return True
+
+
+def _updateOverview(home: ScanFiles) -> None:
+    """Let table and page of the folder say what is there now."""
+    from ParanasalSSLLib.results.overview import update_overview
+
+    with suppress(ImportError):  # before the first run in this Slicer: the page then stays
+        update_overview(home.folder.parent)

@@ -4,6 +4,7 @@ without a model, on any machine.
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,22 @@ def addMadeUpScan(name: str = "Made-up scan") -> vtkMRMLScalarVolumeNode:
     return slicer.util.addVolumeFromArray(
         voxels.transpose(2, 1, 0).copy(), affine, name, "vtkMRMLScalarVolumeNode"
     )
+
+
+def checkTheWay(test: unittest.TestCase) -> None:
+    """From a scan to its results in the scene, for Slicer's *Reload and Test*."""
+    from ParanasalSSLPanel import results, tables
+    from ParanasalSSLPanel.logic import ParanasalSSLLogic
+
+    logic, scan = ParanasalSSLLogic(StandIn(), ensure=lambda path: None), addMadeUpScan()
+    logic.placeBoxes(scan)
+    findings = logic.run(scan)
+    residual = slicer.util.arrayFromVolume(results.residualOf(scan))
+    test.assertEqual(residual.shape, slicer.util.arrayFromVolume(scan).shape)
+    test.assertAlmostEqual(float(residual.max()), float(findings.residual.max()))
+    segmentation = results.segmentationOf(scan).GetSegmentation()
+    test.assertEqual(segmentation.GetNumberOfSegments(), len(Side))
+    test.assertEqual(tables.tableOf(scan).GetNumberOfRows(), len(Side))
 
 
 class StandIn:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ParanasalSSLLib.files import alone, write_whole
 from ParanasalSSLLib.results.findings_table import write_findings
 from ParanasalSSLLib.results.layout import FINDINGS, GENERATOR, OVERVIEW, TABLE, ScanFiles
 from ParanasalSSLLib.results.listing import STATE_WORDS, Entry, Row, State, most_urgent_first
-from ParanasalSSLLib.results.record import RESEARCH_USE, ScanRecord, read_report
+from ParanasalSSLLib.results.reading import VERDICT_WORDS, read_reading
+from ParanasalSSLLib.results.record import RESEARCH_USE, read_report
 from ParanasalSSLLib.results.sinus_record import SinusRecord
 from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
 
@@ -28,7 +30,8 @@ OF_SIDE = (
     *("probability", "decision", "threshold", "opacity_ml", "opacity_fraction"),
     *("cavity_ml", "filled_fraction", "depth_mm", "grade", "findings"),
 )
-COLUMNS = (*OF_SCAN, "side", *OF_SIDE, "error")
+OF_READER = ("reader", "reader_comment")  # the verdict on the side; the words on the scan
+COLUMNS = (*OF_SCAN, "side", *OF_SIDE, *OF_READER, "error")
 _TEMPLATES = Path(__file__).parents[1] / "data"
 _REST = 20  # the page is drawn again after so many times what it took
 _FORMULA = "=+-@\t\r"  # what a spreadsheet would run
@@ -49,7 +52,7 @@ class Overview:
     """The overview of one folder of results."""
 
     out: Path
-    _read: dict[str, tuple[int, ScanRecord]] = field(default_factory=dict, init=False)
+    _read: dict[str, tuple[int, Row]] = field(default_factory=dict, init=False)
     _lost: dict[str, Entry] = field(default_factory=dict, init=False)
     _drawn: tuple[float, float] = field(default=(0.0, 0.0), init=False)  # when, how long it took
 
@@ -81,25 +84,49 @@ class Overview:
 
     def _rows(self) -> Iterator[Row]:
         self._read_new()
-        for name, (_, record) in self._read.items():
-            yield Row(Entry(name, "", "done"), record)
+        yield from (row for _, row in self._read.values())
         lost = _failures_in(self.out / TABLE) | self._lost
         yield from (Row(entry) for name, entry in sorted(lost.items()) if name not in self._read)
 
     def _read_new(self) -> None:
-        """Read what other calls, and this one, have written since the last time."""
+        """Read what other calls, this one and readers have written since the last time.
+
+        A reading that is written changes the report, too.
+        """
         found = {}
         for path in self.out.glob("[!.]*/*_report.json"):
             name = path.parent.name
-            if path != ScanFiles.in_output(self.out, name).report_json:
+            files = ScanFiles.in_output(self.out, name)
+            if path != files.report_json:
                 continue
             with suppress(OSError, ValueError):  # gone, or damaged
                 changed = path.stat().st_mtime_ns
                 known = self._read.get(name)
-                found[name] = (
-                    known if known and known[0] == changed else (changed, read_report(path))
-                )
+                is_known = known is not None and known[0] == changed
+                found[name] = known if known and is_known else (changed, _row(files))
         self._read = dict(sorted(found.items()))
+
+
+def update_overview(out: Path) -> None:
+    """Write the overview of a folder anew, if it has one: a reader has said something of a result.
+
+    Raises:
+        ImportError: jinja2 is not installed; the tables are written, the page stays as it was.
+        OSError: the folder cannot be written.
+    """
+    if (out / TABLE).is_file():
+        _overview_of(out).write()
+
+
+@cache
+def _overview_of(out: Path) -> Overview:
+    """One for each folder, so that only what has changed is read again."""
+    return Overview(out)
+
+
+def _row(files: ScanFiles) -> Row:
+    record = read_report(files.report_json)
+    return Row(Entry(files.scan_id, "", "done"), record, read_reading(files, record))
 
 
 def _failures_in(table: Path) -> dict[str, Entry]:
@@ -131,11 +158,15 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
         "model": record.model.name,
         "model_version": record.model.version,
     }
+    verdicts = row.reading.verdicts if row.reading is not None else {}
+    comment = row.reading.comment if row.reading is not None else ""
     for side, sinus in record.sinuses.items():
+        said = {"reader": verdicts.get(side, ""), "reader_comment": comment.lstrip(_FORMULA)}
         numbers = {name: getattr(sinus, name, None) for name in OF_SIDE}
         if sinus.findings is not None:
             numbers["findings"] = len(sinus.findings)
-        yield about | {"side": side.value} | {n: v for n, v in numbers.items() if v is not None}
+        known = {name: value for name, value in numbers.items() if value is not None}
+        yield about | {"side": side.value} | known | said
 
 
 # ---------------------------------------------------------------------------------------- the page
@@ -150,19 +181,24 @@ def write_page(rows: list[Row], path: Path) -> None:
     )
     environment.filters["probability"] = probability_words
     records = [row.record for row in rows if row.record is not None]
-    text = environment.get_template("overview_template.html").render(
+    text = environment.get_template(
+        "overview_template.html"
+    ).render(
         rows=rows,
         files=lambda row: ScanFiles(Path(row.entry.identifier), row.entry.identifier),
         thumbnail=_thumbnail,
         counts=_counts(rows),
         sides=(Side.RIGHT, Side.LEFT),  # as in the pictures
         states=STATE_WORDS,
+        verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,
         errors=_ERRORS,
         generator=GENERATOR,
         research_use=RESEARCH_USE,
         models=sorted({f"{one.model.name} {one.model.version}" for one in records}),
-        notices=sorted({one.model.notices[0] for one in records if one.model.simulated}),
+        notices=sorted(
+            {n for one in records if one.model.simulated for n in one.model.notices[:1]}
+        ),
     )
     with write_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -173,6 +209,7 @@ def _counts(rows: list[Row]) -> dict[str, int]:
     return {
         "to review": sum(row.quality == "review" for row in rows),
         "with a suspected anomaly": sum(any(map(_is_suspected, _sinuses(row))) for row in rows),
+        "read": sum(row.is_read for row in rows),
         "scored": sum(row.record is not None for row in rows),
         "failed": sum(row.entry.state == "failed" for row in rows),
         "left out": sum(row.entry.state == "left out" for row in rows),

@@ -138,7 +138,9 @@ def scan(slicer: ModuleType) -> Any:
 @pytest.fixture
 def makeLogic(module: ModuleType) -> Callable[[Any], Any]:
     """The module's logic on a given computation; installs nothing."""
-    return lambda computation: module.ParanasalSSLLogic(computation, ensure=lambda path: None)
+    from ParanasalSSLPanel.logic import ParanasalSSLLogic
+
+    return lambda computation: ParanasalSSLLogic(computation, ensure=lambda path: None)
 
 
 @pytest.fixture

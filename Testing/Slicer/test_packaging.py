@@ -196,6 +196,14 @@ def test_nothing_is_imported_early_that_slicer_does_not_ship() -> None:
         assert foreign == set(), path.name
 
 
+def test_reading_the_modules_file_loads_and_finds_nothing_of_ours() -> None:
+    entry = MODULE / "ParanasalSSL.py"
+    assert not set(imported(entry)) & {"ParanasalSSLLib", "ParanasalSSLPanel", "numpy"}
+    tree = ast.parse(entry.read_text(encoding="utf-8"))
+    done = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Expr | ast.If)]
+    assert not any("sys.path" in each or "_findLibrary" in each for each in done)
+
+
 def imported(path: Path) -> Iterator[str]:
     """The packages that a file imports when it is loaded: not in functions, not for type checkers."""
     waiting = list(ast.parse(path.read_text(encoding="utf-8")).body)

@@ -76,13 +76,14 @@ def test_a_ct_is_refused_in_words(slicer: Any, panel: Any) -> None:
 def test_declined_packages_are_told_in_words(
     panel: Any, module: ModuleType, standIn: Any, scan: Any
 ) -> None:
+    from ParanasalSSLPanel.logic import ParanasalSSLLogic
     from ParanasalSSLPanel.packages import PackagesMissing
 
     def declined(path: str) -> None:
         raise PackagesMissing("The Python packages were not installed.")
 
     panel.ui.placeBoxesButton.click()
-    panel.logic = module.ParanasalSSLLogic(standIn, ensure=declined)
+    panel.logic = ParanasalSSLLogic(standIn, ensure=declined)
     panel.ui.runButton.click()
     assert panel.ui.messageLabel.text == "The Python packages were not installed."
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.overview import Overview
 from ParanasalSSLLib.results.reading import read_reading
 from ParanasalSSLLib.results.record import read_report
 from ParanasalSSLLib.scans.source import ScanSource
@@ -56,6 +57,7 @@ def test_a_case_is_to_be_reviewed_until_the_reader_has_read_it(opened: Any, tmp_
     from ParanasalSSLPanel.worklistCsv import exportCsv
 
     ui = opened.ui
+    Overview(opened.files.folder.parent).write()
     assert quality(opened) == "review" and ui.leftVerdictComboBox.currentText == ""
     choose(ui.leftVerdictComboBox, "unsure")
     ui.commentEdit.text = "=Motion?"
@@ -64,6 +66,8 @@ def test_a_case_is_to_be_reviewed_until_the_reader_has_read_it(opened: Any, tmp_
     reading = read_reading(opened.files, read_report(opened.files.report_json))
     assert reading is not None and reading.verdicts == {Side.LEFT: "unsure"}
     assert "the reader is unsure" in opened.files.report_html.read_text()
+    table = (opened.files.folder.parent / "results.csv").read_text()
+    assert "unsure" in table, "the folder's overview says it, too"
     opened.worklistSection.worklist.forget()
     exportCsv(opened.worklistSection.worklist.rows(), tmp_path / "list.csv")
     [row] = csv.DictReader((tmp_path / "list.csv").read_text().splitlines())

@@ -504,13 +504,14 @@ def test_the_sample_head_is_offered_with_its_checksum(
     from urllib.parse import unquote, urlparse
 
     import qt
+    from ParanasalSSLPanel.sampleData import registerSampleData
 
     from ParanasalSSLLib.files import sha256
 
     offered: dict[str, Any] = {}
     logic = SimpleNamespace(registerCustomSampleDataSource=lambda **given: offered.update(given))
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
-    module.registerSampleData()
+    registerSampleData()
     path = Path(unquote(urlparse(offered["uris"]).path))
     assert path.name == offered["fileNames"]
     assert offered["checksums"] == f"SHA256:{sha256(path)}"

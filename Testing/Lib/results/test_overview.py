@@ -13,8 +13,9 @@ import pytest
 
 from ParanasalSSLLib.results.layout import TABLE_BEGINS, ScanFiles
 from ParanasalSSLLib.results.listing import Entry, Row, most_urgent_first
-from ParanasalSSLLib.results.overview import Overview, write_page
-from ParanasalSSLLib.results.record import ScanRecord, write_report
+from ParanasalSSLLib.results.overview import Overview, update_overview, write_page
+from ParanasalSSLLib.results.reading import Reading, write_reading
+from ParanasalSSLLib.results.record import ScanRecord, read_report, write_report
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -98,3 +99,25 @@ def test_findings_have_a_table_of_their_own(toolbox: Any, tmp_path: Path) -> Non
             ("1", "1"),
             ("0", "1"),
         ]
+
+
+def test_what_a_reader_says_is_in_table_and_page(record: ScanRecord, tmp_path: Path) -> None:
+    for name in ("sub-0001", "sub-0002"):
+        files = ScanFiles.in_output(tmp_path, name)
+        files.folder.mkdir()
+        write_report(named(record, name, 0.5), files.report_json)
+    update_overview(tmp_path)
+    assert not (tmp_path / "results.csv").exists(), "a folder that has none gets none"
+    Overview(tmp_path).write()
+    first = ScanFiles.in_output(tmp_path, "sub-0001")
+    write_reading(
+        first, Reading.of(read_report(first.report_json), {Side.LEFT: "disagree"}, "=Motion <b>")
+    )
+    update_overview(tmp_path)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["sub-0002"] * 2 + ["sub-0001"] * 2, "the read one last"
+    said = {row["side"]: (row["reader"], row["reader_comment"]) for row in rows[2:]}
+    assert said == {"left": ("disagree", "Motion <b>"), "right": ("", "Motion <b>")}
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "the reader disagrees" in page and "=Motion &lt;b&gt;" in page and "1 read" in page

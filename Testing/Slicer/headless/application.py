@@ -64,7 +64,6 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     parent = SimpleNamespace(path=str(path), name=path.stem)
-    parent.logic = lambda: getattr(module, f"{path.stem}Logic")()
     parent.instance = getattr(module, path.stem)(parent)
     setattr(slicer.modules, path.stem.lower(), parent)
     return module
