@@ -42,6 +42,7 @@ def two(slicer: Any, openPanel: Any, standIn: Any, writing: Any, geometry: Any) 
     from ParanasalSSLLib.boxes.box import SinusBox
 
     panel = openPanel(standIn)
+    panel.ui.worklistFolderEdit.currentPath = ""  # that of another test may be remembered
     earlier = addMadeUpScan("Earlier")
     panel.ui.scanSelector.setCurrentNode(earlier)
     panel.ui.placeBoxesButton.click()
