@@ -37,8 +37,11 @@ test: .venv/installed-dev lint ## set up, check style and types, run all tests
 		--editable '.[viewer,browser-test]'
 	@touch $@
 
+# The scene's code is the panel's own: its tests run here on what the room has in the application's place.
+SCENE_TESTS := $(foreach name,boxes cases export readings results segments,Testing/Slicer/test_$(name).py)
+
 test-browser: .venv-viewer/installed ## the reading room in a real browser (Debian: chromium)
-	.venv-viewer/bin/python -m pytest Testing/Viewer
+	.venv-viewer/bin/python -m pytest Testing/Viewer $(SCENE_TESTS)
 
 lint: .venv/installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .

@@ -1,7 +1,12 @@
-"""The module on Slicer's own libraries, without the application; see `headless`."""
+"""The module on Slicer's own libraries, without the application; see `headless`.
+
+In the environment of the reading room the same tests run on what that stands in for the application;
+those of the module's panel are skipped there.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,7 +26,17 @@ WHY_NO_QT = (
     "Qt does not start; it needs PySide6-Essentials (the extra `test` has it), and of Debian libegl1 "
     "libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0: "
 )
+IS_ROOM = importlib.util.find_spec("trame_slicer") is not None
+WHY_NO_PANEL = "the reading room has no panel: make test"
+WHY_NOT_IN_ROOM = "needs a part of Slicer that the reading room has not: make test"
 START_QT = "from PySide6.QtWidgets import QApplication; QApplication([])"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the panel's tests, those of the scene run in the reading room's environment, too."""
+    for item in items if IS_ROOM else []:
+        if item.get_closest_marker("application") is not None:
+            item.add_marker(pytest.mark.skip(reason=WHY_NOT_IN_ROOM))
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +44,50 @@ def installed() -> ModuleType:
     """`slicer` with stand-ins for the application."""
     pytest.importorskip("vtk", reason=WHY_SKIPPED)
     pytest.importorskip("slicer", reason=WHY_SKIPPED)
+    if IS_ROOM:
+        return room_scene()
     skip_without_qt()
     if str(HERE) not in sys.path:
         sys.path.insert(0, str(HERE))
     import headless
 
     return headless.install()
+
+
+def room_scene() -> ModuleType:
+    """`slicer` as the reading room has it."""
+    import slicer
+    from trame_slicer.core import SlicerApp
+
+    from ParanasalSSLViewer import stand_ins
+
+    app = SlicerApp()
+    stand_ins.install(app)
+    for name in ("Red", "Green", "Yellow"):  # of slice views, in which nothing is drawn here
+        for kind in (slicer.vtkMRMLSliceNode, slicer.vtkMRMLSliceCompositeNode):
+            node = kind()
+            node.SetName(name)
+            node.SetLayoutName(name)
+            node.SetSingletonTag(name)
+            app.scene.AddNode(node)
+    _register("slicer.ScriptedLoadableModule", ScriptedLoadableModuleLogic=Base)
+    _register(
+        "slicer.parameterNodeWrapper", parameterNodeWrapper=lambda kind: kind, WithinRange=max
+    )
+    _register("qt")
+    return slicer
+
+
+class Base:
+    """What the module's logic is derived from; the room does without both."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def _register(name: str, **content: Any) -> None:
+    made = sys.modules[name] = ModuleType(name)
+    made.__dict__.update(content)
 
 
 def skip_without_qt() -> None:
@@ -55,6 +108,8 @@ def skip_without_qt() -> None:
 @pytest.fixture(scope="session")
 def module(installed: ModuleType) -> ModuleType:
     """The module's file, loaded as Slicer loads it."""
+    if IS_ROOM:
+        pytest.skip(WHY_NO_PANEL)
     import headless
 
     return headless.load_module(MODULE)
@@ -75,16 +130,18 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
 
 @pytest.fixture
 def slicer(
-    installed: ModuleType, module: ModuleType, faults: list[BaseException]
+    installed: ModuleType, faults: list[BaseException], request: pytest.FixtureRequest
 ) -> Iterator[ModuleType]:
     """`slicer` with an empty scene."""
+    if not IS_ROOM:
+        request.getfixturevalue("module")
     installed.mrmlScene.Clear()
     yield installed
     installed.mrmlScene.Clear()
 
 
 @pytest.fixture
-def standIn(module: ModuleType) -> Any:
+def standIn(slicer: ModuleType) -> Any:
     """A computation that needs no model."""
     from ParanasalSSLPanel.selfcheck import StandIn
 
@@ -136,7 +193,7 @@ def scan(slicer: ModuleType) -> Any:
 
 
 @pytest.fixture
-def makeLogic(module: ModuleType) -> Callable[[Any], Any]:
+def makeLogic(slicer: ModuleType) -> Callable[[Any], Any]:
     """The module's logic on a given computation; installs nothing."""
     from ParanasalSSLPanel.logic import ParanasalSSLLogic
 

@@ -172,6 +172,7 @@ def load_rois(slicer: Any, path: Path) -> dict[Side, Any]:
     return {side: node for side in Side for node in nodes if side.value in node.GetName().lower()}
 
 
+@pytest.mark.application
 def test_slicer_reads_the_librarys_boxes(slicer: Any, tmp_path: Path, geometry: Any) -> None:
     boxes = turned_boxes()
     write_placement(Placement(boxes), tmp_path / "boxes.mrk.json")
@@ -186,6 +187,7 @@ def test_slicer_reads_the_librarys_boxes(slicer: Any, tmp_path: Path, geometry: 
         assert np.allclose(bounds[::2], box.corners_ras_mm().min(axis=0), atol=1e-3)
 
 
+@pytest.mark.application
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
 def test_the_library_reads_the_boxes_that_slicer_writes(
     slicer: Any, logic: Any, scan: Any, tmp_path: Path, system: str, geometry: Any
@@ -204,6 +206,7 @@ def test_the_library_reads_the_boxes_that_slicer_writes(
         assert box.edge_mm == pytest.approx(64)
 
 
+@pytest.mark.application
 def test_boxes_that_slicer_saves_again_keep_their_quality_and_moved_ones_say_so(
     slicer: Any, tmp_path: Path, geometry: Any
 ) -> None:

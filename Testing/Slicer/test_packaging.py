@@ -222,7 +222,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def test_the_tutorial_shows_every_picture_and_they_are_small() -> None:
     text = (ROOT / "Docs" / "tutorial.md").read_text(encoding="utf-8")
-    shown = re.findall(r"!\[[^]]+\]\((tutorial/\w+\.png)\)", text)
+    shown = re.findall(r"!\[[^]]+\]\((tutorial/\w+\.(?:png|jpg))\)", text)
     pictures = sorted((ROOT / "Docs" / "tutorial").iterdir())
     assert sorted(shown) == [f"tutorial/{path.name}" for path in pictures]
     sizes = [path.stat().st_size for path in pictures]

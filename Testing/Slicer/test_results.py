@@ -122,6 +122,7 @@ def tag_of(segment: Any) -> str:
     return str(text)
 
 
+@pytest.mark.application
 def test_the_segment_names_its_sinus_in_the_terminology(slicer: Any, scored: Any) -> None:
     """Slicer's own logic reads the entry."""
     terminologies = slicer.modules.terminologies.logic()
@@ -239,6 +240,7 @@ def test_a_second_run_replaces_the_first_ones_nodes(slicer: Any, logic: Any, sco
     assert table_of(scored).GetNumberOfRows() == 2
 
 
+@pytest.mark.application
 def test_a_users_edited_segments_are_kept(
     slicer: Any, logic: Any, scored: Any, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_levels_have_terms_and_colours(slicer: Any, graded: Any) -> None:
     assert len(colors) == 6
 
 
+@pytest.mark.application
 def test_everything_lies_under_the_scans_study(slicer: Any, logic: Any, scan: Any) -> None:
     from ParanasalSSLPanel import boxes, results, tables
 
@@ -101,6 +102,7 @@ def terminology(segment: Any) -> str:
     return str(entry)
 
 
+@pytest.mark.application
 def test_levels_follow_what_a_user_has_erased(slicer: Any, logic: Any, graded: Any) -> None:
     from ParanasalSSLPanel.results import segmentationOf, showLevels
 
@@ -205,6 +207,7 @@ def test_a_single_cube_is_of_its_side_of_the_image(slicer: Any, tmp_path: Path, 
     assert {side for side, mask in file.masks.items() if mask.any()} == {side}
 
 
+@pytest.mark.application
 def test_files_that_hold_no_residual_are_refused(slicer: Any, scan: Any, tmp_path: Path) -> None:
     from ParanasalSSLPanel.segments import loadResidualFile
 
