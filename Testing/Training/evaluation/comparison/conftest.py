@@ -67,11 +67,11 @@ def write_run(folder: Path, quality: float, seed: int, patients: int = 40, cohor
 
 @pytest.fixture(scope="session")
 def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`none` and `residual` (much better) at 10 and 100 %, two folds each; `transfer` has not run."""
+    """`none` and `residual` (much better) at 10 and 100 %, four folds each; `transfer` has not run."""
     folder = tmp_path_factory.mktemp("finetune")
     for method, quality in (("none", 0.6), ("residual", 2.5)):
         for percent in (10, 100):
-            for fold in (1, 2):
+            for fold in (1, 2, 3, 4):
                 better = quality + percent / 200
                 write_run(folder / method / str(percent) / f"fold{fold}", better, fold)
     return folder

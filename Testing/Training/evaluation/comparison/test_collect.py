@@ -25,7 +25,7 @@ def runs(small_runs: Path, tmp_path: Path) -> Path:
 def test_one_line_a_run(small_runs: Path) -> None:
     table = collect(small_runs, METHODS, (10, 100)).table
     assert list(table.columns) == ["method", "percent", "fold", *METRICS]
-    assert len(table) == 8
+    assert len(table) == 16
     written = json.loads((small_runs / "none/100/fold2/metrics.json").read_text())["test"]
     line = table.query("method == 'none' and percent == 100 and fold == 2").iloc[0]
     assert {name: line[name] for name in METRICS} == {name: written[name] for name in METRICS}
@@ -40,7 +40,7 @@ def test_absent_runs_stay_open_with_their_reason(small_runs: Path) -> None:
 def test_a_cell_without_all_folds_is_open(runs: Path) -> None:
     shutil.rmtree(runs / "none/10/fold2")
     found = collect(runs, METHODS, (10, 100))
-    assert found.missing["none", 10] == "only fold 1 of fold 1, 2 has run"
+    assert found.missing["none", 10] == "only fold 1, 3, 4 of fold 1, 2, 3, 4 has run"
     assert ("none", 10) not in found.runs
 
 

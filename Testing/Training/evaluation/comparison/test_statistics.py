@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,14 @@ import pytest
 from paranasal_training.evaluation.comparison.collect import METRICS, Run, ScoredRuns
 from paranasal_training.evaluation.comparison.statistics import (
     Resamples,
+    Sampled,
     compare,
     holm,
-    mean_interval,
     outcome,
+    summarise,
     two_sided_p,
 )
+from paranasal_training.evaluation.metrics import classification_metrics
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 PATIENTS = 60
@@ -36,8 +39,9 @@ def scores(test: pd.DataFrame, quality: float, seed: int) -> np.ndarray:
 
 
 def experiment(test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]]) -> ScoredRuns:
-    """Runs at 10 % with these scores in their folds."""
+    """Runs at 10 % with these scores in their folds, which say the same each, as far as known."""
     metrics = dict.fromkeys(METRICS, 0.5)
+    test = test.assign(probability=0.5)
     runs = {
         (name, 10): tuple(Run(n, metrics, 0.5, test, ranks) for n, ranks in enumerate(folds))
         for name, folds in methods.items()
@@ -45,17 +49,11 @@ def experiment(test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]]) -> 
     return ScoredRuns(runs, {}, (0, 1))
 
 
-def test_interval_is_students_t() -> None:
-    found = mean_interval([0.80, 0.82, 0.84])
-    # sd 0.02, n 3: 4.302653 * 0.02 / sqrt(3)
-    assert (found.mean, found.half) == pytest.approx((0.82, 0.0496828))
-    assert found.low == pytest.approx(0.82 - 0.0496828)
-
-
-def test_a_single_fold_has_no_interval() -> None:
-    found = mean_interval([0.8])
-    assert found.mean == 0.8
-    assert np.isnan(found.half)
+def compared(
+    test: pd.DataFrame, methods: dict[str, Sequence[np.ndarray]], seed: int = 0
+) -> pd.DataFrame:
+    """The paired comparison of these with `residual`."""
+    return compare(Sampled.of(experiment(test, methods), 1000, seed), "residual")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +71,41 @@ def test_resampled_metrics_are_sklearns(
         assert found[line] == pytest.approx(
             np.mean([reference(label, ranks[crops]) for ranks in folds]), abs=1e-5
         )
+
+
+def test_resampled_rates_are_those_of_the_resampled_crops(test_set: pd.DataFrame) -> None:
+    rng = np.random.default_rng(3)
+    probability = np.clip(0.3 + 0.3 * test_set["label"] + rng.normal(0, 0.2, len(test_set)), 0, 1)
+    drawn = Resamples.draw(test_set, 20, seed=1)
+    found = drawn.rates(probability.to_numpy(), probability.to_numpy() >= 0.45)
+    for line, counts in enumerate(drawn.counts.astype(int)):
+        crops = np.repeat(np.arange(len(test_set)), counts[drawn.patients])
+        wanted = classification_metrics(
+            probability.to_numpy()[crops], test_set["label"].to_numpy()[crops], 0.45
+        )
+        for name, values in found.items():
+            assert values[line] == pytest.approx(wanted[name], abs=1e-4)
+
+
+def test_the_table_s_interval_covers_test_patients_and_training(test_set: pd.DataFrame) -> None:
+    folds = [scores(test_set, 1.0, seed) for seed in range(2)]
+    steady = experiment(test_set, {"residual": folds})
+    moved = {
+        cell: tuple(
+            replace(run, metrics={**run.metrics, "auroc": value})
+            for run, value in zip(runs, (0.4, 0.6), strict=True)
+        )
+        for cell, runs in steady.runs.items()
+    }
+    cell = ("residual", 10)
+    narrow, wide = (
+        summarise(one, Sampled.of(one, 1000, 0))[cell]["auroc"]
+        for one in (steady, replace(steady, runs=moved))
+    )
+    alone = Resamples.draw(steady.test, 1000, 0).auroc(folds)[1:]
+    assert narrow.half == pytest.approx(np.diff(np.quantile(alone, [0.025, 0.975]))[0] / 2)
+    assert wide.mean == pytest.approx(0.5)
+    assert wide.half > 0.8, "t of two runs: 12.7 standard errors of 0.1"
 
 
 def test_auroc_counts_ties_as_half() -> None:
@@ -97,7 +130,7 @@ def test_resamples_without_one_class_are_left_out() -> None:
 
 def test_equal_predictions_do_not_differ(test_set: pd.DataFrame) -> None:
     same = [scores(test_set, 1.0, seed) for seed in (1, 2)]
-    found = compare(experiment(test_set, {"none": same, "residual": same}), "residual", 1000, 0)
+    found = compared(test_set, {"none": same, "residual": same})
     assert list(found["metric"]) == ["auroc", "auprc"]
     assert (found[["difference", "low", "high"]] == 0).all(axis=None)
     assert (found["p"] == 1).all()
@@ -109,7 +142,7 @@ def test_better_wins_and_worse_loses(test_set: pd.DataFrame) -> None:
         name: [scores(test_set, quality, seed) for seed in (1, 2)]
         for name, quality in (("none", 0.2), ("residual", 1.2), ("oracle", 4.0))
     }
-    found = compare(experiment(test_set, methods), "residual", 1000, 0).set_index("baseline")
+    found = compared(test_set, methods).set_index("baseline")
     assert set(found.loc["none", "outcome"]) == {"wins"}
     assert set(found.loc["oracle", "outcome"]) == {"loses"}
     assert (found["p_holm"] < 0.05).all()
@@ -119,8 +152,7 @@ def test_better_wins_and_worse_loses(test_set: pd.DataFrame) -> None:
 
 def test_same_seed_same_answer(test_set: pd.DataFrame) -> None:
     methods = {name: [scores(test_set, 1.0, seed)] for name, seed in (("none", 1), ("residual", 2))}
-    runs = experiment(test_set, methods)
-    first, again = (compare(runs, "residual", 1000, seed=3) for _ in range(2))
+    first, again = (compared(test_set, methods, seed=3) for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from paranasal_training.evaluation.comparison.provenance import Training, read_training
 from ParanasalSSLLib.errors import BadStore
 
 METRICS = ("auroc", "auprc", "f1", "ece", "brier", "sensitivity", "specificity")
@@ -41,6 +42,7 @@ class Run:
         threshold: on the probability, chosen on the fold's validation set.
         test: the test crops in the order of their rows, as in `predictions.csv`.
         ranks: (n,) order of the crops by score, 0 the most normal; equal scores share a rank.
+        training: how the classifier came about, where that is known.
     """
 
     fold: int
@@ -48,6 +50,7 @@ class Run:
     threshold: float
     test: pd.DataFrame
     ranks: np.ndarray
+    training: Training | None = None
 
     @property
     def probability(self) -> np.ndarray:
@@ -150,7 +153,8 @@ def read_run(folder: Path, fold: int) -> Run:
             f"{folder}: predictions.csv gives a test AUROC of {found:.3f}, metrics.json says "
             f"{metrics['auroc']:.3f}. They are of different runs. {AGAIN}"
         )
-    return Run(fold, metrics, float(record["threshold"]), test, ranks)
+    training = read_training(folder.absolute(), folder.absolute().parents[3])
+    return Run(fold, metrics, float(record["threshold"]), test, ranks, training)
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from paranasal_training.evaluation.comparison.collect import ScoredRuns, collect
 from paranasal_training.evaluation.comparison.config import ComparisonConfig
+from paranasal_training.evaluation.comparison.costs import cost_lines, cost_table
 from paranasal_training.evaluation.comparison.figures import (
     Picture,
     draw,
@@ -17,7 +18,7 @@ from paranasal_training.evaluation.comparison.figures import (
     reliability_figure,
 )
 from paranasal_training.evaluation.comparison.page import SIMULATED, make_page
-from paranasal_training.evaluation.comparison.statistics import compare, summarise
+from paranasal_training.evaluation.comparison.statistics import Sampled, compare, summarise
 from paranasal_training.evaluation.comparison.tables import (
     OTHER_METRICS,
     PAPER_METRICS,
@@ -32,33 +33,46 @@ from paranasal_training.evaluation.comparison.tables import (
 )
 from ParanasalSSLLib.files import write_whole
 
+ONE_PRETRAINING = (
+    "No row has had two pretraining runs here, so the chance of pretraining is in none of this: rows "
+    "that are close may change places when they are pretrained again."
+)
+LABELS_USED = (
+    "A percentage is that of the training patients whose labels the classifier learns from. All rows "
+    "also use the labels of the whole validation part, for the choice of the epoch, the calibration "
+    "and the threshold. Rows of residuals also use all healthy labels of the training part, which the "
+    "autoencoder learns from (as in the paper), where their title does not say otherwise."
+)
 _CALIBRATION = "ECE and Brier (smaller is better); sensitivity and specificity at the F1 threshold"
 
 
 def write_comparison(config: ComparisonConfig) -> Path:
     """Write tables, figures and page; returns the page.
 
-    `table.md`, `table.csv`, `paired.csv`, `by_kind.csv` (empty but for its head where lesions are not
-    known), `figure3`, `paired` and `reliability` as PNG and SVG, `page.html`. The same runs give the
-    same bytes.
+    `table.md`, `table.csv`, `paired.csv`, `costs.csv`, `by_kind.csv` (empty but for its head where
+    lesions are not known), `figure3`, `paired` and `reliability` as PNG and SVG, `page.html`. The same
+    runs give the same bytes.
 
     Raises:
         BadStore: a run is incomplete or damaged, runs differ in their test crops, or there are none.
     """
     experiment = collect(config.runs, config.rows, config.percents, config.open_reasons)
+    sampled = Sampled.of(experiment, config.resamples, config.seed)
     results = Results(
         experiment,
-        summarise(experiment),
-        compare(experiment, config.ours, config.resamples, config.seed),
+        summarise(experiment, sampled),
+        compare(sampled, config.ours),
         {method: config.titles.get(method, method) for method in config.rows},
         config.percents,
         config.ours,
         config.simulated,
+        sampled.pretraining,
     )
-    kinds = kind_lines(experiment)
+    kinds, costs = kind_lines(experiment), cost_lines(results)
     pictures = draw_pictures(results)
     texts = {
         "table.md": _markdown(config, results, kinds),
+        "costs.csv": _csv(costs),
         "table.csv": _csv(metric_lines(results)),
         "paired.csv": _csv(results.paired),
         "by_kind.csv": _csv(kinds),
@@ -85,7 +99,7 @@ def draw_pictures(results: Results) -> dict[str, Picture]:
     """The three pictures, by the names that the page knows them by."""
     ours = results.titles[results.ours]
     cohort = " Simulated cohort." if results.simulated else ""
-    interval = "95 % intervals over folds"
+    interval = "95 % intervals"
     shares = (
         f"Test AUPRC and AUROC against the fraction of labels; bands are {interval}."
         if len(results.percents) > 1
@@ -93,7 +107,7 @@ def draw_pictures(results: Results) -> dict[str, Picture]:
     )
     paired = (
         f"{ours} minus each baseline, mean over folds, with the 95 % interval of the paired "
-        "bootstrap. Colours follow p after Holm's correction, so a grey interval may miss zero."
+        "comparison. Colours follow p after Holm's correction, so a grey interval may miss zero."
     )
     reliability = (
         "Reliability on the test set: on the dotted line, probabilities mean what they say. "
@@ -111,10 +125,9 @@ def draw_pictures(results: Results) -> dict[str, Picture]:
 
 def _tables(results: Results) -> list[Table]:
     return [
-        *metric_tables(
-            results, PAPER_METRICS, "Test set, mean ± half of the 95 % interval over folds"
-        ),
+        *metric_tables(results, PAPER_METRICS, "Test set, mean ± half of the 95 % interval"),
         *metric_tables(results, OTHER_METRICS, _CALIBRATION),
+        *([table] if (table := cost_table(results, cost_lines(results))) else []),
     ]
 
 
@@ -132,12 +145,13 @@ def _reading(config: ComparisonConfig, results: Results) -> list[str]:
         f"{ours} in the paired comparison, p below 0.05 after Holm's correction over the methods of "
         "that label fraction and metric. No arrow at AUROC or AUPRC: no difference was shown, which is "
         "not the same as being equal. Other columns carry no arrows.",
-        "The intervals of the table are Student's t over folds. They cover the choice of training "
-        "patients and the random start. All folds are tested on the same patients, so they do not "
-        "cover the choice of test patients, and are too narrow for that.",
-        f"The paired comparison draws the test patients {config.resamples} times with replacement, "
-        "both sinuses of a patient together, and takes the mean difference over folds. It covers the "
-        "choice of test patients, with the trained networks as they are.",
+        f"Intervals and the paired comparison draw the test patients {config.resamples} times with "
+        "replacement, both sinuses of a patient together, and each time add the chance of training "
+        "(whose labels, which pretraining run, which random start) as large as the runs of all rows "
+        "of a label fraction show it to be, taken together, as if it were the same for all rows. In "
+        "the comparison, what rows share (labels, a pretraining run) does not count.",
+        *([] if results.pretraining else [ONE_PRETRAINING]),
+        LABELS_USED,
         "AUROC: how often an anomalous sinus scores higher than a normal one. AUPRC: mean precision. "
         "F1, sensitivity and specificity: at the threshold of the highest F1 on each fold's validation "
         "set. ECE: mean gap between probability and observed share over ten bins. Brier: mean squared "

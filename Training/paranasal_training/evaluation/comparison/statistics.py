@@ -1,37 +1,36 @@
 """How sure the figures are.
 
-Two kinds of chance make a figure uncertain, and each interval here covers one of them:
+Figures are means over a row's runs. Two kinds of chance make them uncertain, and intervals and
+comparisons cover both:
 
-- `mean_interval` (Student's t over folds) covers the choice of training patients and the random start.
-  All folds are tested on the same patients, so it does not cover the choice of test patients.
-- `compare` (paired bootstrap of the test patients) covers the choice of test patients. The trained
-  networks stay as they are.
+- which patients are in the test set: they are drawn anew with replacement, both sinuses of a patient
+  together, the same draws for all rows;
+- training: labels, pretraining run, random start: see `chance.py`. To each resample of the test
+  patients a random deviation of each row is added, as large as the table's own runs show it to be.
 
 The paper does not say how its 95 % intervals were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from paranasal_training.evaluation.comparison.chance import Draws, estimate
 from paranasal_training.evaluation.comparison.collect import METRICS, MethodPercent, Run, ScoredRuns
+from paranasal_training.evaluation.metrics import ECE_BINS
 
 LEVEL = 0.05  # of the adjusted p below which a difference counts
 COMPARED = ("auroc", "auprc")
 _TINY = 1e-6  # differences smaller than this are rounding
 
 
-# ------------------------------------------------------------------------------- over folds
-
-
 @dataclass(frozen=True)
 class Interval:
-    """A mean and half the width of its 95 % interval, NaN for a single value."""
+    """A mean and half the width of its 95 % interval."""
 
     mean: float
     half: float
@@ -47,24 +46,7 @@ class Interval:
         return self.mean + self.half
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Student's t interval of the mean."""
-    array = np.asarray(values, dtype=float)
-    if len(array) < 2:
-        return Interval(float(array.mean()), float("nan"))
-    error = array.std(ddof=1) / np.sqrt(len(array))
-    return Interval(float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * error))
-
-
-def summarise(experiment: ScoredRuns) -> dict[MethodPercent, dict[str, Interval]]:
-    """Mean and interval over folds of each metric, by method and percent."""
-    return {
-        cell: {name: mean_interval([run.metrics[name] for run in runs]) for name in METRICS}
-        for cell, runs in experiment.runs.items()
-    }
-
-
-# -------------------------------------------------------------------------------- bootstrap
+# ----------------------------------------------------------------------------- test patients
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +103,29 @@ class Resamples:
             total += self._average_precision(scores, weights)
         return total / len(runs)
 
+    def rates(self, probability: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+        """F1, sensitivity, specificity, Brier and ECE of each resample, float64 (B + 1,).
+
+        Args:
+            probability: (n,) of the crops.
+            called: bool (n,), called anomalous.
+        """
+        label = self.labels.astype(float)
+        columns = [called & self.labels, called & ~self.labels, self.labels, ~self.labels]
+        columns += [(probability - label) ** 2]
+        bins = np.minimum((probability * ECE_BINS).astype(int), ECE_BINS - 1)
+        columns += [(bins == number) * (label - probability) for number in range(ECE_BINS)]
+        of = self.patients
+        sums = [np.bincount(of, column, self.counts.shape[1]) for column in columns]
+        found, false, sick, well, squares, *gaps = (self.counts @ np.stack(sums, axis=1)).T
+        return {
+            "f1": 2 * found / (found + false + sick),
+            "sensitivity": found / sick,
+            "specificity": 1 - false / well,
+            "brier": squares / (sick + well),
+            "ece": np.abs(gaps).sum(axis=0) / (sick + well),
+        }
+
     def _average_precision(self, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(B + 1,) mean precision at the anomalous crops, given each crop's (n, B + 1) counts."""
         order = np.argsort(-scores, kind="stable")
@@ -140,7 +145,84 @@ def _reached(falling: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.searchsorted(-falling, -scores, side="right") - 1
 
 
-def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.DataFrame:
+# -------------------------------------------------------------------------- both kinds of chance
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Every cell's figures, and how they might have come out.
+
+    Attributes:
+        values: by cell and metric, float64 (B + 1,): the mean over its runs, then resamples.
+        means: by cell and metric, the mean of what the runs' own records say.
+        pretraining: whether the chance of pretraining is in it: of the label fractions' chances, one
+            could be told apart.
+    """
+
+    values: Mapping[MethodPercent, Mapping[str, np.ndarray]]
+    means: Mapping[MethodPercent, Mapping[str, float]]
+    pretraining: bool
+
+    @classmethod
+    def of(cls, experiment: ScoredRuns, resamples: int, seed: int) -> Sampled:
+        """Draw test patients and chances of training, the same for the same seed."""
+        drawn = Resamples.draw(experiment.test, resamples, seed)
+        plain = {cell: _figures(drawn, runs) for cell, runs in experiment.runs.items()}
+        values: dict[MethodPercent, dict[str, np.ndarray]] = {cell: {} for cell in plain}
+        known = False
+        for percent in sorted({percent for _, percent in plain}):
+            cells = {cell[0]: runs for cell, runs in experiment.runs.items() if cell[1] == percent}
+            for number, metric in enumerate(METRICS):
+                rows = {row: _row_runs(runs, metric) for row, runs in cells.items()}
+                chances = estimate(rows)
+                known |= chances is not None and chances.pretraining is not None
+                count = len(drawn.counts) - 1
+                draws = Draws.draw(rows, count, (seed, 0xC4, percent, number))
+                for row in cells:
+                    deviation = np.concatenate([[0.0], draws.values[row]])
+                    values[row, percent][metric] = plain[row, percent][metric] + deviation
+        means = {
+            cell: {name: float(np.mean([run.metrics[name] for run in runs])) for name in METRICS}
+            for cell, runs in experiment.runs.items()
+        }
+        return cls(values, means, known)
+
+    def interval(self, cell: MethodPercent, metric: str) -> Interval:
+        """Mean and 95 % interval of a cell."""
+        low, high = np.quantile(self.values[cell][metric][1:], [0.025, 0.975])
+        return Interval(self.means[cell][metric], float(high - low) / 2)
+
+
+def _figures(drawn: Resamples, runs: Sequence[Run]) -> dict[str, np.ndarray]:
+    """All metrics, by name, float64 (B + 1,)."""
+    ranks = [run.ranks for run in runs]
+    rates = [drawn.rates(run.probability, run.probability >= run.threshold) for run in runs]
+    found = {name: np.mean([rate[name] for rate in rates], axis=0) for name in rates[0]}
+    return found | {"auroc": drawn.auroc(ranks), "auprc": drawn.auprc(ranks)}
+
+
+def _row_runs(runs: Sequence[Run], metric: str) -> pd.DataFrame:
+    """What `chance.py` needs to know of a row's runs."""
+    lines = [
+        {
+            "fold": run.fold,
+            "training": run.training.name if run.training else None,
+            "pretraining": run.training.pretraining if run.training else None,
+            "y": run.metrics[metric],
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(lines)
+
+
+def summarise(experiment: ScoredRuns, sampled: Sampled) -> dict[MethodPercent, dict[str, Interval]]:
+    """Mean and interval of each metric, by method and percent."""
+    return {
+        cell: {name: sampled.interval(cell, name) for name in METRICS} for cell in experiment.runs
+    }
+
+
+def compare(sampled: Sampled, ours: str) -> pd.DataFrame:
     """Ours against every other method at every label fraction, AUROC and AUPRC.
 
     Returns:
@@ -148,8 +230,7 @@ def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.
         and high (95 % percentile interval), p (two-sided), p_holm (adjusted over the baselines of one
         share and metric), outcome (`wins`, `ties`: no difference shown, `loses`).
     """
-    drawn = Resamples.draw(experiment.test, resamples, seed)
-    values = {cell: _resampled(drawn, runs) for cell, runs in experiment.runs.items()}
+    values = sampled.values
     lines: list[dict[str, object]] = []
     for percent in sorted({percent for method, percent in values if method == ours}):
         baselines = [cell for cell in values if cell[1] == percent and cell[0] != ours]
@@ -159,13 +240,8 @@ def compare(experiment: ScoredRuns, ours: str, resamples: int, seed: int) -> pd.
     return pd.DataFrame(lines, columns=[*columns, "p", "p_holm", "outcome"])
 
 
-def _resampled(drawn: Resamples, runs: Sequence[Run]) -> dict[str, np.ndarray]:
-    scores = [run.ranks for run in runs]
-    return {"auroc": drawn.auroc(scores), "auprc": drawn.auprc(scores)}
-
-
 def _compare_fraction(
-    values: dict[MethodPercent, dict[str, np.ndarray]],
+    values: Mapping[MethodPercent, Mapping[str, np.ndarray]],
     metric: str,
     ours: MethodPercent,
     baselines: list[MethodPercent],
