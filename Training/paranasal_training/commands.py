@@ -37,6 +37,7 @@ COMMANDS = (
     _command("repeat-sinuses", "how repeatable a bundle's numbers are", "Sinus network", "sinus.config:RepeatabilityConfig", "sinus.repeatability:measure_repeatability", "scans"),
     _command("adapt", "unlabelled scans of a site + bundle -> bundle for that site", "Sinus network", "adapt.config:AdaptConfig", "adapt.adapt:adapt", "scans", output=True),
     _command("evaluate", "metrics of a classifier on the test split", "Evaluation", "evaluation.config:EvaluateConfig", "evaluation.classifier:evaluate"),
+    _command("evaluate-frozen", "linear probe or nearest neighbours of an encoder", "Evaluation", "stages.config:EvaluateFrozenConfig", "evaluation.frozen:evaluate_frozen"),
     _command("evaluate-residuals", "the autoencoder's mean residual alone as a score", "Evaluation", "stages.config:EvaluateResidualsConfig", "evaluation.residual_score:evaluate_residuals"),
     _command("evaluate-maps", "residuals against simulated lesions", "Evaluation", "evaluation.config:EvaluateMapsConfig", "evaluation.maps:evaluate_maps"),
     _command("check-real", "a bundle against real scans with inserted lesions", "Evaluation", "evaluation.config:RealCheckConfig", "evaluation.real_scans:check_real", output=True),

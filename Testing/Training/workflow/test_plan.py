@@ -12,6 +12,7 @@ from paranasal_training.evaluation.comparison.config import ComparisonConfig
 from paranasal_training.evaluation.config import EvaluateConfig
 from paranasal_training.methods import method_names
 from paranasal_training.stages.config import (
+    EvaluateFrozenConfig,
     EvaluateResidualsConfig,
     FinetuneConfig,
     PretrainConfig,
@@ -23,7 +24,14 @@ from paranasal_training.workflow.plan import Plan
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
-PATHS = {"store": "s", "output": "o", "cae": "c", "classifier": "k", "residuals": "r"}
+PATHS = {
+    "pretrained": "p",
+    "store": "s",
+    "output": "o",
+    "cae": "c",
+    "classifier": "k",
+    "residuals": "r",
+}
 
 
 def accepted(kind: type, settings: Settings) -> object:
@@ -60,6 +68,9 @@ def test_every_setting_of_a_preset_is_one_of_its_command(preset: str) -> None:
     for name, experiment in plan.experiments.items():
         assert set(experiment.rows) <= set(plan.rows)
         accepted(ComparisonConfig, plan.compare_settings(name))
+        for probe in experiment.probes:
+            accepted(ComparisonConfig, plan.compare_settings(name, probe))
+            accepted(EvaluateFrozenConfig, plan.probe_settings(probe, 10))
 
 
 def test_table_2_compares_every_method_that_there_is() -> None:

@@ -169,7 +169,12 @@ def bare_store(tmp_path_factory: pytest.TempPathFactory, toy_store: CropStore) -
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_planned_to_its_page(tmp_path: Path, name: str) -> None:
     output = dry_run(tmp_path, ExperimentConfig(name=name, preset="smoke"))
-    assert len(commands(output, "simulate")) == len(commands(output, "compare")) == 1
+    probes = ("linear", "knn") if name == "table2" else ()
+    assert len(commands(output, "simulate")) == 1
+    assert len(commands(output, "compare")) == 1 + len(probes)
+    looked = commands(output, "evaluate-frozen")
+    assert bool(looked) == bool(probes)
+    assert not any("score" in line for line in looked), "what has no encoder is not probed"
     assert commands(output, "finetune")
     assert len(commands(output, "evaluate-maps")) == (2 if name == "beyond" else 0)
 

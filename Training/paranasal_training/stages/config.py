@@ -121,6 +121,32 @@ class PretrainConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateFrozenConfig:
+    """`paranasal evaluate-frozen`: what a pretrained encoder knows before any fine-tuning."""
+
+    store: Path
+    """Crop store with labels."""
+    pretrained: Path
+    """Folder of a finished `pretrain` run."""
+    output: Path
+    """Folder for `predictions.csv` and `metrics.json`."""
+    probe: Literal["linear", "knn"] = "linear"
+    """What learns on the frozen features: linear (logistic regression), knn (20 nearest neighbours)."""
+    splits: Path | None = None
+    """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
+    fold: int = 1
+    """Fold of `splits` that validates, 1 or more."""
+    label_fraction: float = 1.0
+    """Fraction of the training patients whose labels are used, above 0 to 1."""
+    device: str = "auto"
+    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.label_fraction <= 1:
+            raise BadConfig(f"label_fraction is above 0 and at most 1, not {self.label_fraction}.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunConfig):
     """`paranasal finetune`. Defaults: the paper (AdamW, 1e-4, 100 epochs, batches of 16)."""
 

@@ -22,6 +22,7 @@ from paranasal_training.data.batches import (
 from paranasal_training.data.residual_store import ResidualStore
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.collapse import effective_rank, feature_deviation
 from paranasal_training.methods import Method, Sample, make_method
 from paranasal_training.runs.fit import begin, finish_untrained, fit
 from paranasal_training.runs.stage import TrainingStage
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.1  # of the patients
 COLLAPSED = 0.1  # spread below which vectors tell hardly anything apart
+WATCHED = 1024  # crops, more than features have dimensions
 PATIENTS = 2  # at least: one to train on, one to validate on
 
 
@@ -46,6 +48,7 @@ class PretrainStage(TrainingStage):
         self.gain = gain  # of the stored residuals
         self.keeps_last = not method.validates
         self.augmentation = Augmentation(config.augment)
+        self.features: list[Tensor] = []  # of the validation at hand
 
     def loss(self, batch: Batch, training: bool) -> Tensor:
         """The method's own loss of one batch."""
@@ -74,8 +77,20 @@ class PretrainStage(TrainingStage):
         """The method's own."""
         return self.network.figures
 
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Log the loss; keep the encoder's features of the first crops."""
+        super().validation_step(batch, index)
+        if sum(map(len, self.features)) < WATCHED:
+            with torch.no_grad():
+                self.features.append(self.network.encoder.pooled(as_floats(batch.crops)).float())
+
     def on_validation_epoch_end(self) -> None:
-        """Say it when the representation has collapsed."""
+        """Log how well the features tell crops apart; say it when the method's have collapsed."""
+        features = torch.cat(self.features)[:WATCHED].cpu()
+        self.features.clear()
+        shared = self.config.devices > 1
+        self.log("val/feature_sd", feature_deviation(features), sync_dist=shared)
+        self.log("val/rankme", effective_rank(features), sync_dist=shared)
         spread = self.trainer.callback_metrics.get("val/spread")
         if spread is not None and float(spread) < COLLAPSED:
             logger.warning(

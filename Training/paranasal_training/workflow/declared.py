@@ -79,13 +79,16 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table. percents: of the labels, None: the preset's. maps: residuals to judge."""
+    """One table. percents: of the labels, None: the preset's. maps: residuals to judge. probes: of the
+    frozen encoders, `linear` and `knn`; each gives a table of its own.
+    """
 
     title: str
     rows: tuple[str, ...]
     percents: tuple[int, ...] | None = None
     ours: str = "residual"
     maps: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
 
 
 def preset_names() -> list[str]:

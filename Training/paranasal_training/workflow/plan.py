@@ -26,6 +26,10 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled, write_whole
 from ParanasalSSLLib.model.config import FULL_WIDTHS
 
+PROBES = {
+    "linear": "linear probe of the frozen encoder",
+    "knn": "nearest neighbours, frozen encoder",
+}
 WORKFLOW_S_OWN = ("autoencoder", "crossed", "of_folds")  # of residuals, no settings of the command
 
 
@@ -238,18 +242,27 @@ class Plan:
         settings = self.residual_settings(residuals)
         return {"residual": settings["residual"]} if "residual" in settings else {}
 
-    def compare_settings(self, name: str) -> Settings:
-        """Settings of `paranasal compare`."""
+    def probed_rows(self, name: str) -> list[str]:
+        """Rows of an experiment whose encoder can be looked at frozen: that have one of their own."""
+        return [row for row in self.closed_rows(name) if self.rows[row].pretrain]
+
+    def probe_settings(self, probe: str, percent: int) -> Settings:
+        """Settings of `paranasal evaluate-frozen`."""
+        return {"probe": probe, "label_fraction": percent / 100}
+
+    def compare_settings(self, name: str, probe: str | None = None) -> Settings:
+        """Settings of `paranasal compare`; `probe`: of frozen encoders in place of fine-tuned ones."""
         experiment = self.experiment(name)
+        rows = [row for row in experiment.rows if not probe or self.rows[row].pretrain]
         return {
-            "runs": "finetune",
-            "rows": list(experiment.rows),
+            "runs": probe or "finetune",
+            "rows": rows,
             "percents": list(self.percents(name)),
-            "title": experiment.title,
+            "title": experiment.title + (f"; {PROBES[probe]}" if probe else ""),
             "simulated": self.simulated,
             "ours": experiment.ours,
-            "titles": {row: self.rows[row].title for row in experiment.rows},
-            "open_reasons": self.open_rows(name),
+            "titles": {row: self.rows[row].title for row in rows},
+            "open_reasons": {r: why for r, why in self.open_rows(name).items() if r in rows},
             "experiment": {
                 "Command": self._command(name),
                 "Machine": f"{processor()}, {os.cpu_count()} cores",

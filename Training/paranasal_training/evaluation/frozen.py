@@ -1,0 +1,119 @@
+"""What an encoder knows before any fine-tuning: a linear probe and nearest neighbours on its features.
+
+The encoder stays as it is. Both probes learn from the labels that fine-tuning would learn from, and are
+chosen, calibrated and given their threshold on the same validation crops.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from paranasal_training.data.batches import as_floats, load_crops
+from paranasal_training.data.splits import Partition
+from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.classifier import SCORED, write_scores
+from paranasal_training.runs.config import plain
+from paranasal_training.stages.config import EvaluateFrozenConfig, FinetuneConfig
+from paranasal_training.stages.finetune import start_network
+from ParanasalSSLLib.devices import resolve_device
+from ParanasalSSLLib.files import write_json
+from ParanasalSSLLib.model.networks import Classifier, channels_last
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.07  # of the neighbours' weights, as usual (Wu et al. 2018)
+STRENGTHS = tuple(
+    10.0**power for power in range(-5, 2)
+)  # inverse regularisation of the linear probe
+BATCH = 64
+
+
+def evaluate_frozen(config: EvaluateFrozenConfig) -> dict[str, Any]:
+    """Score validation and test crops by a probe; write predictions and metrics; return the metrics.
+
+    Raises:
+        BadStore: the store is damaged, or a set lacks a class.
+        BadCheckpoint: the pretrained run is missing or damaged.
+    """
+    store = CropStore.open(config.store)
+    partition = Partition.of(store, config.splits, config.fold)
+    partition.require_both_classes()
+    start = FinetuneConfig(store=config.store, output=config.output, pretrained=config.pretrained)
+    network = channels_last(start_network(start).eval().to(resolve_device(config.device)))
+    learn = partition.rows("train", fraction=config.label_fraction)
+    checks, test = (partition.rows(part) for part in SCORED)
+    known, seen, unseen = (features(network, store, rows) for rows in (learn, checks, test))
+    labels = store.labels(learn)
+    probe = linear_scores if config.probe == "linear" else neighbour_scores
+    scores = probe(known, labels, np.concatenate([seen, unseen]), store.labels(checks))
+    metrics = write_scores(partition, scores, config.output)[1]
+    write_json(config.output / "config.json", plain(config))
+    write_json(config.output / "metrics.json", metrics)
+    return metrics
+
+
+def features(network: Classifier, store: CropStore, rows: np.ndarray) -> np.ndarray:
+    """float32 (n, d), the encoder's pooled last feature map of each row."""
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), BATCH):
+            crops = load_crops(
+                store, rows[start : start + BATCH], voxels=network.config.voxels
+            ).crops
+            found.append(network.encoder.pooled(as_floats(crops.to(device))).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def linear_scores(
+    known: np.ndarray, labels: np.ndarray, wanted: np.ndarray, checks: np.ndarray
+) -> np.ndarray:
+    """Margins (m,) by logistic regression, regularised as suits the validation crops best.
+
+    Args:
+        known: features (n, d) that the probe learns from, and their `labels` (n,).
+        wanted: features (m, d) to score; the first of them are validation crops.
+        checks: labels of these first ones.
+    """
+    mean, deviation = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-6)
+    known, wanted = (known - mean) / deviation, (wanted - mean) / deviation
+    best, chosen = -1.0, np.zeros(len(wanted))
+    for strength in STRENGTHS:
+        regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            scores = regression.fit(known, labels).decision_function(wanted)
+        reached = roc_auc_score(checks, scores[: len(checks)])
+        if reached > best:
+            best, chosen = reached, scores
+    return np.asarray(chosen)
+
+
+def neighbour_scores(
+    known: np.ndarray, labels: np.ndarray, wanted: np.ndarray, checks: np.ndarray
+) -> np.ndarray:
+    """Margins (m,) by the `NEIGHBOURS` nearest in direction, weighted by exp(cosine / temperature).
+
+    The features' mean is taken off first: what is the same in all crops is no likeness. Arguments as in
+    `linear_scores`; `checks` decide nothing.
+    """
+    del checks
+    mean = known.mean(axis=0)
+    known, wanted = _directions(known - mean), _directions(wanted - mean)
+    cosine = wanted @ known.T
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
+    weight = np.exp(np.take_along_axis(cosine, nearest, axis=1) / TEMPERATURE)
+    weight *= (len(labels) / (2 * np.bincount(labels, minlength=2)))[labels[nearest]]
+    share = (weight * labels[nearest]).sum(axis=1) / weight.sum(axis=1)
+    share = np.clip(share, 1e-3, 1 - 1e-3)
+    return np.asarray(np.log(share / (1 - share)))
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
