@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from ParanasalSSLLib.sinuses import Side
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import Bundle, SinusScore
+    from ParanasalSSLLib.model.opacity import SinusMeasures
+
+Computed = TypeVar("Computed")
 
 GPU_WAS_FULL = (
     "The memory of the GPU was full, so the CPU was used instead; the results are the same."
@@ -90,15 +93,6 @@ class SinusResult:
     def opacity(self) -> np.ndarray:
         """(64, 64, 64) bool, what fills the sinus."""
         return self.score.opacity
-
-    @property
-    def cavity(self) -> Cavity:
-        """What the sinus network takes for the sinus; none for a bundle without one."""
-        measures = self.score.measures
-        if measures is None:
-            return Cavity(0.0, np.empty((0, 3)), 0.0)
-        points = self.crop.to_world(np.argwhere(measures.cavity)[::7])
-        return Cavity(measures.cavity_ml, points, measures.filled_fraction)
 
     @property
     def opacity_ml(self) -> float:
@@ -193,13 +187,13 @@ def score_sinuses(
 
 def _score(found: FoundSinuses, scorer: _Scorer) -> tuple[dict[Side, SinusResult], Placement]:
     placement, image = found.placement, shown_grid(found.volume)
-    first = Look(placement.boxes, scorer(placement.boxes))
-    if any(sinus.score.measures is None for sinus in first.scored.values()):
-        return first.scored, placement
+    first = Look(placement.boxes, scorer.look(placement.boxes))
+    if any(sinus.measures is None for sinus in first.scored.values()):
+        return scorer.score(first.scored), placement
     if found.given or len(placement.boxes) < len(Side):
-        quality = judge_cavities(first.boxes, first.cavities, image)
-        return first.scored, replace(placement, quality=worst_of([placement.quality, quality]))
-    look, quality = refine(first, scorer, image, _is_doubted(placement.quality))
+        quality = worst_of([placement.quality, judge_cavities(first.boxes, first.cavities, image)])
+        return scorer.score(first.scored), replace(placement, quality=quality)
+    look, quality = refine(first, scorer.look, image, _is_doubted(placement.quality))
     qualities = [
         _judged_registration(placement.quality),
         judge_visible(look.visible(image)),
@@ -209,7 +203,7 @@ def _score(found: FoundSinuses, scorer: _Scorer) -> tuple[dict[Side, SinusResult
     ]
     placement = Placement(look.boxes, worst_of(qualities))
     refuse_failed(placement.quality)
-    return look.scored, placement
+    return scorer.score(look.scored), placement
 
 
 def _is_doubted(quality: Quality) -> bool:
@@ -225,8 +219,25 @@ def _judged_registration(quality: Quality) -> Quality:
     return judge_evidence(quality.evidence)
 
 
+@dataclass(frozen=True, eq=False)
+class _Outlined:
+    """What the sinus networks say of one box, if there are any; it is not scored yet."""
+
+    box: SinusBox
+    crop: SinusCrop
+    measures: SinusMeasures | None
+
+    @property
+    def cavity(self) -> Cavity:
+        """What the networks take for the sinus."""
+        if self.measures is None:
+            return Cavity(0.0, np.empty((0, 3)), 0.0)
+        points = self.crop.to_world(np.argwhere(self.measures.cavity)[::7])
+        return Cavity(self.measures.cavity_ml, points, self.measures.filled_fraction)
+
+
 class _Scorer:
-    """Scores boxes of one scan, as often as it is asked.
+    """Looks at boxes of one scan, as often as it is asked, and scores the last ones.
 
     notices: what a reader must know of how it was computed.
     """
@@ -235,23 +246,32 @@ class _Scorer:
         self.volume, self.bundle, self.progress = volume, bundle, progress
         self.notices: tuple[str, ...] = ()
 
-    def __call__(self, boxes: Mapping[Side, SinusBox]) -> dict[Side, SinusResult]:
+    def look(self, boxes: Mapping[Side, SinusBox]) -> dict[Side, _Outlined]:
+        """What the sinus networks alone say."""
         ordered = [boxes[side] for side in Side if side in boxes]
         crops = [cut_crop(self.volume, box, self.bundle.card.crop) for box in ordered]
         self.progress(Progress.at(Stage.ANALYSE))
         self.progress = no_progress
-        scores = self._analyse(crops)
-        results = [SinusResult(*one) for one in zip(ordered, crops, scores, strict=True)]
-        return {result.side: result for result in results}
+        measures = self._computed(lambda bundle: bundle.measure(crops))
+        seen = [_Outlined(*one) for one in zip(ordered, crops, measures, strict=True)]
+        return {one.box.side: one for one in seen}
 
-    def _analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
+    def score(self, outlined: Mapping[Side, _Outlined]) -> dict[Side, SinusResult]:
+        """What all networks say."""
+        crops = [one.crop for one in outlined.values()]
+        measures = [one.measures for one in outlined.values()]
+        scores = self._computed(lambda bundle: bundle.analyse(crops, measures))
+        pairs = zip(outlined.items(), scores, strict=True)
+        return {side: SinusResult(one.box, one.crop, score) for (side, one), score in pairs}
+
+    def _computed(self, work: Callable[[Bundle], Computed]) -> Computed:
         try:
-            return self.bundle.analyse(crops)
+            return work(self.bundle)
         except RuntimeError as error:  # torch has no class of its own for every kind of GPU
             if self.bundle.device == "cpu" or "out of memory" not in str(error).lower():
                 raise
         self.bundle, self.notices = self.bundle.on("cpu"), (GPU_WAS_FULL,)
-        return self.bundle.analyse(crops)
+        return work(self.bundle)
 
 
 def refuse_failed(quality: Quality) -> None:

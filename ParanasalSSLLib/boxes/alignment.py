@@ -87,6 +87,7 @@ def value_at(
     moving: sitk.Image,
 ) -> float:
     """The metric, lower is better, where a search would start."""
+    method.MetricUseMovingImageGradientFilterOff()  # a value needs no gradients: most of its time
     method.SetInitialTransform(start)
     try:
         return float(method.MetricEvaluate(fixed, moving))

@@ -8,6 +8,7 @@ nearly as well somewhere else is evidence against the result.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,7 +136,7 @@ def boxes_from_affine(template_to_scan: np.ndarray, atlas: Atlas) -> dict[Side, 
 
 
 def rigid_part(affine: np.ndarray) -> np.ndarray:
-    """(3, 3) proper rotation nearest to the linear part of `affine`."""
+    """(3, 3) proper rotation nearest to the linear part of `affine`, (3, 3) or (4, 4)."""
     u, _, vt = np.linalg.svd(affine[:3, :3])
     u[:, -1] *= np.sign(np.linalg.det(u @ vt))
     return u @ vt
@@ -275,6 +276,7 @@ def tissue_fraction(volume: Volume, atlas: Atlas, template_to_scan: np.ndarray) 
     return float(signal.mean()) if signal.size else 0.0
 
 
+@cache
 def _face_points(atlas: Atlas) -> np.ndarray:
     """(n, 3) RAS mm of template voxels with tissue inside either sinus box."""
     template = atlas.template

@@ -36,9 +36,14 @@ def _ellipsoid() -> np.ndarray:
 def shown_grid(volume: Volume) -> Grid:
     """The scan's grid without slices at its ends that hold one value throughout (filled up)."""
     start, stop = np.zeros(3, int), np.array(volume.shape)
-    for axis in range(3):
-        others = tuple({0, 1, 2} - {axis})
-        varied = np.flatnonzero(volume.data.max(axis=others) > volume.data.min(axis=others))
-        if varied.size:
-            start[axis], stop[axis] = varied[0], varied[-1] + 1
+    for axis, size in enumerate(volume.shape):
+        slices = np.moveaxis(volume.data, axis, 0)
+        first = next((i for i in range(size) if _varies(slices[i])), None)
+        if first is not None:
+            last = next(i for i in reversed(range(size)) if _varies(slices[i]))
+            start[axis], stop[axis] = first, last + 1
     return Grid.cut(volume, start, stop)
+
+
+def _varies(image: np.ndarray) -> bool:
+    return bool(image.max() > image.min())

@@ -95,25 +95,38 @@ class Bundle:
         """The same model on another device; takes no memory of the one that it leaves."""
         return self if device == self.device else replace(self, networks=self.networks.on(device))
 
-    def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
-        """Score crops in one pass; of two crops of different sides, each sees the other.
+    def measure(self, crops: Sequence[SinusCrop]) -> list[SinusMeasures | None]:
+        """What the sinus networks say of crops; None of each for a bundle without them.
+
+        Of two crops of different sides, each sees the other.
 
         Raises:
             RuntimeError: the device's memory is too small ("out of memory" in its text).
         """
+        if self.card.sinus is None or not crops:
+            return [None] * len(crops)
+        return [*measure_crops(self.networks.outline, crops)]
+
+    def analyse(
+        self,
+        crops: Sequence[SinusCrop],
+        measures: Sequence[SinusMeasures | None] | None = None,
+    ) -> list[SinusScore]:
+        """Score crops in one pass. Raises `RuntimeError`: see `measure`.
+
+        measures: of these crops, where they are known already.
+        """
         if not crops:
             return []
+        measures = self.measure(crops) if measures is None else measures
         stacked = stack(crops)
         given = at_voxels(stacked, self.card.cae.voxels)
         rebuilt = self.networks.rebuild(given)
         residual = residual_maps(given, rebuilt, self.card.residual)
         maps = [at_voxels(image, CROP_VOXELS)[:, 0] for image in (residual, rebuilt)]
-        measures: Sequence[SinusMeasures | None] = [None] * len(crops)
-        if self.card.sinus is None:
+        margins = [one.margin for one in measures if one is not None]
+        if not margins:  # else the classifier would have no say
             margins = self._margins(stacked, residual)
-        else:  # the classifier would have no say
-            measures = measured = measure_crops(self.networks.outline, crops)
-            margins = [one.margin for one in measured]
         return [self._score(*one) for one in zip(crops, *maps, margins, measures, strict=True)]
 
     def _margins(self, crops: np.ndarray, residual: np.ndarray) -> list[float]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.distance import pdist
 
 from ParanasalSSLLib.sinuses import Form, Wall
 
@@ -91,7 +90,11 @@ def _window_around(mask: np.ndarray) -> tuple[slice, slice, slice]:
 
 def wall_depth_mm(cavity: np.ndarray, spacing_mm: float) -> np.ndarray:
     """float (n, n, n): distance of each voxel of the cavity from its wall; 0 outside."""
-    return np.asarray(ndimage.distance_transform_edt(cavity)) * spacing_mm
+    depth = np.zeros(cavity.shape)
+    if cavity.any():
+        window = _window_around(cavity)
+        depth[window] = ndimage.distance_transform_edt(cavity[window]) * spacing_mm
+    return depth
 
 
 def fills(filled: np.ndarray, depth_mm: np.ndarray) -> bool:
@@ -194,9 +197,9 @@ def _describe(
 def _diameter_mm(part: np.ndarray, spacing_mm: float) -> float:
     """Greatest distance between two voxels' outer faces, about: centres, and one voxel more."""
     surface = np.argwhere(part & ~ndimage.binary_erosion(part))
-    points = surface[:: max(1, len(surface) // MOST_POINTS)]
-    apart = float(pdist(points).max()) if len(points) > 1 else 0.0
-    return (apart + 1.0) * spacing_mm
+    points = surface[:: max(1, len(surface) // MOST_POINTS)].astype(np.int16)
+    squared = ((points[:, None] - points) ** 2).sum(axis=-1)
+    return (float(squared.max()) ** 0.5 + 1.0) * spacing_mm
 
 
 def _moved(mask: np.ndarray, wall: int, voxels: int, beyond: bool) -> np.ndarray:

@@ -51,9 +51,9 @@ class OnnxNetworks:
         return self
 
     def _run(self, name: str, images: np.ndarray) -> np.ndarray:
-        (result,) = self.sessions[name].run(None, {INPUT: images})
-        found: np.ndarray = result
-        return found
+        """One image after another: as fast as all at once, in less memory."""
+        run = self.sessions[name].run
+        return np.concatenate([run(None, {INPUT: image[None]})[0] for image in images])
 
 
 def onnx_files(card: BundleCard) -> tuple[str, ...]:

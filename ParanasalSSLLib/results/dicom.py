@@ -14,13 +14,14 @@ from pydicom import Dataset
 
 from ParanasalSSLLib.errors import MissingPackage
 from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.quiet import quietly
 from ParanasalSSLLib.results.dicom_seg import make_segmentation
 from ParanasalSSLLib.results.dicom_source import DicomScan
 from ParanasalSSLLib.results.dicom_sr import make_report
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.maps import PastedRegion
 from ParanasalSSLLib.results.record import ScanRecord
-from ParanasalSSLLib.scans.source_series import SourceSeries, suppressed_warnings
+from ParanasalSSLLib.scans.source_series import SourceSeries
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.predict import ScanResult
@@ -52,7 +53,7 @@ def write_dicom_of(
 
 def _write(scan: DicomScan, files: ScanFiles) -> list[Path]:
     require_highdicom()
-    with suppressed_warnings():
+    with quietly("highdicom"):  # its warnings show values, a patient's name too
         segmentation = make_segmentation(scan)
         report = make_report(scan, segmentation)
         written = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.results.layout import ScanFiles
@@ -27,12 +28,7 @@ VERDICT_WORDS = {
 
 def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) -> None:
     """Write the page; all its words and figures come from the record."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["probability"] = probability_words
-    environment.filters["ml"] = _ml
-    text = environment.get_template("report_template.html").render(
+    text = _template().render(
         record=record,
         sinuses=[(side, record.sinuses[side]) for side in RADIOLOGICAL if side in record.sinuses],
         next_step=next_step(record),
@@ -50,6 +46,16 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
     )
     with write_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["probability"] = probability_words
+    environment.filters["ml"] = _ml
+    return environment.get_template("report_template.html")
 
 
 def _ml(volume: float, percent: float | None = None) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from ParanasalSSLLib.boxes.box import SinusBox
+from ParanasalSSLLib.boxes.registration import rigid_part
 from ParanasalSSLLib.results.planes import Orientation, Plane
 from ParanasalSSLLib.sinuses import Side
 
@@ -67,7 +67,7 @@ class SinusPair:
     def of(cls, boxes: Mapping[Side, SinusBox]) -> SinusPair:
         """The pair that one or two boxes belong to."""
         turns = np.stack([box.rotation for box in boxes.values()])
-        rotation = Rotation.from_matrix(turns).mean().as_matrix()
+        rotation = rigid_part(turns.mean(axis=0))
         middle, aside = _midway(boxes, rotation[:, 0])
         unbounded = cls(rotation, middle, aside, field_mm=0.0)
         reach = max(unbounded._reach(side, box) for side, box in boxes.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,17 +69,18 @@ def _write_files(
     result: ScanResult, record: ScanRecord, files: ScanFiles, series: SourceSeries | None
 ) -> ScanRecord:
     """Write every file; returns the record with their names and checksums."""
-    region = PastedRegion.of(result)
-    write_residual_map(region, result.volume, files.residual_map)
-    write_segmentation(region, files.segmentation)
     write_placement(result.placement, files.boxes)
     if series is not None:
         from ParanasalSSLLib.results.dicom import write_dicom
 
         write_dicom(result, record, series, files)
-    pictures = draw_pictures(result)
-    write_key_images(pictures, files)
-    write_html_report(pictures, record, files.report_html)
+    with ThreadPoolExecutor(1) as beside:
+        maps = beside.submit(_write_maps, result, files)
+        pictures = draw_pictures(result)
+        images = beside.submit(write_key_images, pictures, files)
+        write_html_report(pictures, record, files.report_html)
+        maps.result()
+        images.result()
     written = {name: path for name, path in files.beside_report.items() if path.exists()}
     record = replace(
         record,
@@ -87,6 +89,12 @@ def _write_files(
     )
     write_report(record, files.report_json)
     return record
+
+
+def _write_maps(result: ScanResult, files: ScanFiles) -> None:
+    region = PastedRegion.of(result)
+    write_residual_map(region, result.volume, files.residual_map)
+    write_segmentation(region, files.segmentation)
 
 
 def _checksums(paths: Iterable[Path]) -> dict[str, str]:

@@ -6,11 +6,8 @@ their headers again.
 
 from __future__ import annotations
 
-import logging
-import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import numpy as np
 
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.geometry import Grid
+from ParanasalSSLLib.quiet import quietly
 from ParanasalSSLLib.scans.archive import unpacked
 from ParanasalSSLLib.scans.checks import checked_grid
 from ParanasalSSLLib.scans.dicom import stack_of_series
@@ -85,20 +83,6 @@ def read_source_series(source: str | Path | Sequence[Path]) -> SourceSeries:
         return _source_series(files_below(folder), path)
 
 
-@contextmanager
-def suppressed_warnings() -> Iterator[None]:
-    """Keep pydicom and highdicom from printing: their warnings show values, a patient's name too."""
-    logger = logging.getLogger("highdicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
     found = read_headers(files, named)
     if not found:
@@ -106,7 +90,7 @@ def _source_series(files: Iterable[Path], named: Path) -> SourceSeries:
     stack = stack_of_series(found, named)
     grid = checked_grid(stack.shape, stack.affine, named)
     frames = [header.frame.number if header.frame else None for header in stack.headers]
-    with suppressed_warnings():
+    with quietly("highdicom"):  # its warnings show values, a patient's name too
         files_headers = {
             path: _file_header(path, named) for path in {h.path for h in stack.headers}
         }

@@ -140,7 +140,10 @@ class StandInBundle:
 
     card = StandInCard()
 
-    def analyse(self, crops: list[SinusCrop]) -> list[SinusScore]:
+    def measure(self, crops: list[SinusCrop]) -> list[None]:
+        return [None] * len(crops)
+
+    def analyse(self, crops: list[SinusCrop], measures: list[None]) -> list[SinusScore]:
         return [self._score(crop) for crop in crops]
 
     def _score(self, crop: SinusCrop) -> SinusScore:

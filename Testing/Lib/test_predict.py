@@ -173,7 +173,7 @@ def test_with_a_full_gpu_the_cpu_computes_the_same_and_says_so(toolbox: Any, box
     class Full(type(toolbox.bundle)):  # type: ignore[misc]
         device = "cuda"
 
-        def analyse(self, crops: Any) -> Any:
+        def measure(self, crops: Any) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         def on(self, device: str) -> Any:
@@ -191,7 +191,7 @@ def test_other_errors_of_a_device_are_not_hidden(toolbox: Any, boxes: Any) -> No
     class Broken(type(toolbox.bundle)):  # type: ignore[misc]
         device = "cuda"
 
-        def analyse(self, crops: Any) -> Any:
+        def analyse(self, crops: Any, measures: Any) -> Any:
             raise RuntimeError("device-side assert")
 
     with pytest.raises(RuntimeError, match="assert"):

@@ -1,7 +1,9 @@
 """200 kills at random moments lose nothing: python Testing/soak/kills.py [--kills N] [--seed N]
 
-SIGKILL, over and over, of `paranasal predict` of one scan, of a folder of scans, and of `paranasal
-prepare`, each of which goes on from what the killed call before has left. After every kill each result
+SIGKILL, over and over, of `paranasal predict` of one scan, of a folder of scans, of one with `--jobs
+2`, and of `paranasal prepare`, each of which goes on from what the killed call before has left. Every
+second kill takes all processes of the call, the others only the first one, whose end the others have
+to notice. After every kill each result
 is whole (report, files, checksums) with the user's notes in it, or the older one waits to be put back;
 after the last an undisturbed call ends with everything in place and nothing left behind. Registration
 and networks are stand-ins.
@@ -18,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -44,6 +46,7 @@ from ParanasalSSLLib.results.older import read_object  # noqa: E402
 from ParanasalSSLLib.scans.volume import write_volume  # noqa: E402
 
 NOTE = "a user's note"
+END_AT_LAST_S = 60.0  # for processes whose first one was killed
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def result_faults(out: Path, name: str) -> Iterator[str]:
         yield f"{folder.name} lost the notes"
 
 
-def predicting(place: Path, scans: int) -> Run:
+def predicting(place: Path, scans: int, jobs: int = 1) -> Run:
     """One scan, or a folder of several; results with notes are there from before."""
     inputs, out = place / "scans", place / "out"
     inputs.mkdir(parents=True)
@@ -91,7 +94,7 @@ def predicting(place: Path, scans: int) -> Run:
     names = [f"sub-{number:04d}" for number in range(1, scans + 1)]
 
     def start() -> int:
-        with stand_in_command() as command:
+        with stand_in_command(jobs) as command:
             return command(source, out)[0]
 
     def check(undisturbed: bool) -> Iterator[str]:
@@ -105,7 +108,8 @@ def predicting(place: Path, scans: int) -> Run:
         raise RuntimeError("the first call failed")
     for name in names:
         (out / name / "notes.txt").write_text(NOTE)
-    return Run("predict, a folder of scans" if scans > 1 else "predict, one scan", start, check)
+    words = "one scan" if scans == 1 else "a folder of scans" + f", --jobs {jobs}" * (jobs > 1)
+    return Run(f"predict, {words}", start, check)
 
 
 def others_in(out: Path, names: list[str]) -> Iterator[str]:
@@ -160,10 +164,22 @@ def preparing(place: Path) -> Run:
 # ----------------------------------------------------------------------------------- killing
 
 
-def in_child(start: Callable[[], int], kill_after: float | None = None) -> int:
-    """Exit status of a call in a process of its own; -9 where it was killed in time."""
+def in_child(
+    start: Callable[[], int], kill_after: float | None = None, with_all: bool = True
+) -> int:
+    """Exit status of a call in a process of its own; -9 where it was killed in time.
+
+    Returns once all processes have ended that it had started.
+
+    Args:
+        with_all: kill those too.
+
+    Raises:
+        TimeoutError: some live on.
+    """
     child = os.fork()
     if child == 0:
+        os.setsid()
         status = 99
         try:
             with silence():
@@ -174,8 +190,35 @@ def in_child(start: Callable[[], int], kill_after: float | None = None) -> int:
             os._exit(status)
     if kill_after is not None:
         time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        kill_all(child) if with_all else os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    wait_for_all(child)
+    return status
+
+
+def kill_all(group: int) -> None:
+    """The processes of a group; its first one may have to make it a group yet."""
+    os.kill(group, signal.SIGSTOP)  # it starts no others meanwhile
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    os.kill(group, signal.SIGKILL)
+
+
+def wait_for_all(group: int) -> None:
+    deadline = time.monotonic() + END_AT_LAST_S
+    while alive := [one for one in Path("/proc").glob("[0-9]*/stat") if is_in(group, one)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes live on: {[one.parent.name for one in alive]}")
+        time.sleep(0.02)
+
+
+def is_in(group: int, stat: Path) -> bool:
+    """Whether a process (its /proc/ID/stat) belongs to a group, and has not ended."""
+    try:
+        state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return False
+    return int(its_group) == group and state != "Z"
 
 
 @contextmanager
@@ -192,7 +235,7 @@ def kill_often(run: Run, kills: int, rng: np.random.Generator) -> tuple[int, lis
     run.again()
     hit = 0
     while hit < kills:
-        status = in_child(run.start, float(rng.uniform(0, longest)))
+        status = in_child(run.start, float(rng.uniform(0, longest)), with_all=hit % 2 == 0)
         if status == -signal.SIGKILL:
             hit += 1
             faults += [f"{run.name}, kill {hit}: {fault}" for fault in run.check(False)]
@@ -209,7 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    commands = ("scan", "folder", "prepare")
+    commands = ("scan", "folder", "jobs", "prepare")
     parser.add_argument("--only", nargs="+", choices=commands, default=commands)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
@@ -219,6 +262,7 @@ def main() -> int:
         runs = {
             "scan": lambda: predicting(place / "one", 1),
             "folder": lambda: predicting(place / "many", 2),
+            "jobs": lambda: predicting(place / "parallel", 4, jobs=2),
             "prepare": lambda: preparing(place / "site"),
         }
         for command in given.only:

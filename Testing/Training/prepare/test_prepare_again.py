@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from collections.abc import Iterator
@@ -38,6 +39,23 @@ def test_stopped_run_is_resumed_where_it_was(
     assert serial == [2, 3]
     assert len(CropStore.open(output).table) == 6
     assert not (site.parent / ".crops.prepare").exists()
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_a_kill_just_after_the_end_leaves_is_tidied_by_the_next_call(
+    site: Path, serial: list[int], monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    output, kept = site.parent / "crops", site.parent / ".crops.prepare"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_args, **_options: None)
+        prepare(by_hand(site), output)
+    if later:  # work that is not in this store
+        (kept / "later.npz").touch()
+        os.utime(kept / "later.npz", (2e9, 2e9))
+    assert len(list(kept.glob("*.npz"))) == 3 + later
+    with pytest.raises(BadStore, match="there already"):
+        prepare(by_hand(site), output)
+    assert kept.exists() == later
 
 
 def test_what_users_noted_in_the_quality_folder_stays(site: Path, serial: list[int]) -> None:

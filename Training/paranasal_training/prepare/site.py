@@ -75,7 +75,10 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
 
 
 def _prepare(config: PrepareConfig, output: Path) -> Path:
+    work = output.with_name(f".{output.name}.prepare")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if _is_used_up(work, output):  # the last call was killed just after it had ended
+            shutil.rmtree(work, ignore_errors=True)
         raise BadStore(f"{output} is there already. Choose another folder, or remove it.")
     quality = output.with_name(f"{output.name}.quality")
     refuse_no_folder(quality)
@@ -84,7 +87,6 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
     ids = patient_ids(scans, config.keep_ids)
     if config.key is not None:
         write_key(scans, ids, config.key, output)
-    work = output.with_name(f".{output.name}.prepare")
     jobs = [
         plan_job(scan, work, config.jitter, config.jitter_sd, config.seed, boxes.get(scan.number))
         for scan in scans
@@ -102,6 +104,15 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
     shutil.rmtree(work, ignore_errors=True)
     _print_verdicts(scans, seen, quality)
     return output
+
+
+def _is_used_up(work: Path, output: Path) -> bool:
+    """Whether results of single scans have all gone into a store: all are older."""
+    try:
+        made = (output / "store.json").stat().st_mtime_ns
+        return all(result.stat().st_mtime_ns < made for result in work.iterdir())
+    except OSError:
+        return False
 
 
 def _tell(words: str) -> None:

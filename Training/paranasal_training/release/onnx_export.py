@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import struct
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +36,7 @@ from ParanasalSSLLib.model.onnx_networks import (
 )
 from ParanasalSSLLib.model.resolution import CROP_VOXELS
 from ParanasalSSLLib.model.torch_networks import TorchNetworks, ask, load_torch_networks
+from ParanasalSSLLib.quiet import quietly
 
 OPSET = 18
 TOLERANCE = 1e-4  # greatest difference between the two programs' numbers, checked at export
@@ -102,7 +100,7 @@ def export(
         BadBundle: ONNX Runtime's numbers are not PyTorch's.
     """
     crops = torch.from_numpy(np.random.default_rng(0).random(shape, np.float32))
-    with _quietly():
+    with quietly("torch.onnx"):  # which remarks on packages that are not needed
         program = torch.onnx.export(
             plain(network),
             (crops,),
@@ -208,17 +206,3 @@ def own_spans(name: str, everything: Mapping[str, Span]) -> dict[str, Span]:
     return {
         k.replace("sinus.", "members.0." if alone else "members.", 1): v for k, v in found.items()
     }
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not needed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
