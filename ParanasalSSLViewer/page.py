@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ParanasalSSLViewer.room import Room
 
 FOUR_UP, COMPARED, BESIDE = "four", "compared", "beside"
-EARLIER = ("ParanasalEarlierAxial", "ParanasalEarlierCoronal")  # views of an earlier examination
 EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}  # left, right
 KEYS = {"n": "next", "p": "previous", "o": "overlay"}  # those of the module's panel -> buttons here
 STYLE = """
@@ -58,15 +57,20 @@ window.onkeydown = event => {
 
 
 def layouts() -> dict[str, Layout]:
-    """Four views; the sides side by side as on films; an earlier examination beside the present one."""
+    """Four views; the sides side by side as on films; an earlier scan beside the present one."""
+    from ParanasalSSLPanel.views import EARLIER, LATER
+
     planes = ViewLayoutDefinition
     axial, solid, coronal = planes.axial_view(), planes.threed_view(), planes.coronal_view()
     right, left = planes.coronal_view("ParanasalRight"), planes.coronal_view("ParanasalLeft")
-    earlier = [planes.axial_view(EARLIER[0]), planes.coronal_view(EARLIER[1])]
+    earlier, later = (
+        [planes.coronal_view(names["Coronal"]), planes.axial_view(names["Axial"])]
+        for names in (EARLIER, LATER)
+    )
     return {
         FOUR_UP: _columns([axial, planes.sagittal_view()], [coronal, solid]),
         COMPARED: _columns([right, axial], [left, solid]),
-        BESIDE: _columns(earlier, [axial, coronal]),
+        BESIDE: _columns(earlier, later),
     }
 
 
@@ -82,8 +86,18 @@ def over_slices(server: Any, view_id: str, view: Any) -> None:
     left, right = EDGES.get(orientation, ("", ""))
     html.Div(left, classes="edge", style="left: .5rem")
     html.Div(right, classes="edge", style="right: .5rem")
-    earlier = "earlier, " if any(name in view_id for name in EARLIER) else ""
-    html.Div(f"{earlier}{orientation.lower()}".capitalize(), classes="plane")
+    html.Div(f"{orientation}{_time_of(view.get_singleton_tag())}", classes="plane")
+
+
+def _time_of(view: str) -> str:
+    """Which of two scans a slice view shows, where there are two."""
+    from ParanasalSSLPanel.views import EARLIER, LATER
+
+    times = {
+        **dict.fromkeys(EARLIER.values(), ", earlier"),
+        **dict.fromkeys(LATER.values(), ", now"),
+    }
+    return times.get(view, "")
 
 
 def over_solid(server: Any, view_id: str, view: Any) -> None:

@@ -23,6 +23,7 @@ from ParanasalSSLViewer.section import Section
 from ParanasalSSLViewer.section_boxes import BoxesSection
 from ParanasalSSLViewer.section_files import FilesSection
 from ParanasalSSLViewer.section_findings import FindingsSection
+from ParanasalSSLViewer.section_follow_up import FollowUpSection
 from ParanasalSSLViewer.section_reading import ReadingSection
 from ParanasalSSLViewer.section_results import ResultsSection
 from ParanasalSSLViewer.section_run import RunSection
@@ -86,6 +87,7 @@ class Room(TrameApp):
             FindingsSection(self),
             BoxesSection(self),
             ReadingSection(self),
+            FollowUpSection(self),
             self._files,
         ]
         self.state.update(STATE)
@@ -118,7 +120,7 @@ class Room(TrameApp):
             self._leave()
             self.state.this_case = identifier
             try:
-                self.scan = self._load(identifier)
+                self.scan = self.load(identifier)
             finally:
                 self.show()
             self.sights.look(self.scan)
@@ -129,7 +131,8 @@ class Room(TrameApp):
         for section in self.sections:
             section.show()
 
-    def _load(self, identifier: str) -> Any:
+    def load(self, identifier: str) -> Any:
+        """The volume node of a case, with its results if it has any. Raises `ParanasalError`s."""
         from ParanasalSSLPanel.openResult import openResult
 
         from ParanasalSSLViewer.scene import openScan

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 # A page tells the sizes of its views some time after it has come, or has got others.
-FIRST_FRAMES_S = (0.3, 0.7, 2.0, 4.0, 8.0)
+FIRST_FRAMES_S = (0.3, 0.7, 2.0, 4.0, 8.0, 15.0)
 
 
 class Sights:

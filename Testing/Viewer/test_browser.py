@@ -252,6 +252,30 @@ def test_boxes_are_placed_in_a_new_scan_which_is_then_scored(page: Any, rooms: R
     assert "Anomaly suspected" in page.inner_text("#case-sub-0002")
 
 
+def test_an_earlier_result_is_shown_beside_the_present_one(page: Any) -> None:
+    page.click("#case-sub-0002")
+    page.click("#follow-up .v-select")
+    page.click(".v-overlay .v-list-item:has-text('sub-0001')")
+    page.wait_for_selector("#changes:has-text('cavity')")
+    earlier, now = 0, 2  # the same head, once as NIfTI and once as DICOM
+    wait_until(page, lambda: page.locator(".plane:has-text('earlier')").count() == 2)
+    wait_until(page, lambda: fills_view(picture(page, now)))
+    wait_until(page, lambda: difference(picture(page, earlier), picture(page, now)) < 10)
+    page.click("#close-comparison")
+    wait_until(page, lambda: page.locator(".plane:has-text('earlier')").count() == 0)
+
+
+def fills_view(picture: np.ndarray) -> bool:
+    """Whether it is drawn for the view's size: on both sides of its middle."""
+    middle = picture[picture.shape[0] // 3 : 2 * picture.shape[0] // 3]
+    return bool(middle[:, :40].max() > 60 and middle[:, -40:].max() > 60)
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference of two pictures, 0..255."""
+    return float(abs(one - other).mean())
+
+
 # ------------------------------------------------------------------------------------------ files
 
 

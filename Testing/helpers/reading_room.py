@@ -23,8 +23,8 @@ PARANASAL = [sys.executable, "-m", "ParanasalSSLLib.cli.main"]
 VIEW = "from ParanasalSSLLib.cli.main import run_command; from ParanasalSSLViewer.commands import "
 VIEW += "COMMANDS; import sys; sys.exit(run_command(COMMANDS[0], sys.argv[1:]))"
 CHROMIUM = shutil.which("chromium")
-PATIENCE_S = 60.0
-OPENING_S = 300.0  # of a room on a busy computer
+PATIENCE_S = 120.0  # of a busy computer
+OPENING_S = 300.0  # until a room is open there
 SIZE = {"width": 1400, "height": 850}
 
 
