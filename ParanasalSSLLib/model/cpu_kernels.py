@@ -6,6 +6,7 @@ On other devices each is torch's own operation.
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,58 @@ def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         inner = slice(1, 1 + edge)
         kernel = weight[:, :, inner, inner, inner].flatten(1)
         return F.linear(x.flatten(1), kernel)[:, :, None, None, None]
-    around = F.pad(x.permute(0, 2, 3, 4, 1), (0, 0, 1, 1, 1, 1, 1, 1))
-    for axis in (1, 2, 3):
-        around = around.unfold(axis, 3, stride)  # in the end (N, d, d, d, C, 3, 3, 3)
-    count, edge = around.shape[:2]
-    rows = around.permute(0, 1, 2, 3, 5, 6, 7, 4).reshape(count * edge**3, -1)
+    around = F.pad(x.permute(0, 2, 3, 4, 1), (0, 0, 1, 1, 1, 1, 1, 1)).flatten(1, 3)
+    # By index and not by `unfold`, whose gradient takes four times as long as all the rest.
+    rows = around.index_select(1, _neighbours(edge, stride)).view(-1, 27 * x.shape[1])
     kernel = weight.permute(0, 2, 3, 4, 1).reshape(len(weight), -1)
-    return F.linear(rows, kernel).view(count, edge, edge, edge, -1).permute(0, 4, 1, 2, 3)
+    edge = -(-edge // stride)
+    return F.linear(rows, kernel).view(-1, edge, edge, edge, len(weight)).permute(0, 4, 1, 2, 3)
+
+
+@lru_cache
+def _neighbours(edge: int, stride: int) -> Tensor:
+    """Places of the 3^3 inputs of every output voxel in a flattened map with a border of 1."""
+    with torch.inference_mode(False):  # the result is kept for training, too
+        along = torch.arange(0, edge, stride)[:, None] + torch.arange(3)
+        i = along[:, None, None, :, None, None]
+        j = along[None, :, None, None, :, None]
+        k = along[None, None, :, None, None, :]
+        return ((i * (edge + 2) + j) * (edge + 2) + k).flatten()
+
+
+class FirstConvolution(nn.Conv3d):
+    """A 7^3 convolution of stride 2 without bias, (N, C, D, D, D) -> (N, C', D/2, D/2, D/2).
+
+    Convolutions of a single channel leave most of a processor's vector lanes idle. On the CPU, in bf16,
+    the seven values along the last axis (and an eighth that counts for nothing) therefore become
+    channels: the same numbers in 0.6 (64 output channels) to 0.9 (16) of the time.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 7, stride=2, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> its convolution."""
+        bf16 = (
+            torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        )
+        fits = x.device.type == "cpu" and x.shape[1] == 1 and x.shape[-1] % 2 == 0
+        if not (bf16 and fits) or x.requires_grad:
+            return super().forward(x)
+        kernel = F.pad(self.weight, (1, 0)).permute(0, 4, 2, 3, 1)
+        kernel = kernel.contiguous(memory_format=torch.channels_last_3d)
+        return F.conv3d(_values_along_last_axis(x), kernel, stride=(2, 2, 1))
+
+
+def _values_along_last_axis(x: Tensor) -> Tensor:
+    """(N, 1, D, H, W) -> bf16 (N, 8, D + 6, H + 6, W / 2): for each second voxel, eight from 4 before.
+
+    Beyond the edges there are zeros. Two neighbours are moved as one number.
+    """
+    pairs = F.pad(x[:, 0].bfloat16(), (4, 4, 3, 3, 3, 3)).view(torch.int32)
+    count = x.shape[-1] // 2
+    values = torch.stack([pairs[..., start : start + count] for start in range(4)], dim=-1)
+    return values.view(torch.bfloat16).permute(0, 4, 1, 2, 3)
 
 
 class Convolution5(nn.Conv3d):

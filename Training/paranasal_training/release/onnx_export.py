@@ -25,7 +25,12 @@ from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.files import sha256, write_json, write_whole
 from ParanasalSSLLib.model.bundle_folder import CARD, FORMAT_VERSION, WEIGHTS
 from ParanasalSSLLib.model.card import BundleCard, read_card
-from ParanasalSSLLib.model.cpu_kernels import Convolution3, Convolution5, LastConvolution
+from ParanasalSSLLib.model.cpu_kernels import (
+    Convolution3,
+    Convolution5,
+    FirstConvolution,
+    LastConvolution,
+)
 from ParanasalSSLLib.model.onnx_networks import (
     CAE,
     CLASSIFIER,
@@ -40,6 +45,7 @@ from ParanasalSSLLib.quiet import quietly
 
 OPSET = 18
 TOLERANCE = 1e-4  # greatest difference between the two programs' numbers, checked at export
+OWN_CONVOLUTIONS = (Convolution3, Convolution5, FirstConvolution, LastConvolution)
 
 
 class Span(NamedTuple):
@@ -127,7 +133,7 @@ def plain(network: nn.Module) -> nn.Module:
     """A copy with PyTorch's own convolutions in place of `cpu_kernels`, which give the same numbers."""
     network = copy.deepcopy(network)
     for module in network.modules():
-        if isinstance(module, (Convolution3, Convolution5, LastConvolution)):
+        if isinstance(module, OWN_CONVOLUTIONS):
             object.__setattr__(module, "__class__", nn.Conv3d)
     return network
 
