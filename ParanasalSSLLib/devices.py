@@ -6,6 +6,7 @@ import ctypes
 import importlib.metadata
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from ParanasalSSLLib.errors import DeviceUnavailable, MissingPackage, install_li
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 MINIMUM_TORCH = (2, 5)
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 DEVICE_NAMES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda", "mps")
 
 
@@ -94,6 +96,16 @@ def has_gpu_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process take memory from one heap, where the C library is glibc.
+
+    It would give each thread a heap of its own, which keeps what is freed.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def cpu_threads() -> int:

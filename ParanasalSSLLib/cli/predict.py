@@ -31,7 +31,7 @@ from ParanasalSSLLib.cli.searched import search_scans
 from ParanasalSSLLib.cli.stopping import stop_with_input, stopped_by_sigterm
 from ParanasalSSLLib.cli.telling import Telling
 from ParanasalSSLLib.cli.views import JsonView, QuietView, TerminalView, View
-from ParanasalSSLLib.devices import DeviceName
+from ParanasalSSLLib.devices import DeviceName, share_one_heap
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.results.layout import TABLE
 from ParanasalSSLLib.results.older import refuse_foreign_overview, refuse_unsafe_output
@@ -239,6 +239,7 @@ def make_scorer(config: PredictConfig, debug: bool, ids: Ids, show: Show) -> Sco
         placement = read_boxes(config.boxes) if config.boxes else None
     except (ParanasalError, OSError) as error:
         raise CallFailedError(error) from error
+    share_one_heap()
     loader = BundleLoader(lambda: load_model(config.model, config.device))
     needs = Needs(loader, placement)
     return Scorer(config.output, needs, ids, show, config.note, config.dicom_out, debug)

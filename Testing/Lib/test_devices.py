@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -67,3 +70,31 @@ def test_threads_are_those_that_the_user_asks_for(monkeypatch: pytest.MonkeyPatc
     assert cpu_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     assert cpu_threads() >= 1
+
+
+_COUNT_HEAPS = """
+import ctypes, sys, threading
+from ParanasalSSLLib.devices import share_one_heap
+libc = ctypes.CDLL(None)
+if sys.argv[1] == "shared":
+    share_one_heap()
+threads = [threading.Thread(target=libc.malloc, args=(1000,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not platform.libc_ver()[0], reason="needs glibc"
+)
+def test_threads_share_one_heap() -> None:
+    def heaps(kind: str) -> int:
+        command = [sys.executable, "-c", _COUNT_HEAPS, kind]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return told.count("<heap nr=")
+
+    assert heaps("own") > 1 and heaps("shared") == 1

@@ -1,9 +1,11 @@
 """How long `paranasal predict` takes and how much memory: stage by stage, first and further scans.
 
-    python Testing/benchmarks/bench_predict.py [SCAN] [--repeats 3] [--device cpu] [--check] [--torch]
+    python Testing/benchmarks/bench_predict.py [SCAN] [--repeats 3] [--device cpu] [--check]
+        [--torch] [--against CHECKOUT]
 
-`--torch` also runs the networks by PyTorch on the CPU, in turns with ONNX Runtime, and gives the
-processor's seconds of both, which other work on the machine changes little.
+`--torch` also runs the networks by PyTorch on the CPU, and `--against` another state of the project,
+in turns with this one, and only that. Both give the processor's seconds too, which other work on the
+machine changes little.
 
 Each figure comes from a process of its own, as a user starts one: start-up time, peak memory and
 the first scan are not coloured by what ran before. Without SCAN the FLAIR of the shared test data
@@ -43,6 +45,9 @@ def main() -> int:
     args = _parse()
     scan = args.scan or default_scan()
     print(f"machine   {machine()}\nscan      {scan.name} ({scan.stat().st_size / 1e6:.1f} MB)\n")
+    if args.against:
+        print_comparison(scan, args.repeats, {"before": Kind(args.against), "now": Kind()})
+        return 0
     stages = in_own_process("stages", scan, args.device)
     print_stages(stages)
     calls = [whole_call(scan, 1, args.device) for _ in range(args.repeats)]
@@ -64,7 +69,9 @@ def main() -> int:
     for target in targets:
         print(target.line())
     if args.torch:
-        print_comparison(scan, args.repeats)
+        with tempfile.TemporaryDirectory() as folder:
+            kinds = {"ONNX Runtime": Kind(), "PyTorch": Kind(model=without_onnx(Path(folder)))}
+            print_comparison(scan, args.repeats, kinds)
     missed = [target for target in targets if target.missed]
     return 1 if missed and args.check else 0
 
@@ -75,6 +82,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--torch", action="store_true", help="compare with PyTorch on the CPU")
+    parser.add_argument("--against", type=Path, help="the folder of another state of the project")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a target is missed")
     parser.add_argument("--stages", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -215,6 +223,14 @@ class Call:
     cpu_seconds: float
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is run: the checkout, and its model (None: the shipped one)."""
+
+    checkout: Path = ROOT
+    model: Path | None = None
+
+
 _RUN_AND_TELL_PEAK = """
 import resource, sys
 from ParanasalSSLLib.cli.main import main
@@ -226,14 +242,24 @@ sys.exit(status)
 """
 
 
-def whole_call(scan: Path, times: int, device: str, model: Path | None = None) -> Call:
+def whole_call(scan: Path, times: int, device: str, kind: Kind = Kind()) -> Call:
     """Run `paranasal predict` on the scan, `times` times in one call."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-c", _RUN_AND_TELL_PEAK, "predict", *[str(scan)] * times]
+        command = [
+            sys.executable,
+            "-c",
+            _RUN_AND_TELL_PEAK,
+            "predict",
+            *[str(scan.resolve())] * times,
+        ]
         command += ["-o", out, "--device", device, "--json-progress"]
-        command += ["--model", str(model)] if model else []
+        command += ["--model", str(kind.model)] if kind.model else []
+        paths = [str(kind.checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=out
+        )
         seconds = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"predict failed:\n{done.stdout[-2000:]}\n{done.stderr}")
@@ -243,17 +269,13 @@ def whole_call(scan: Path, times: int, device: str, model: Path | None = None) -
     return Call(seconds, scans, peak, cpu_seconds)
 
 
-def print_comparison(scan: Path, repeats: int) -> None:
-    """ONNX Runtime and PyTorch in turns: medians of one scan, and of each further one."""
-    from ParanasalSSLLib.model.bundle import shipped_bundle_path
-
-    calls: dict[str, list[tuple[Call, Call]]] = {"ONNX Runtime": [], "PyTorch": []}
-    with tempfile.TemporaryDirectory() as folder:
-        models = {"ONNX Runtime": shipped_bundle_path(), "PyTorch": without_onnx(Path(folder))}
-        for _ in range(repeats):
-            for name, model in models.items():
-                once, thrice = (whole_call(scan, n, "cpu", model) for n in (1, 3))
-                calls[name].append((once, thrice))
+def print_comparison(scan: Path, repeats: int, kinds: dict[str, Kind]) -> None:
+    """Each kind in turns: medians of one scan, and of each further one."""
+    calls: dict[str, list[tuple[Call, Call]]] = {name: [] for name in kinds}
+    for _ in range(repeats):
+        for name, kind in kinds.items():
+            once, thrice = (whole_call(scan, n, "cpu", kind) for n in (1, 3))
+            calls[name].append((once, thrice))
     print(f"\n{'in turns':<16}{'one scan':>10}{'CPU':>8}{'further':>10}{'CPU':>8}{'peak':>12}")
     for name, pairs in calls.items():
         figures = [
