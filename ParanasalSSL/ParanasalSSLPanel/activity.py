@@ -38,7 +38,11 @@ class Activity:
         watcher = Watcher(
             self._onDone, self._onFailed, self._onCancelled, self.onProgress, self._panel.log
         )
-        begin(watcher, self._begun)
+        try:
+            begin(watcher, self._begun)
+        except BaseException:
+            self._done = _ignored
+            raise
 
     def _begun(self, work: Work) -> None:
         if not self._isOver:  # a computation inside Slicer is over before it is said to have begun

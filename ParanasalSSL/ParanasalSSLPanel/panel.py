@@ -251,6 +251,7 @@ class ParanasalSSLWidget(Doing, ScriptedLoadableModuleWidget, slicer.util.VTKObs
         self._shownOverlay = self.overlay
         if self.scan is not None:
             results.styleOverlay(self.scan, *self.overlay)
+        self.followUpSection.style(*self.overlay)
 
     def _onScanChanged(self, caller: Any, event: Any) -> None:
         """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLPanel.process import libraryFolder
 
@@ -18,10 +20,10 @@ def registerSampleData() -> None:
     head = libraryFolder() / "ParanasalSSLLib" / "data" / "sample" / "simulated_head.nii.gz"
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="ParanasalSSL",
-        sampleName="Simulated head, cyst on the left",
+        sampleName=_("Simulated head, cyst on the left"),
         thumbnailFileName=str(THUMBNAIL),
         uris=head.as_uri(),
         fileNames=head.name,
         checksums=f"SHA256:{sha256(head)}",
-        nodeNames="Simulated head",
+        nodeNames=_("Simulated head"),
     )

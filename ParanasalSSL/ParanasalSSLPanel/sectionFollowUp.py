@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.results.layout import ScanFiles
-from ParanasalSSLPanel import followUp, tables
+from ParanasalSSLPanel import followUp, results, tables
 from ParanasalSSLPanel.comparison import Comparison
 from ParanasalSSLPanel.followUp import Earlier
 from ParanasalSSLPanel.interface import Panel
@@ -48,6 +48,11 @@ class FollowUpSection:
     def _isOf(self, scan: Any) -> bool:
         assert self.comparison is not None
         return self.comparison.isPresent and self.comparison.later is scan
+
+    def style(self, threshold: float, opacity: float) -> None:
+        """Let the earlier scan's overlay look as the present one's."""
+        if self.comparison is not None and self.comparison.isPresent:
+            results.styleOverlay(self.comparison.earlier, threshold, opacity)
 
     def stop(self) -> None:
         """Take what was compared off the views."""

@@ -127,6 +127,10 @@ def test_each_scan_is_drawn_in_its_own_views(slicer: Any, two: Any, views: Any) 
             composite = views.nodes[name, False]
             assert composite.GetBackgroundVolumeID() == scan.GetID()
             assert composite.GetForegroundVolumeID() == results.residualOf(scan).GetID()
+    ui.thresholdSlider.setValue(0.45)
+    for scan in (two.later, two.earlier):
+        display = results.residualOf(scan).GetDisplayNode()
+        assert display.GetLowerThreshold() == pytest.approx(0.45)
     ui.overlayButton.click()
     ui.overlayButton.click()
     composite = views.nodes[EARLIER["Axial"], False]
