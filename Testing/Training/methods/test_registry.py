@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,6 +13,7 @@ import paranasal_training.methods as methods
 import pytest
 import torch
 from paranasal_training.methods import Method, Sample, make_method, method_class, method_names
+from paranasal_training.methods.residual import Objective, Options, residual_loss
 
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import EncoderConfig
@@ -138,3 +140,19 @@ def test_compile_reaches_what_the_loss_calls_or_says_that_it_does_not(
     method.loss(make_sample())
     assert any(part is method.encoder for part in calls) != ("sparse encoder" in caplog.text)
     assert calls, "nothing was compiled"
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("bce", (-math.log(0.75) - 0.5 * math.log(0.25) - 0.5 * math.log(0.75)) / 2),
+        ("l1", (0.25 + 0.25) / 2),
+        ("l2", (0.25**2 + 0.25**2) / 2),
+    ],
+)
+def test_residual_loss_by_hand(objective: Objective, expected: float) -> None:
+    """Two voxels that are both said to be 0.75: one is 1, the other 0.5."""
+    logits = torch.full((1, 1, 1, 1, 2), math.log(3))
+    residuals = torch.tensor([1.0, 0.5]).view(1, 1, 1, 1, 2)
+    loss = residual_loss(logits, residuals, Options(objective))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
