@@ -22,5 +22,8 @@ def sinus_region(air: np.ndarray, rules: ThresholdConfig) -> np.ndarray:
     parts, _ = ndimage.label(ndimage.binary_opening(air > rules.air_fraction, iterations=2))
     middle = parts[tuple(n // 2 for n in air.shape)]
     if middle == 0:
-        raise BadStore("The healthy crops have no air in their middle: are they of sinuses?")
+        raise BadStore(
+            "Healthy sinuses show no air in their middle. Where the crops are of sinuses, the "
+            "autoencoder has learnt too little to rebuild them: train it for longer."
+        )
     return ndimage.binary_dilation(parts == middle, iterations=max(1, round(rules.margin_mm)))
