@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ from paranasal_training.data.config import SplitConfig
 from paranasal_training.data.splits import Partition, make_splits
 from paranasal_training.data.store import CropStore
 from paranasal_training.release.bundling import held_out_rows
-from paranasal_training.release.config import BundleConfig, ExperimentBundleConfig
+from paranasal_training.release.config import (
+    BundleConfig,
+    ExperimentBundleConfig,
+    ModelCardConfig,
+)
 from paranasal_training.release.experiment_bundle import settings_of
+from paranasal_training.release.model_card import model_card
 from paranasal_training.runs.record import FinishedRun
 
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.model.bundle import shipped_bundle_path
+from ParanasalSSLLib.model.card import read_card
 from ParanasalSSLLib.model.config import ResidualConfig
 
 CAE = {"store": "abc", "config": {"seed": 0}, "val_loss": 0.1}
@@ -68,6 +76,13 @@ def test_a_row_that_learns_from_no_residuals_gets_the_plain_ones(experiment: Pat
     found = settings_of(config)
     assert found.cae == experiment / "autoencoder/plain"
     assert found.residual == ResidualConfig(median_kernel_voxels=3)
+
+
+def test_the_card_says_simulated_of_simulated_patients_only() -> None:
+    card, nothing = read_card(shipped_bundle_path()), ModelCardConfig(bundle=Path())
+    assert "## On simulated test patients" in model_card(card, nothing)
+    site = model_card(replace(card, simulated=False), nothing)
+    assert "## On test patients" in site and "Trained on the crops of a site." in site
 
 
 def test_the_runs_that_there_are_are_named_where_one_is_missing(experiment: Path) -> None:

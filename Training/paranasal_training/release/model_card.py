@@ -37,7 +37,7 @@ def model_card(card: BundleCard, config: ModelCardConfig) -> str:
         _origin(card, cohort),
         "## What it is",
         _architecture(card),
-        "## On simulated test patients",
+        "## On simulated test patients" if card.simulated else "## On test patients",
         _metric_lines(metrics, training["masks"]),
     ]
     if "sensitivity_by_kind_and_ml" in metrics:
