@@ -34,6 +34,7 @@ from paranasal_training.data.config import AugmentConfig
 from paranasal_training.evaluation.classifier import Inputs
 from paranasal_training.methods import make_method
 from paranasal_training.methods.residual import Options, residual_loss
+from paranasal_training.runs.memory import keep_memory
 from paranasal_training.runs.optimizers import LARS, make_optimizer
 from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.cae import CAEStage
@@ -329,6 +330,7 @@ def rate(
 
 def our_steps(task: Task, device: torch.device, bf16: bool) -> Generator[int, None, None]:
     """Train for ever as a run does; yields the batch size after each step."""
+    keep_memory()
     stage = task.stage.to(device).train()
     weights = list(stage.network.parameters())
     optimizer, _ = make_optimizer(stage.config.recipe.optimizer, weights, 1, 1)

@@ -37,6 +37,7 @@ from paranasal_training.runs.checkpoints import (
     unusable,
 )
 from paranasal_training.runs.config import RunConfig, plain
+from paranasal_training.runs.memory import keep_memory
 from paranasal_training.runs.processes import synchronised
 from paranasal_training.runs.quiet import quiet_lightning
 from paranasal_training.runs.record import (
@@ -108,6 +109,7 @@ def fit(
     """
     config = stage.config
     clock = Clock()
+    keep_memory()
     write_settings(config, store)
     watch, last = WatchLoss(), RunCheckpoint(config, "last")
     best = None if stage.keeps_last else RunCheckpoint(config, "best", "val/loss")
