@@ -87,13 +87,13 @@ class Runs:
 
     def _boxes(self, scan: Any) -> list[str]:
         """Options for boxes that a reader has moved; others are placed again, the same."""
-        from ParanasalSSLPanel.boxes import boxesOf, qualityOf
+        from ParanasalSSLPanel.boxes import areAutomatic, boxesOf, qualityOf
 
         from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.boxes.quality import NOT_JUDGED
 
         boxes = boxesOf(scan)
-        if all(box.origin != "hand" for box in boxes.values()):
+        if areAutomatic(boxes):
             return []
         path = self._inputs.folder / "boxes.json"
         write_placement(Placement(boxes, qualityOf(scan) or NOT_JUDGED), path)

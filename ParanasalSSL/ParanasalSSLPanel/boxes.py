@@ -187,6 +187,15 @@ def boxesOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, SinusBox]:
     return {side: boxFromNode(side, node) for side, node in present.items()}
 
 
+def areAutomatic(boxes: Mapping[Side, SinusBox]) -> bool:
+    """Whether both sides have boxes and nobody has moved one.
+
+    Such a scan is scored as `paranasal predict` does, which moves boxes onto the cavities that the
+    networks see; as soon as a reader has moved one, all stay where they are.
+    """
+    return len(boxes) == len(Side) and all(box.origin != "hand" for box in boxes.values())
+
+
 def boxFromNode(side: Side, node: vtkMRMLMarkupsROINode) -> SinusBox:
     """One ROI, in world coordinates (transforms and hand rotation included)."""
     from ParanasalSSLLib.boxes.box import EDGE_MM, SinusBox

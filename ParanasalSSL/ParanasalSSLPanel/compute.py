@@ -44,6 +44,7 @@ class Findings:
         cavities: per side, bool (I, J, K): all inside the bony walls; empty where none is outlined.
         files: where all this is written; None where it is not.
         grid: the scan's, as its files tell it; None where there are none.
+        boxes: per side, where it was scored: boxes that a registration placed move onto the cavity.
     """
 
     residual: np.ndarray
@@ -55,6 +56,7 @@ class Findings:
     cavities: Mapping[Side, np.ndarray] = field(default_factory=dict)
     files: ScanFiles | None = None
     grid: Grid | None = None
+    boxes: Mapping[Side, SinusBox] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,13 @@ class Computation(Protocol):
         settings: Settings,
         watcher: Watcher[Findings],
     ) -> Work:
-        """Begin to score the sinuses in `boxes` (one or both sides)."""
+        """Begin to score the sinuses in `boxes` (one or both sides); see `areAutomatic`."""
         ...
 
 
 def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:
     """What `paranasal predict` has written of a scan. Raises `UnreadableScan`."""
+    from ParanasalSSLLib.boxes.placement import read_placement
     from ParanasalSSLLib.results.maps import read_maps
 
     maps, sides = read_maps(files), record.sinuses
@@ -151,6 +154,7 @@ def readFindings(files: ScanFiles, record: ScanRecord) -> Findings:
         cavities=cavities,
         files=files,
         grid=maps.grid,
+        boxes=read_placement(files.boxes).boxes,
     )
 
 

@@ -15,7 +15,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
 from ParanasalSSLPanel import results, scans
-from ParanasalSSLPanel.boxes import adjustBoxes, boxesOf, qualityOf, showBoxes
+from ParanasalSSLPanel.boxes import adjustBoxes, areAutomatic, boxesOf, qualityOf, showBoxes
 from ParanasalSSLPanel.compute import (
     AUTOMATIC,
     Computation,
@@ -115,7 +115,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         watcher: Watcher[Findings],
         begun: Callable[[Work], None] = lambda work: None,
     ) -> None:
-        """Begin to score the sinuses in the boxes as they stand in the scene.
+        """Begin to score the sinuses in the boxes as they stand in the scene, see `areAutomatic`.
 
         When all is well, the findings are put beside the scan before `watcher.done` is called; a run
         that fails or is cancelled leaves the scene as it was. `begun` gets the run, to cancel it.
@@ -127,7 +127,11 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         quality = qualityForScoring(volume, boxes, qualityOf(scan))
 
         def show(findings: Findings) -> None:
-            results.showFindings(scan, boxes, findings)
+            scored = boxes
+            if areAutomatic(boxes) and findings.boxes:
+                scored = findings.boxes
+                showBoxes(scan, scored, findings.quality)
+            results.showFindings(scan, scored, findings)
             adjustBoxes(scan, False)
 
         shown = _shown(scan, show, watcher)

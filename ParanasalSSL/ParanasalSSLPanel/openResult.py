@@ -31,7 +31,6 @@ def openResult(scan: ScanSource | Path, out: Path, identifier: str) -> vtkMRMLSc
     Raises:
         ParanasalError: the scan or its results cannot be read.
     """
-    from ParanasalSSLLib.boxes.placement import read_placement
     from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.reading import read_reading
     from ParanasalSSLLib.results.record import read_report
@@ -54,12 +53,11 @@ def openResult(scan: ScanSource | Path, out: Path, identifier: str) -> vtkMRMLSc
                 name=source.path.name
             )
         ) from error
-    boxes = read_placement(files.boxes).boxes
     node = _load(source, findings.grid)
     setAttribute(node, "opened from", key)
-    showBoxes(node, boxes, findings.quality)
+    showBoxes(node, findings.boxes, findings.quality)
     keepOrigin(node, Origin(source, files))
-    results.showFindings(node, boxes, findings)
+    results.showFindings(node, findings.boxes, findings)
     reading = read_reading(files, record)
     if reading is not None:
         keepReading(node, reading)

@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun, Summary
 from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLPanel.boxes import areAutomatic
 from ParanasalSSLPanel.compute import (
     SCAN_ID,
     Findings,
@@ -67,9 +68,10 @@ class SeparateProcess:
         with _folder() as folder:
             write_volume(volume, folder / "scan.nii")
             write_placement(Placement(boxes, quality), folder / "boxes.json")
-        scan, given = {SCAN_ID: folder / "scan.nii"}, str(folder / "boxes.json")
+        scan, moved = {SCAN_ID: folder / "scan.nii"}, ["--boxes", str(folder / "boxes.json")]
+        given = [] if areAutomatic(boxes) else moved
         call = _Call(folder, watcher, lambda event: _findings(folder / "out", event))
-        return call.started(settings.predict(scan, folder / "out", "--boxes", given), COMMANDS)
+        return call.started(settings.predict(scan, folder / "out", *given), COMMANDS)
 
 
 @contextmanager

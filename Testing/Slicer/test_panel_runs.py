@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,20 @@ def untrainedBundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def realPanel(openPanel: Callable[[Any], Any], standIn: Any) -> Any:
-    """A panel that scores in a real process; the registration is the stand-in's."""
+    """A panel that scores in a real process; boxes are placed by the stand-in, as if by hand."""
     from ParanasalSSLPanel.separateProcess import SeparateProcess
 
+    from ParanasalSSLLib.boxes.placement import Placement
+
+    def place(volume: Any, watcher: Any) -> Any:
+        def done(found: Any) -> None:
+            boxes = {side: replace(box, origin="hand") for side, box in found.boxes.items()}
+            watcher.done(Placement(boxes, found.quality))
+
+        return standIn.place(volume, replace(watcher, done=done))
+
     computation = SeparateProcess()
-    computation.place = standIn.place  # type: ignore[method-assign]
+    computation.place = place  # type: ignore[method-assign]
     return openPanel(computation)
 
 
@@ -268,11 +278,15 @@ def test_closing_the_scene_ends_a_run(slicer: Any, realPanel: Any, scan: Any) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (BUNDLE / "bundle.json").exists(), reason="the shipped bundle is missing")
-def test_the_sample_head_is_scored_with_the_shipped_model(
+def test_the_sample_head_is_scored_as_by_the_command_line(
     slicer: Any, openPanel: Callable[[Any], Any], geometry: Any, sample_head: Path
 ) -> None:
     from ParanasalSSLPanel import results, tables
+    from ParanasalSSLPanel.boxes import boxesOf
     from ParanasalSSLPanel.separateProcess import SeparateProcess
+
+    from ParanasalSSLLib.model.bundle import load_bundle
+    from ParanasalSSLLib.predict import predict_scan
 
     panel = openPanel(SeparateProcess())
     scan = slicer.util.loadVolume(str(sample_head))
@@ -287,5 +301,14 @@ def test_the_sample_head_is_scored_with_the_shipped_model(
     assert tables.tableOf(scan).GetNumberOfRows() == 2
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0
     assert "simulated data" in panel.ui.noticesLabel.text
-    found = {cells[0]: cells[3] for cells in geometry.tableRows(tables.tableOf(scan))}
-    assert found == {"left": "Anomaly suspected", "right": "No anomaly suspected"}
+    rows = {cells[0]: cells for cells in geometry.tableRows(tables.tableOf(scan))}
+    decisions = {side: cells[3] for side, cells in rows.items()}
+    assert decisions == {"left": "Anomaly suspected", "right": "No anomaly suspected"}
+    by_command = predict_scan(sample_head, load_bundle(BUNDLE))
+    for side, sinus in by_command.sinuses.items():
+        assert float(rows[side.value][1]) == pytest.approx(sinus.probability, abs=0.006)
+        moved = boxesOf(scan)[side]
+        assert np.allclose(
+            moved.center_ras_mm, by_command.placement.boxes[side].center_ras_mm, atol=0.1
+        )
+        assert moved.origin == "registration"
