@@ -118,7 +118,7 @@ class AddSinusConfig:
     """Stores of `paint-sinuses --as-they-are`, one or more: for the threshold."""
     output: Path
     """Folder of the new bundle."""
-    version: str = "5"
+    version: str = "6"
     """Version of the new bundle."""
     notes: Path | None = None
     """Markdown for the model card: what was seen on real scans (unset: none)."""
