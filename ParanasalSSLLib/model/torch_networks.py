@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -92,8 +92,7 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = Non
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in _tensors(bundle)}
     for outdated in (folder / CARD, folder / MODEL_CARD, *folder.glob("*.onnx")):
         outdated.unlink(missing_ok=True)
-    with write_whole(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(tensors, folder / WEIGHTS)
     content = {
         "format_version": FORMAT_VERSION,
         **asdict(bundle.card),
@@ -105,6 +104,18 @@ def save_bundle(bundle: Bundle, folder: str | Path, model_card: str | None = Non
             temporary.write_text(model_card, encoding="utf-8")
     write_json(folder / CARD, content)
     return folder
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file, whole or not at all, readable by whom the system lets read new files.
+
+    Safetensors itself makes files that only their owner can read.
+    """
+    with write_whole(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(dict(tensors), temporary)
+        temporary.chmod(mode)
 
 
 def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:

@@ -89,6 +89,12 @@ def folder(tmp_path: Path) -> Path:
     return save_bundle(make_bundle(), tmp_path / "bundle", "# Model card\n")
 
 
+def test_whoever_can_read_new_files_can_read_the_weights_too(folder: Path) -> None:
+    new = folder / "new"
+    new.touch()
+    assert {path.stat().st_mode for path in folder.iterdir()} == {new.stat().st_mode}
+
+
 def test_loaded_bundle_scores_as_the_saved_one(folder: Path) -> None:
     saved, loaded = make_bundle(), load_bundle(folder)
     (before,), (after,) = saved.analyse([make_crop()]), loaded.analyse([make_crop()])

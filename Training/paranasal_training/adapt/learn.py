@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from paranasal_training.adapt.look import read_crops
@@ -23,6 +23,7 @@ from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.networks import channels_last
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+from ParanasalSSLLib.model.torch_networks import write_tensors
 
 WARM_UP = 0.1
 EMA_DECAY = 0.98  # of a run of some hundred steps
@@ -115,8 +116,7 @@ def _tune(job: LearnJob) -> bool:
     state = load_file(job.folder / WEIGHTS)
     if not job.donors:
         state = blended(load_file(job.start), state, job.keep_old)
-    with write_whole(job.weights) as temporary:
-        save_file(half_weights(state), temporary)
+    write_tensors(half_weights(state), job.weights)
     return True
 
 

@@ -7,20 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from paranasal_training.adapt.learn import LearnJob, settings_of
 from paranasal_training.adapt.outcome import Outcome
 from paranasal_training.release.config import AddOnnxConfig
 from paranasal_training.release.onnx_export import add_onnx
 from paranasal_training.sinus.training import half_weights
-from ParanasalSSLLib.files import write_whole, write_whole_folder
+from ParanasalSSLLib.files import write_whole_folder
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.networks import channels_last
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
-from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import (
+    load_torch_networks,
+    save_bundle,
+    write_tensors,
+)
 
 
 def write_site_bundle(
@@ -63,8 +67,7 @@ def save_members(source: Path, folder: Path) -> list[Path]:
     paths = [folder / f"start_{number}.safetensors" for number in range(len(networks.members))]
     for member, path in zip(networks.members, paths, strict=True):
         if not path.exists():
-            with write_whole(path) as temporary:
-                save_file(half_weights(member.state_dict()), temporary)
+            write_tensors(half_weights(member.state_dict()), path)
     return paths
 
 

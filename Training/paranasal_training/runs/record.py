@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from paranasal_training.data.store import CropStore
 from paranasal_training.runs.config import RunConfig, plain
 from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
-from ParanasalSSLLib.files import sha256, tupled, write_json, write_whole
+from ParanasalSSLLib.files import sha256, tupled, write_json
 from ParanasalSSLLib.model.networks import Network
+from ParanasalSSLLib.model.torch_networks import write_tensors
 
 RUN_VERSION = 1
 
@@ -69,8 +70,7 @@ def write_result(
     """Write the weights, what comes after them, then the record that makes the run complete."""
     output = stage.config.output
     weights = {k: v.contiguous().cpu() for k, v in stage.network.state_dict().items()}
-    with write_whole(output / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+    write_tensors(weights, output / "model.safetensors")
     stage.network.eval()
     write_json(output / "metrics.json", {"validation_loss": facts["val_loss"], **after()})
     settings = plain(stage.config)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -28,6 +28,7 @@ from ParanasalSSLLib.files import tupled, write_json, write_whole
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.networks import channels_last
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
+from ParanasalSSLLib.model.torch_networks import write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +130,7 @@ class SinusRun:
         folder = self.config.output
         with write_whole(folder / LAST) as temporary:
             torch.save(state, temporary)
-        with write_whole(folder / WEIGHTS) as temporary:
-            save_file(half_weights(self.average.module.state_dict()), temporary)
+        write_tensors(half_weights(self.average.module.state_dict()), folder / WEIGHTS)
         write_json(folder / RECORD, _record(self.config, self.step, self.seconds))
         self._saved = time.monotonic()
 
