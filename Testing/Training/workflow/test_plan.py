@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 import jsonargparse
@@ -19,6 +21,7 @@ from paranasal_training.stages.config import (
     ResidualsConfig,
     TrainConfig,
 )
+from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.declared import Settings, merged, preset_names
 from paranasal_training.workflow.plan import Plan
 
@@ -32,6 +35,12 @@ PATHS = {
     "classifier": "k",
     "residuals": "r",
 }
+
+
+def test_help_and_readme_name_every_experiment() -> None:
+    readme = Path(__file__).parents[3] / "Training" / "README.md"
+    for text in (inspect.getsource(ExperimentConfig), readme.read_text(encoding="utf-8")):
+        assert set(Plan.read("smoke").experiments) <= set(re.findall(r"\w+", text))
 
 
 def accepted(kind: type, settings: Settings) -> object:

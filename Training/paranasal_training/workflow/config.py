@@ -11,14 +11,14 @@ from ParanasalSSLLib.errors import BadConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """`paranasal experiment`: table2, table3, figure3, postprocessing, loss, spark or beyond.
+    """`paranasal experiment`: one table of the paper, or of ours beside it.
 
     Runs in the working folder are shared by all experiments, and only what is missing is run. The same
     command resumes a stopped experiment.
     """
 
     name: str
-    """Experiment: table2, table3, figure3, postprocessing, loss, spark or beyond."""
+    """Experiment: table2, table3, figure3, labels, postprocessing, loss, autoencoder, spark, beyond."""
     preset: str = "cpu"
     """Size of everything: smoke, cpu, paper, or a YAML file like theirs."""
     cohort: str | None = None
