@@ -104,9 +104,12 @@ class Room(TrameApp):
         self.state.waiting = sum(row.entry.state in ("waiting", "failed") for row in rows)
 
     def runWaiting(self) -> None:
-        """Score all that was not scored yet."""
+        """Score all that was not scored yet; the case on screen first, in boxes that were moved."""
+        waiting = [row["id"] for row in self.state.rows if row["waits"]]
+        present = self.state.this_case in waiting
+        waiting.sort(key=lambda identifier: identifier != self.state.this_case)
         with self.telling():
-            self.runs.begin([row["id"] for row in self.state.rows if row["waits"]], None)
+            self.runs.begin(waiting, self.scan if present else None)
 
     def _openFirst(self) -> None:
         first = next((row for row in self.state.rows), None)

@@ -86,14 +86,14 @@ class Runs:
             self._work.kill()
 
     def _boxes(self, scan: Any) -> list[str]:
-        """Options for boxes that a reader has moved; others are placed again, the same."""
+        """Options for boxes that a reader has moved; others are placed again, as are missing ones."""
         from ParanasalSSLPanel.boxes import areAutomatic, boxesOf, qualityOf
 
         from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.boxes.quality import NOT_JUDGED
 
         boxes = boxesOf(scan)
-        if areAutomatic(boxes):
+        if not boxes or areAutomatic(boxes):
             return []
         path = self._inputs.folder / "boxes.json"
         write_placement(Placement(boxes, qualityOf(scan) or NOT_JUDGED), path)

@@ -33,7 +33,9 @@ class BoxesSection(Section):
             html.Div("{{ quality }}", classes="soft", id="quality", v_if="quality")
             button("Place boxes", "place", self.place, disabled=("running !== ''",))
             words = "{{ adjusted ? 'Done adjusting' : 'Adjust boxes' }}"
-            button(words, "adjust", (self.adjust, "[!adjusted, false]"), v_if="boxed")
+            scored = ("running === this_case",)
+            click = (self.adjust, "[!adjusted, false]")
+            button(words, "adjust", click, v_if="boxed", disabled=scored)
             with html.Span(v_if="adjusted"):
                 words = "{{ turned ? 'Without rings' : 'Turn' }}"
                 button(words, "turn", (self.adjust, "[true, !turned]"))

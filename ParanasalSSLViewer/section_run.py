@@ -32,7 +32,7 @@ class RunSection(Section):
         )
 
     def run(self) -> None:
-        """Score the case on screen, in its boxes as they stand."""
+        """Score the case on screen; boxes that a reader has moved stay where they are."""
         with self.room.telling():
             self.room.runs.begin([self.state.this_case], self.scan)
 
@@ -44,8 +44,17 @@ class RunSection(Section):
             if runs.words:
                 self.room.say(runs.words, failed=runs.failed)
             self.room.listRows()
+            if state.adjusted and runs.present == state.this_case:
+                self._lock()
             if scored and scored == state.this_case:
                 self.room.open(scored)
             elif placed is not None and placed is self.scan:
                 self.room.show()
                 self.room.sights.look(placed)
+
+    def _lock(self) -> None:
+        """The boxes are scored as they are now: none is to be moved meanwhile."""
+        from ParanasalSSLPanel.boxes import adjustBoxes
+
+        self.state.adjusted = self.state.turned = False
+        adjustBoxes(self.scan, False, False)

@@ -14,8 +14,16 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ParanasalSSLLib.errors import ParanasalError, UnsupportedScan
+from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import results, scans
-from ParanasalSSLPanel.boxes import adjustBoxes, areAutomatic, boxesOf, qualityOf, showBoxes
+from ParanasalSSLPanel.boxes import (
+    adjustBoxes,
+    areAutomatic,
+    boxesOf,
+    isMoved,
+    qualityOf,
+    showBoxes,
+)
 from ParanasalSSLPanel.compute import (
     AUTOMATIC,
     Computation,
@@ -115,7 +123,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         watcher: Watcher[Findings],
         begun: Callable[[Work], None] = lambda work: None,
     ) -> None:
-        """Begin to score the sinuses in the boxes as they stand in the scene, see `areAutomatic`.
+        """Begin to score the sinuses in the boxes of the scene; see `areAutomatic` for which are moved.
 
         When all is well, the findings are put beside the scan before `watcher.done` is called; a run
         that fails or is cancelled leaves the scene as it was. `begun` gets the run, to cancel it.
@@ -127,9 +135,9 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
         quality = qualityForScoring(volume, boxes, qualityOf(scan))
 
         def show(findings: Findings) -> None:
-            scored = boxes
-            if areAutomatic(boxes) and findings.boxes:
-                scored = findings.boxes
+            scored = (findings.boxes if areAutomatic(boxes) else {}) or boxes
+            # A box that was moved during the run stays where it is, and the findings are outdated.
+            if scored is not boxes and all(isMoved(scan, side) is False for side in Side):
                 showBoxes(scan, scored, findings.quality)
             results.showFindings(scan, scored, findings)
             adjustBoxes(scan, False)

@@ -56,20 +56,21 @@ def editedOpacities(scan: vtkMRMLScalarVolumeNode) -> dict[Side, np.ndarray] | N
 def setReading(
     scan: vtkMRMLScalarVolumeNode, verdicts: Mapping[Side, Verdict], comment: str
 ) -> None:
-    """Keep a verdict with the scan, and in the worklist where the scan comes from.
+    """Keep a verdict with the scan, in its result, and in the worklist where the scan comes from.
 
     Raises `ParanasalError`: the worklist's folder cannot be written.
     """
-    reading = replace(verdictOf(scan), verdicts=dict(verdicts), comment=comment.strip())
-    keepReading(scan, reading)
-    origin = kept.originOf(scan)
-    if origin is None:
-        return
     from ParanasalSSLLib.results.reading import write_reading
 
+    reading = replace(verdictOf(scan), verdicts=dict(verdicts), comment=comment.strip())
+    keepReading(scan, reading)
+    origin, result = kept.originOf(scan), kept.resultOf(scan)
+    home = origin.home if origin is not None else result
     try:
-        write_reading(origin.home, reading)
-        _updateOverview(origin.home)
+        for files in filter(None, {home, result}):
+            write_reading(files, reading)
+        if origin is not None:
+            _updateOverview(origin.home)
     except (OSError, ValueError) as error:
         words = _("The verdict could not be written to the worklist ({reason}).")
         raise ParanasalError(words.format(reason=error)) from error

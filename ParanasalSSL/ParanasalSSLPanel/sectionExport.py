@@ -24,7 +24,7 @@ class ExportSection:
         self._ui.exportButton.connect("clicked(bool)", self.onExport)
         self._ui.openReportButton.connect("clicked(bool)", self._onOpenReport)
         self._ui.exportFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
-        self._written: ScanFiles | None = None
+        self._exported: dict[ScanFiles | None, ScanFiles] = {}  # the last time, of each result
 
     def update(self, scan: Any, busy: bool) -> None:
         """What can be pressed now."""
@@ -52,18 +52,21 @@ class ExportSection:
             if asDicom:
                 ensureHighdicom()
             with self._panel.working(_("Writing the results")):
-                self._written, remarks = exportScan(scan, Path(folder), identifier, asDicom)
+                files, remarks = exportScan(scan, Path(folder), identifier, asDicom)
+                self._exported[kept.resultOf(scan)] = files
                 if asDicom and self._ui.exportDatabaseCheckBox.checked:
-                    added = addToDatabase(self._written)
+                    added = addToDatabase(files)
                     failed = _("Slicer's DICOM database is not open, so nothing was added to it.")
                     remarks += [] if added else [failed]
-                words = _("Written to {folder}").format(folder=self._written.folder)
+                words = _("Written to {folder}").format(folder=files.folder)
                 self._ui.exportLabel.text = "\n".join([words, *remarks])
 
     def _onOpenReport(self, checked: bool = False) -> None:
-        """The page of what is shown, exported or not."""
-        files = kept.resultOf(self._panel.scan) or self._written
-        if files is None or not files.report_html.is_file():
+        """The page of what is shown: as it was exported, with a reader's edits, or as it is kept."""
+        result = kept.resultOf(self._panel.scan)
+        pages = [files.report_html for files in (self._exported.get(result), result) if files]
+        page = next((page for page in pages if page.is_file()), None)
+        if page is None:
             self._panel.say(_("There is no report of this session. Press Run first."), isError=True)
             return
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(files.report_html)))
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(page)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,34 @@ def test_a_dragged_box_is_of_hand_and_is_what_is_scored(
     moved, other = standIn.scored[Side.LEFT], standIn.scored[Side.RIGHT]
     assert (moved.origin, other.origin) == ("hand", "registration")
     assert np.allclose(moved.center_ras_mm - placed[Side.LEFT].center_ras_mm, (-5, 3, 2))
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_boxes_go_to_where_they_were_scored_unless_one_is_moved_meanwhile(
+    logic: Any, standIn: Any, scan: Any, geometry: Any, meanwhile: bool
+) -> None:
+    from ParanasalSSLPanel.results import areOutdated
+
+    whole = standIn.findings
+    shifted = {
+        side: replace(box, center_ras_mm=box.center_ras_mm + np.array([0, 2, 0]))
+        for side, box in standIn.placement().boxes.items()
+    }
+
+    def findings(volume: Any, boxes: Any, quality: Any) -> Any:
+        if meanwhile:
+            geometry.move(node_of(scan, Side.LEFT), (-5, 3, 2))
+        return replace(whole(volume, boxes, quality), boxes=shifted)
+
+    standIn.findings = findings
+    logic.placeBoxes(scan)
+    before = boxes_of(scan)[Side.LEFT].center_ras_mm
+    logic.run(scan)
+    box = boxes_of(scan)[Side.LEFT]
+    expected = (-5, 3, 2) if meanwhile else (0, 2, 0)
+    assert np.allclose(box.center_ras_mm - before, expected)
+    assert box.origin == ("hand" if meanwhile else "registration")
+    assert areOutdated(scan, boxes_of(scan)) is meanwhile
 
 
 def test_a_box_under_a_transform_is_scored_where_it_is_seen(

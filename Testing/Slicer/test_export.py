@@ -111,8 +111,16 @@ def test_the_report_of_what_is_shown_opens(scored: Any, monkeypatch: pytest.Monk
     opened: list[str] = []
     take = staticmethod(lambda url: opened.append(url.toLocalFile()))
     monkeypatch.setattr(qt.QDesktopServices, "openUrl", take)
+    choose(scored.ui.rightVerdictComboBox, "unsure")
     scored.ui.openReportButton.click()
-    assert opened[0].endswith("sub-slicer_report.html") and Path(opened[0]).is_file()
+    assert opened[0].endswith("sub-slicer_report.html")
+    assert "the reader is unsure" in Path(opened[0]).read_text()
+    export(scored)
+    scored.ui.openReportButton.click()
+    assert opened[1].endswith("sub-0001_report.html"), "what was exported, with a reader's edits"
+    scored.ui.runButton.click()
+    scored.ui.openReportButton.click()
+    assert opened[2].endswith("sub-slicer_report.html"), "the new result was not exported yet"
 
 
 def test_a_scan_without_results_is_not_exported(openPanel: Any, standIn: Any, scan: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import subprocess
@@ -21,8 +22,9 @@ pytest.importorskip("trame_slicer", reason="needs trame-slicer: make test-browse
 from reading_room import CHROMIUM, PARANASAL, ROOT, open_page, open_room, picture, wait_until
 
 from ParanasalSSLLib.boxes.placement import read_placement
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import OVERVIEW, TABLE, ScanFiles
 from ParanasalSSLLib.results.maps import read_labels, read_residual_map
+from ParanasalSSLLib.results.overview import Overview
 from ParanasalSSLLib.results.record import read_report
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 from ParanasalSSLViewer.page import KEYS
@@ -52,6 +54,7 @@ def rooms(
     out, key = folder / "out", folder / "key.csv"
     call = [*PARANASAL, "predict", str(sample_head), "-o", str(out), "--key", str(key)]
     subprocess.run(call, check=True, cwd=ROOT, capture_output=True)
+    Overview(out).write()  # as after a folder of scans
     arguments = [str(out), str(sample_head), str(sample_series), "--key", str(key)]
     with open_room(arguments, folder / "log") as room:
         files = (ScanFiles.in_output(out, name) for name in ("sub-0001", "sub-0002"))
@@ -110,6 +113,11 @@ def test_a_result_is_read(page: Any, rooms: Rooms) -> None:
     path = rooms.scored.reading
     wait_until(page, lambda: json.loads(path.read_text())["comment"] == "A cyst, no polyp.")
     assert json.loads(path.read_text())["verdicts"] == {"left": "agree"}
+    table, overview = (rooms.scored.folder.parent / name for name in (TABLE, OVERVIEW))
+    wait_until(page, lambda: "A cyst, no polyp." in overview.read_text())
+    assert "the reader agrees" in overview.read_text()
+    rows = {row["side"]: row for row in csv.DictReader(table.read_text().splitlines())}
+    assert (rows["left"]["reader"], rows["right"]["reader"]) == ("agree", "")
 
     page.reload()
     page.wait_for_selector("#scores table")
@@ -201,8 +209,11 @@ def test_a_second_window_is_refused_in_words(page: Any) -> None:
 
 def test_a_run_is_cancelled_and_changes_nothing(page: Any, rooms: Rooms) -> None:
     before = rooms.scored.report_json.stat().st_mtime_ns
+    page.click("#adjust")
+    page.wait_for_selector("#turn")
     page.click("#run")
     page.wait_for_selector("#cancel")
+    page.wait_for_selector("#turn", state="detached")  # no box is moved meanwhile
     page.click("#cancel")
     page.wait_for_selector("#words:has-text('Cancelled')")
     assert rooms.scored.report_json.stat().st_mtime_ns == before
@@ -238,6 +249,15 @@ def drag(page: Any, boxes: dict[Side, np.ndarray], side: Side, to_left_mm: float
     page.mouse.move(x + to_left_mm * pixels, y, steps=10)
     page.wait_for_timeout(500)
     page.mouse.up()
+
+
+def test_a_new_scan_is_run_without_boxes(page: Any) -> None:
+    page.click("#case-sub-0002")
+    page.wait_for_selector("#case-sub-0002.present")
+    page.click("#run")
+    page.wait_for_selector("#progress:has-text('Finding the maxillary')")
+    page.click("#cancel")
+    page.wait_for_selector("#words:has-text('Cancelled')")
 
 
 def test_boxes_are_placed_in_a_new_scan_which_is_then_scored(page: Any, rooms: Rooms) -> None:
