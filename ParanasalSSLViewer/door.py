@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import io
+import time
 import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from ParanasalSSLViewer.case_list import CaseList
 
 LOCKED = "This reading room is locked. Use the whole address that the command has printed."
 PAGES = ("/", "/index.html")
+CONNECTS_WITHIN_S = 5.0
 OCCUPIED = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>ParanasalSSL</title>
 <body style="font: 16px system-ui, sans-serif; margin: 20vh auto; max-width: 34em">
 <p id="words"></p><script>
@@ -43,6 +45,7 @@ class Door:
         self.token, self._cases = token, cases
         self._zipped = export or (lambda case, dicom: zipped(cases.files(case), cases.out))
         self._occupied = False
+        self._expected = 0.0  # until when a page that was given out may open its connection
 
     def open(self, server: Any) -> None:
         """Before the web server starts. server: wslink's."""
@@ -68,27 +71,33 @@ class Door:
             return web.Response(status=403, text=LOCKED)
         if request.path == "/ws":
             return await self._enter(request, handler)
-        if request.path in PAGES and self._occupied:
+        if request.path in PAGES and self._is_taken:
             return web.Response(text=OCCUPIED, content_type="text/html", headers=_FRESH)
         response = await handler(request)
         if request.path in PAGES:
+            self._expected = time.monotonic() + CONNECTS_WITHIN_S
             response.headers.update(_FRESH)
         return response
 
     async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._occupied or not _is_own_page(request):
             return web.Response(status=409, text="The room is open in another window.")
-        self._occupied = True
+        self._occupied, self._expected = True, 0.0
         try:
             return await handler(request)
         finally:
             self._occupied = False
 
+    @property
+    def _is_taken(self) -> bool:
+        """Whether a window has the room, or has got its page and is about to come in."""
+        return self._occupied or time.monotonic() < self._expected
+
     def _is_right(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self.token.encode())
 
     async def _free(self, request: web.Request) -> web.Response:
-        return web.json_response(not self._occupied, headers=_FRESH)
+        return web.json_response(not self._is_taken, headers=_FRESH)
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
         files = self._files(request)

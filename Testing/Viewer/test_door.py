@@ -16,6 +16,7 @@ pytest.importorskip("aiohttp", reason="needs aiohttp, which comes with the extra
 from aiohttp import ClientSession, CookieJar, web
 
 from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLViewer import door
 from ParanasalSSLViewer.case_list import CaseList
 from ParanasalSSLViewer.door import LOCKED, Door, zipped
 
@@ -92,6 +93,24 @@ def test_a_second_window_waits_until_the_first_is_closed(out: Path) -> None:
     visit(out, come_in, two, come_in)
 
 
+def test_two_windows_at_once_do_not_both_get_the_room(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a browser opens all its windows again."""
+
+    async def second(session: ClientSession, address: str) -> None:
+        async with session.get(f"{address}/index.html") as answer:
+            assert "open in another window" in await answer.text()
+
+    async def waits(session: ClientSession, address: str) -> None:
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(door, "CONNECTS_WITHIN_S", 60.0)
+    visit(out, come_in, second)
+    monkeypatch.setattr(door, "CONNECTS_WITHIN_S", 0.2)
+    visit(out, come_in, waits, come_in)
+
+
 def test_another_sites_page_cannot_open_the_room(out: Path) -> None:
     async def foreign(session: ClientSession, address: str) -> None:
         headers = {"Origin": "http://elsewhere.example"}
@@ -105,7 +124,7 @@ def test_only_files_of_the_rooms_cases_are_handed_out(out: Path) -> None:
     async def ask(session: ClientSession, address: str) -> None:
         async with session.get(f"{address}/report/sub-0001") as answer:
             assert await answer.text() == "the report"
-        for path in ("/report/..%2Fsecret.txt", "/export/..", "/export/sub-0002", "/secret.txt"):
+        for path in ("/report/..%2Fsecret.txt", "/export/..%2Fout", "/export/sub-0002", "/secret.txt"):
             async with session.get(address + path) as answer:
                 assert answer.status == 404
 
