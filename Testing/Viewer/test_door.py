@@ -124,7 +124,12 @@ def test_only_files_of_the_rooms_cases_are_handed_out(out: Path) -> None:
     async def ask(session: ClientSession, address: str) -> None:
         async with session.get(f"{address}/report/sub-0001") as answer:
             assert await answer.text() == "the report"
-        for path in ("/report/..%2Fsecret.txt", "/export/..%2Fout", "/export/sub-0002", "/secret.txt"):
+        for path in (
+            "/report/..%2Fsecret.txt",
+            "/export/..%2Fout",
+            "/export/sub-0002",
+            "/secret.txt",
+        ):
             async with session.get(address + path) as answer:
                 assert answer.status == 404
 
