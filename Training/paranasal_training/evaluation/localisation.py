@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -128,4 +129,11 @@ def markdown(summary: pd.DataFrame) -> str:
     """The summary as a table."""
     rows = [["view", *summary.columns], ["---"] * (summary.shape[1] + 1)]
     rows += [[name, *line] for name, line in zip(summary.index, summary.to_numpy(), strict=True)]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows) + "\n"
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows) + "\n"
+
+
+def _cell(value: object) -> str:
+    """Counts without a decimal point, "-" for what could not be measured."""
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:g}"
