@@ -80,6 +80,7 @@ class Room(TrameApp):
         self._layouts.create_layout_views_if_needed(page.FOUR_UP)
         self._layouts.set_layout(page.FOUR_UP)
         self._run, self._files = RunSection(self), FilesSection(self)
+        self._follow_up = FollowUpSection(self)
         self.runs = Runs(self.cases, self.inputs, config, self._run.onRun)
         self.sections: list[Section] = [
             self._run,
@@ -87,7 +88,7 @@ class Room(TrameApp):
             FindingsSection(self),
             BoxesSection(self),
             ReadingSection(self),
-            FollowUpSection(self),
+            self._follow_up,
             self._files,
         ]
         self.state.update(STATE)
@@ -155,6 +156,7 @@ class Room(TrameApp):
     def _leave(self) -> None:
         from ParanasalSSLPanel.cases import closeCase
 
+        self._follow_up.close()  # the earlier scan goes: it may be the one that is opened next
         if self.scan is not None:
             closeCase(self.scan)
         self.scan, self.state.this_case = None, ""

@@ -60,9 +60,8 @@ class FollowUpSection(Section):
             files = self.room.cases.files(identifier)
             self.state.changes = changesHtml(self.scan, files.folder)
             self.state.earlier = identifier
-            earlier = self.room.load(identifier)
+            self._comparison = Comparison(self.scan, self.room.load(identifier))
             self.room.setLayout(page.BESIDE)
-            self._comparison = Comparison(self.scan, earlier)
             self._comparison.show(self.state.threshold, self.state.opacity)
             self.room.sights.look(self.scan)
 
