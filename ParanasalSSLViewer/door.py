@@ -107,6 +107,8 @@ class Door:
 
     async def _export(self, request: web.Request) -> web.Response:
         files = self._files(request)
+        if not files.report_json.is_file():
+            raise web.HTTPNotFound(text="This case was not scored yet.")
         name = quote(f"{files.scan_id}.zip")
         try:
             body = self._zipped(files.scan_id, "dicom" in request.query)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
 from ParanasalSSLLib.errors import ParanasalError
+from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLViewer.case_list import CaseList
 from ParanasalSSLViewer.config import ViewConfig
 from ParanasalSSLViewer.inputs import Inputs
@@ -104,12 +106,19 @@ class Runs:
 
         identifier = self._queue.pop(0)
         source = self._inputs.path(self._cases.scans[identifier])
+        if self._hadDicom(identifier):
+            more = [*more, "--dicom-out"]
         call = self._settings.predict({identifier: source}, self._cases.out, *more)
         self._cases.change(identifier, "running")
         process = LibraryProcess(Listener(self._onEvent, lambda line: None, self._onEnd))
         self._work, self._scored = process, False
         process.start(call)
         self._begun(identifier)
+
+    def _hadDicom(self, identifier: str) -> bool:
+        """Whether the result that is replaced has DICOM objects, and new ones can be made."""
+        report = ScanFiles.in_output(self._cases.out, identifier).dicom_report
+        return report.is_file() and find_spec("highdicom") is not None
 
     def _begun(self, identifier: str) -> None:
         self.present, self.stage, self.percent = identifier, "Starting", 0

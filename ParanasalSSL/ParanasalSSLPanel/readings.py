@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from slicer import vtkMRMLScalarVolumeNode
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.reading import Reading, Verdict
+    from ParanasalSSLLib.scans.source_series import SourceSeries
 
 
 def verdictOf(scan: vtkMRMLScalarVolumeNode) -> Reading:
@@ -84,6 +86,8 @@ def keepReading(scan: vtkMRMLScalarVolumeNode, reading: Reading) -> None:
 def writeBack(scan: vtkMRMLScalarVolumeNode) -> bool:
     """Put the present result in the place of the one in the worklist that the scan comes from.
 
+    Where that one has DICOM objects, the new one gets them, too, if the series is still there.
+
     Returns whether it comes from one. Raises `ParanasalError`: it cannot be written there.
     """
     from ParanasalSSLLib.results.export import export_result
@@ -91,13 +95,22 @@ def writeBack(scan: vtkMRMLScalarVolumeNode) -> bool:
     origin, files = kept.originOf(scan), kept.resultOf(scan)
     if origin is None or files is None or files == origin.home:
         return False
+    series = _seriesFor(scan, origin.home)
     try:
-        export_result(files, origin.home, editedOpacities(scan))
+        export_result(files, origin.home, editedOpacities(scan), series=series)
         _updateOverview(origin.home)
     except (OSError, ValueError) as error:
         words = _("The new result could not be written to the worklist ({reason}).")
         raise ParanasalError(words.format(reason=error)) from error
     return True
+
+
+def _seriesFor(scan: vtkMRMLScalarVolumeNode, home: ScanFiles) -> SourceSeries | None:
+    """What DICOM objects are made of; None where there were none, or none can be made."""
+    from ParanasalSSLPanel.export import seriesOf
+
+    wanted = home.dicom_report.is_file() and find_spec("highdicom") is not None
+    return seriesOf(scan, []) if wanted else None
 
 
 def _updateOverview(home: ScanFiles) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ParanasalSSLLib.boxes.placement import read_placement
+from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
 
 
@@ -57,7 +59,6 @@ def test_a_users_edits_and_verdict_are_exported(
 ) -> None:
     from ParanasalSSLPanel.results import segmentationOf
 
-    from ParanasalSSLLib.results.layout import ScanFiles
     from ParanasalSSLLib.results.maps import read_labels
     from ParanasalSSLLib.results.reading import read_reading
     from ParanasalSSLLib.results.record import read_report
@@ -205,11 +206,17 @@ def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
 
 
 def test_a_dicom_series_gives_dicom_objects_of_its_study(
-    openPanel: Any, writing: Any, dicomScan: FromDicom, tmp_path: Path, monkeypatch: Any
+    openPanel: Any,
+    writing: Any,
+    dicomScan: FromDicom,
+    sample_series: Path,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     import sys
 
     import pydicom
+    from ParanasalSSLPanel import kept
 
     imported: list[tuple[str, bool]] = []
 
@@ -235,3 +242,10 @@ def test_a_dicom_series_gives_dicom_objects_of_its_study(
     assert segments.Modality == "SEG"
     assert segments.FrameOfReferenceUID == source.FrameOfReferenceUID
     assert imported == [(str(folder), True)]
+
+    # Opened from a worklist that has DICOM objects, and scored again.
+    home = ScanFiles.in_output(tmp_path / "out", "sub-0001")
+    kept.keepOrigin(dicomScan.node, kept.Origin(ScanSource(sample_series), home))
+    panel.ui.runButton.click()
+    assert panel.ui.messageLabel.text == ""
+    assert pydicom.dcmread(home.dicom_report).SOPInstanceUID != found.SOPInstanceUID

@@ -132,6 +132,9 @@ def test_only_files_of_the_rooms_cases_are_handed_out(out: Path) -> None:
         ):
             async with session.get(address + path) as answer:
                 assert answer.status == 404
+        (out / "sub-0001" / "sub-0001_report.json").unlink()
+        async with session.get(f"{address}/export/sub-0001") as answer:
+            assert answer.status == 404
 
     visit(out, come_in, ask)
 
