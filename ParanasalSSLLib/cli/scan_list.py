@@ -1,7 +1,7 @@
 """Scans with the ids of their results as a file, for programs that start `paranasal predict`.
 
 A command line is too short for hundreds of scans, and has no place for the files of a DICOM series that
-shares its folder with others. The file holds paths: it is private. Imports the standard library only.
+shares its folder with others. The file holds paths: it is private. Needs no other package.
 """
 
 from __future__ import annotations
