@@ -8,7 +8,7 @@ import jsonargparse
 import numpy as np
 import pytest
 from paranasal_training.cohort.acquisition import draw_acquisition
-from paranasal_training.cohort.config import ContrastRange, SimulateConfig
+from paranasal_training.cohort.config import AcquisitionRange, ContrastRange, SimulateConfig
 from paranasal_training.cohort.contrast import TYPICAL, draw_contrast, draw_curve
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.plan import Plan
@@ -67,3 +67,9 @@ def test_contrasts_that_there_are_not_are_refused() -> None:
         ContrastRange(fractions={"dwi": 1.0})
     with pytest.raises(BadConfig, match="above 0"):
         ContrastRange(fractions={"t1": 0.0})
+
+
+@pytest.mark.parametrize("axes", [(0.5, 0.5, 0.5), (-0.5, 0.5, 1.0)])
+def test_directions_of_slices_that_are_no_fractions_are_refused(axes: tuple[float, ...]) -> None:
+    with pytest.raises(BadConfig, match="together 1"):
+        AcquisitionRange(slice_axes=axes)  # type: ignore[arg-type]

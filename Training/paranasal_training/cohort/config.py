@@ -200,6 +200,10 @@ class AcquisitionRange:
     artefacts: ArtefactRange = field(default_factory=ArtefactRange)
     """Artefacts at the borders of air."""
 
+    def __post_init__(self) -> None:
+        if min(self.slice_axes) < 0 or abs(sum(self.slice_axes) - 1) > 1e-6:
+            raise BadConfig("acquisition.slice_axes are three fractions of 0 or more, together 1.")
+
 
 @dataclass(frozen=True)
 class SimulateConfig:
