@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from ParanasalSSLLib.scans.source import ScanSource
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.reading import Reading
 
+Place = tuple[str, str]  # of a scan: its path, and which series there
 WORKLIST = "worklist.json"  # of the Slicer module, in a folder of results
 
 
@@ -144,8 +146,8 @@ def _matched(
 ) -> dict[str, ScanSource]:
     """The scans by the ids of their results; those without any get ids of their own."""
     ids = results_in(out)
-    by_path = _paths_in_key(key) | _paths_in_worklist(out)
-    known = {s: i for s in scans if (i := by_path.get((str(s.path.resolve()), s.about)))}
+    told = [*_places_in_key(key), *_places_in_worklist(out)]
+    known = _unmistakable(told, scans)
     open_ids = [identifier for identifier in ids if identifier not in known.values()]
     sums = {_sum_of(out, identifier): identifier for identifier in open_ids} if open_ids else {}
     for number, scan in enumerate(scans, start=1):
@@ -154,8 +156,22 @@ def _matched(
             with suppress(ParanasalError, OSError):
                 identifier = sums.pop(fingerprint(read_volume(scan.path, scan.files)), None)
                 known |= {scan: identifier} if identifier is not None else {}
-    free = (name for n in count(1) if (name := f"sub-{n:04d}") not in (*ids, *by_path.values()))
+    free = (name for n in count(1) if (name := f"sub-{n:04d}") not in (*ids, *(i for _, i in told)))
     return {known[scan] if scan in known else next(free): scan for scan in scans}
+
+
+def _unmistakable(told: list[tuple[Place, str]], scans: list[ScanSource]) -> dict[ScanSource, str]:
+    """The ids of scans whose place names one scan and one result: series may be called alike."""
+    ids: dict[Place, set[str]] = defaultdict(set)
+    for place, identifier in told:
+        ids[place].add(identifier)
+    places = {scan: (str(scan.path.resolve()), scan.about) for scan in scans}
+    times = Counter(places.values())
+    return {
+        scan: next(iter(ids[place]))
+        for scan, place in places.items()
+        if times[place] == len(ids[place]) == 1
+    }
 
 
 def _sum_of(out: Path, identifier: str) -> str | None:
@@ -164,18 +180,17 @@ def _sum_of(out: Path, identifier: str) -> str | None:
     return None
 
 
-def _paths_in_key(key: Path | None) -> dict[tuple[str, str], str]:
+def _places_in_key(key: Path | None) -> list[tuple[Place, str]]:
     rows = read_key(key).values() if key is not None else ()
-    return {(str(Path(row["path"]).resolve()), row["series"]): row["id"] for row in rows}
+    return [((str(Path(row["path"]).resolve()), row["series"]), row["id"]) for row in rows]
 
 
-def _paths_in_worklist(out: Path) -> dict[tuple[str, str], str]:
+def _places_in_worklist(out: Path) -> list[tuple[Place, str]]:
     try:
         content = json.loads((out / WORKLIST).read_text(encoding="utf-8"))
-        entries = [
-            (entry["path"], entry.get("series", ""), entry["identifier"])
+        return [
+            ((str(Path(entry["path"]).resolve()), entry.get("series", "")), entry["identifier"])
             for entry in content["scans"]
         ]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return {(str(Path(path).resolve()), series): name for path, series, name in entries}
+        return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_a_key_says_it_without_reading(out: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("ParanasalSSLViewer.case_list.fingerprint", None)
     cases = gather([out.parent / "scans"], out, key)
     assert scans_of(cases) == {"sub-0007": "a.nii.gz", "sub-0001": "b.nii.gz"}
+
+
+def test_a_place_of_two_results_says_nothing(out: Path) -> None:
+    """As where two series in one folder are called alike: the images tell them apart."""
+    path = str(out.parent / "scans" / "a.nii.gz")
+    entries = [{"path": path, "identifier": name} for name in ("sub-0007", "sub-0008")]
+    (out / "worklist.json").write_text(json.dumps({"scans": entries}))
+    cases = gather([out.parent / "scans"], out, None)
+    assert scans_of(cases) == {"sub-0001": "a.nii.gz", "sub-0007": "b.nii.gz"}
 
 
 def test_only_cases_of_the_room_have_files(out: Path) -> None:
