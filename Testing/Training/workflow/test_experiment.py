@@ -43,7 +43,7 @@ def killed_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     process = start(folder)
     weights = folder / "autoencoder/plain/model.safetensors"
     # The next step has begun: Snakemake knows that the autoencoder is finished.
-    wait_for(folder / "logs/residuals-plain.log", process)
+    wait_for(folder / "logs/residuals-calibrated.log", process)
     os.killpg(process.pid, signal.SIGKILL)  # Snakemake and all steps
     process.communicate()
     written = weights.stat().st_mtime_ns
@@ -74,9 +74,9 @@ def test_a_killed_experiment_goes_on_and_ends_in_a_page(
 def test_every_row_has_figures(killed_and_finished: tuple[Path, int, str]) -> None:
     folder, _, _ = killed_and_finished
     table = pd.read_csv(folder / "results/loss/table.csv")
-    assert list(table["method"]) == ["l1", "l2", "residual"]
+    assert list(table["method"]) == ["l1", "l2", "calibrated"]
     page = (folder / "results/loss/page.html").read_text()
-    for title in ("L1", "L2", "Residual, as published"):
+    for title in ("L1", "L2", "Residual, calibrated (ours)"):
         assert title in page
 
 

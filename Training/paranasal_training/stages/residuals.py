@@ -57,9 +57,8 @@ def make_residuals(config: ResidualsConfig) -> Path:
     rows = store.rows(config.split)
     rows = rows[~writer.done[rows]]
     for number, (network, run) in enumerate(found):
-        own = rows[by[rows] == number]
-        if len(own):
-            _write(residual_maker(config, network, run, store), own, writer, config.gain)
+        maker = residual_maker(config, network, run, store)
+        _write(maker, rows[by[rows] == number], writer, config.gain)
     return config.output
 
 
