@@ -89,17 +89,12 @@ class Runs:
 
     def _boxes(self, scan: Any) -> list[str]:
         """Options for boxes that a reader has moved; others are placed again, as are missing ones."""
-        from ParanasalSSLPanel.boxes import areAutomatic, boxesOf, qualityOf
+        from ParanasalSSLPanel.boxes import boxesOf, boxOptions, qualityOf
 
-        from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.boxes.quality import NOT_JUDGED
 
-        boxes = boxesOf(scan)
-        if not boxes or areAutomatic(boxes):
-            return []
-        path = self._inputs.folder / "boxes.json"
-        write_placement(Placement(boxes, qualityOf(scan) or NOT_JUDGED), path)
-        return ["--boxes", str(path)]
+        quality = qualityOf(scan) or NOT_JUDGED
+        return boxOptions(boxesOf(scan), quality, self._inputs.folder / "boxes.json")
 
     def _next(self, more: list[str]) -> None:
         from ParanasalSSLPanel.process import LibraryProcess, Listener

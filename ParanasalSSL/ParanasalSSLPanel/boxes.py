@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -194,6 +195,19 @@ def areAutomatic(boxes: Mapping[Side, SinusBox]) -> bool:
     networks see; as soon as a reader has moved one, all stay where they are.
     """
     return len(boxes) == len(Side) and all(box.origin != "hand" for box in boxes.values())
+
+
+def boxOptions(boxes: Mapping[Side, SinusBox], quality: Quality, file: Path) -> list[str]:
+    """Options of `paranasal predict` for boxes, which are written to `file` if a reader has moved one.
+
+    Automatic boxes are placed again by the call, as missing ones are: no options.
+    """
+    from ParanasalSSLLib.boxes.placement import Placement, write_placement
+
+    if not boxes or areAutomatic(boxes):
+        return []
+    write_placement(Placement(boxes, quality), file)
+    return ["--boxes", str(file)]
 
 
 def boxFromNode(side: Side, node: vtkMRMLMarkupsROINode) -> SinusBox:

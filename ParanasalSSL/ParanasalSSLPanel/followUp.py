@@ -15,7 +15,7 @@ from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.listing import Entry
 from ParanasalSSLPanel import kept, scans
-from ParanasalSSLPanel.words import sideWords
+from ParanasalSSLPanel.words import chanceWords, quantityWords, sideWords
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.follow_up import Change
@@ -97,25 +97,10 @@ def _line(change: Change, reach: float) -> str:
     error = "" if change.sd is None else f" ± {change.sd:.2f}"
     cells = (
         sideWords(change.side),
-        _quantityWords(change.quantity),
+        quantityWords(change.quantity),
         f"{change.earlier:.2f} → {change.later:.2f} {change.unit}",
         f"{change.difference:+.2f}{error}",
-        _chanceWords(change.is_beyond_chance),
+        chanceWords(change.is_beyond_chance),
     )
     padded = (f'<td style="padding-right: 8px">{escape(cell)}</td>' for cell in cells)
     return f"<tr>{''.join(padded)}<td><tt>{_bar(change, reach)}</tt></td></tr>"
-
-
-def _quantityWords(quantity: str) -> str:
-    words = {
-        "opacity": _("opacity"),
-        "cavity": _("cavity"),
-        "depth": _("depth"),
-        "diameter": _("diameter"),
-    }
-    return words[quantity]
-
-
-def _chanceWords(isBeyondChance: bool | None) -> str:
-    words = {None: "", True: _("beyond chance"), False: _("may be chance")}
-    return words[isBeyondChance]

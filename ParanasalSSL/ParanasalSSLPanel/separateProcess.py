@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun, Summary
 from ParanasalSSLLib.errors import ParanasalError
-from ParanasalSSLPanel.boxes import areAutomatic
+from ParanasalSSLPanel.boxes import boxOptions
 from ParanasalSSLPanel.compute import (
     SCAN_ID,
     Findings,
@@ -62,14 +62,12 @@ class SeparateProcess:
         watcher: Watcher[Findings],
     ) -> Work:
         """Score the sinuses in their boxes."""
-        from ParanasalSSLLib.boxes.placement import Placement, write_placement
         from ParanasalSSLLib.scans.volume import write_volume
 
         with _folder() as folder:
             write_volume(volume, folder / "scan.nii")
-            write_placement(Placement(boxes, quality), folder / "boxes.json")
-        scan, moved = {SCAN_ID: folder / "scan.nii"}, ["--boxes", str(folder / "boxes.json")]
-        given = [] if areAutomatic(boxes) else moved
+            given = boxOptions(boxes, quality, folder / "boxes.json")
+        scan = {SCAN_ID: folder / "scan.nii"}
         call = _Call(folder, watcher, lambda event: _findings(folder / "out", event))
         return call.started(settings.predict(scan, folder / "out", *given), COMMANDS)
 

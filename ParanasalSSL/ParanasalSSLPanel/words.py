@@ -79,3 +79,20 @@ def stateWords(state: str) -> str:
         "left out": _("left out"),
     }
     return words[state]
+
+
+def quantityWords(quantity: str) -> str:
+    """What a comparison measures, in a table."""
+    words = {
+        "opacity": _("opacity"),
+        "cavity": _("cavity"),
+        "depth": _("depth"),
+        "diameter": _("diameter"),
+    }
+    return words[quantity]
+
+
+def chanceWords(isBeyondChance: bool | None) -> str:
+    """Whether a change is more than chance; nothing where that is not known."""
+    words = {None: "", True: _("beyond chance"), False: _("may be chance")}
+    return words[isBeyondChance]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.results.findings_table import write_findings
-from ParanasalSSLLib.results.listing import Row
+from ParanasalSSLLib.results.listing import Row, harmless
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel.compute import modelName
 
@@ -16,7 +16,6 @@ FIGURES = (  # of a side
     *("probability", "decision", "opacity_ml", "opacity_fraction"),
     *("cavity_ml", "filled_fraction", "depth_mm", "grade"),
 )
-FORMULA = "=+-@\t\r"  # what a spreadsheet would run
 
 
 def exportCsv(rows: Iterable[Row], path: Path, withNames: bool = False) -> None:
@@ -49,7 +48,7 @@ def _csvRow(row: Row, withNames: bool) -> list[object]:
             verdicts.get(side, ""),
         )
     ]
-    comment = row.reading.comment.lstrip(FORMULA) if row.reading is not None else ""
+    comment = harmless(row.reading.comment) if row.reading is not None else ""
     model = modelName(row.record.model) if row.record is not None else ""
     names = [row.entry.name] if withNames else []
     message = row.entry.message if withNames else ""  # it may name the file

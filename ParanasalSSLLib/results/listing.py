@@ -103,3 +103,8 @@ class Row:
 def most_urgent_first(rows: Iterable[Row]) -> list[Row]:
     """The rows in the order in which a person looks at them; what was not scored comes last."""
     return sorted(rows, key=lambda row: row.urgency)
+
+
+def harmless(text: str | None) -> str:
+    """Free text as a cell of a table, without what a spreadsheet would run as a formula."""
+    return (text or "").lstrip("=+-@\t\r")

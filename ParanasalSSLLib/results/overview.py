@@ -19,7 +19,14 @@ from typing import Any
 from ParanasalSSLLib.files import alone, write_whole
 from ParanasalSSLLib.results.findings_table import write_findings
 from ParanasalSSLLib.results.layout import FINDINGS, GENERATOR, OVERVIEW, TABLE, ScanFiles
-from ParanasalSSLLib.results.listing import STATE_WORDS, Entry, Row, State, most_urgent_first
+from ParanasalSSLLib.results.listing import (
+    STATE_WORDS,
+    Entry,
+    Row,
+    State,
+    harmless,
+    most_urgent_first,
+)
 from ParanasalSSLLib.results.reading import VERDICT_WORDS, read_reading
 from ParanasalSSLLib.results.record import RESEARCH_USE, read_report
 from ParanasalSSLLib.results.sinus_record import SinusRecord
@@ -34,7 +41,6 @@ OF_READER = ("reader", "reader_comment")  # the verdict on the side; the words o
 COLUMNS = (*OF_SCAN, "side", *OF_SIDE, *OF_READER, "error")
 _TEMPLATES = Path(__file__).parents[1] / "data"
 _REST = 20  # the page is drawn again after so many times what it took
-_FORMULA = "=+-@\t\r"  # what a spreadsheet would run
 _ERRORS: Mapping[str, str] = {
     "UnreadableScan": "cannot be read",
     "UnsupportedScan": "no three-dimensional grey MRI, or not of a known orientation",
@@ -151,7 +157,7 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
         yield about
         return
     about |= {
-        "series": (record.image.description or "").lstrip(_FORMULA),
+        "series": harmless(record.image.description),
         "modality": record.image.modality,
         "quality": row.quality,
         "analysed": record.analysed,
@@ -161,7 +167,7 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
     verdicts = row.reading.verdicts if row.reading is not None else {}
     comment = row.reading.comment if row.reading is not None else ""
     for side, sinus in record.sinuses.items():
-        said = {"reader": verdicts.get(side, ""), "reader_comment": comment.lstrip(_FORMULA)}
+        said = {"reader": verdicts.get(side, ""), "reader_comment": harmless(comment)}
         numbers = {name: getattr(sinus, name, None) for name in OF_SIDE}
         if sinus.findings is not None:
             numbers["findings"] = len(sinus.findings)
