@@ -150,8 +150,8 @@ def test_a_cluster_has_a_number_of_jobs_and_no_number_of_cores(
 
 
 EXPERIMENTS = (
-    "table2", "table3", "figure3", "labels", "postprocessing", "loss", "autoencoder", "spark",
-    "beyond",
+    "core", "table2", "table3", "figure3", "labels", "postprocessing", "loss", "autoencoder",
+    "spark", "beyond",
 )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def bare_store(tmp_path_factory: pytest.TempPathFactory, toy_store: CropStore) -
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_planned_to_its_page(tmp_path: Path, name: str) -> None:
     output = dry_run(tmp_path, ExperimentConfig(name=name, preset="smoke"))
-    probes = ("linear", "knn") if name == "table2" else ()
+    probes = ("linear", "knn") if name in ("core", "table2") else ()
     assert len(commands(output, "simulate")) == 1
     assert len(commands(output, "compare")) == 1 + len(probes)
     looked = commands(output, "evaluate-frozen")

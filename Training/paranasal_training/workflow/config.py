@@ -18,7 +18,9 @@ class ExperimentConfig:
     """
 
     name: str
-    """Experiment: table2, table3, figure3, labels, postprocessing, loss, autoencoder, spark, beyond."""
+    """Experiment: core (the main rows of table2), table2, table3, figure3, labels, postprocessing,
+    loss, autoencoder, spark, beyond.
+    """
     preset: str = "cpu"
     """Size of everything: smoke, cpu, paper, or a YAML file like theirs."""
     cohort: str | None = None
