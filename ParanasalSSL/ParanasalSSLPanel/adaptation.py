@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, StepBegun, Summary
+from ParanasalSSLLib.cli.scan_list import write_scan_list
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLPanel.compute import Settings
+from ParanasalSSLPanel.kept import newFolder
 from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 
 
@@ -17,11 +20,11 @@ from ParanasalSSLPanel.process import Ending, LibraryProcess, Listener
 class AdaptationRun:
     """One call. A call that was stopped goes on when the same scans and folder are given again.
 
-    moved: with a sentence, whenever it is further. log: every line of text.
-    ended: once, with the folder of the new model, or "" and a sentence.
+    scans: each under a name of its own. moved: with a sentence, whenever it is further.
+    log: every line of text. ended: once, with the folder of the new model, or "" and a sentence.
     """
 
-    scans: Sequence[str]
+    scans: Mapping[str, ScanSource]
     output: Path
     settings: Settings
     moved: Callable[[str], None]
@@ -36,7 +39,9 @@ class AdaptationRun:
         self._process = LibraryProcess(Listener(self._onEvent, self.log, self._onEnd))
         bundle = ["--bundle", str(self.settings.model)] if self.settings.model else []
         how = ["--json-progress", "--end-with-input", *bundle]
-        self._process.start(["adapt", *self.scans, "--output", str(self.output), *how])
+        listed = newFolder() / "scans.json"
+        write_scan_list(listed, self.scans)
+        self._process.start(["adapt", "--scan-list", str(listed), "-o", str(self.output), *how])
 
     def cancel(self) -> None:
         """Stop; what was done so far is kept for the next time."""

@@ -48,11 +48,11 @@ class WorklistAdaptation:
         with self._panel.telling():
             requireTraining()
             self._panel.prepare()
-            entries = self._section.worklist.entries.values()
-            paths = list(dict.fromkeys(entry.path for entry in entries))
+            worklist = self._section.worklist
+            scans = {name: worklist.sourceOf(entry) for name, entry in worklist.entries.items()}
             say, settings = self._section.say, self._panel.settings
             self._run = AdaptationRun(
-                paths, output, settings, say, self._panel.log, self._onAdapted
+                scans, output, settings, say, self._panel.log, self._onAdapted
             )
             say(_("Adapting in the background."))
             self._run.start()

@@ -18,7 +18,7 @@ SHIPPED = str(shipped_bundle_path())
 def ready(
     openPanel: Any, standIn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Any]:
-    """Opens the panel on a worklist of two scans, as if the training part were installed."""
+    """Opens the panel on a list of two series of a folder, as if the training part were there."""
     from ParanasalSSLPanel import worklistAdaptation
     from ParanasalSSLPanel.worklist import Worklist
 
@@ -26,7 +26,8 @@ def ready(
 
     def open_panel() -> Any:
         panel = openPanel(standIn)
-        Worklist(tmp_path / "results").add({ScanSource(tmp_path / f"{n}.nii"): "" for n in "ab"})
+        series = [ScanSource(tmp_path, (tmp_path / f"{n}1", tmp_path / f"{n}2"), n) for n in "ab"]
+        Worklist(tmp_path / "results").add(dict.fromkeys(series, ""))
         panel.ui.worklistFolderEdit.currentPath = str(tmp_path / "results")
         return panel
 
@@ -48,6 +49,7 @@ DONE = f"""
 import json
 print(json.dumps({{"event": "step", "words": "Learning", "fraction": 0.5}}), flush=True)
 print("ARGUMENTS", *sys.argv[1:], flush=True)
+print(open(sys.argv[sys.argv.index("--scan-list") + 1]).read(), file=sys.stderr, flush=True)
 print(json.dumps({{"event": "summary", "done": 2, "failed": 0, "out": {SHIPPED!r}}}), flush=True)
 os._exit(0)
 """
@@ -70,8 +72,8 @@ def test_a_new_model_is_added_and_chosen(ready: Any, fakeLibrary: Any, tmp_path:
     assert "adaptation.html" in panel.ui.worklistLabel.text
     assert panel.ui.adaptButton.enabled and not panel.ui.cancelWorklistButton.enabled
     log = panel.ui.logText.toPlainText()
-    assert f"adapt {tmp_path / 'a.nii'} {tmp_path / 'b.nii'} --output {tmp_path / 'site'}" in log
-    assert "--json-progress --end-with-input" in log
+    assert f"-o {tmp_path / 'site'} --json-progress --end-with-input" in log
+    assert all(str(tmp_path / name) in log for name in ("a1", "a2", "b1", "b2"))
 
 
 def test_why_nothing_was_adapted_is_told(ready: Any, fakeLibrary: Any, tmp_path: Path) -> None:

@@ -12,14 +12,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_objects import write_series
 from paranasal_training.adapt import adapt as steps
 from paranasal_training.adapt import look
 from paranasal_training.adapt.adapt import adapt, report_folder
 from paranasal_training.adapt.config import AdaptConfig
+from paranasal_training.adapt.look import LookJob, look_at, read_looked
+from paranasal_training.adapt.scans import listed_site_scans
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli.events import CallFailed, StepBegun, Summary, from_json
+from ParanasalSSLLib.cli.scan_list import write_scan_list
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
@@ -28,6 +32,9 @@ from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
 from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.scans.find import find_scans
+from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 
@@ -173,6 +180,32 @@ def test_an_output_that_is_there_is_refused(
 ) -> None:
     with pytest.raises(UnsafeOutput, match="is there already"):
         adapt(config_of(site, bundle), made[0])
+
+
+def test_of_a_folder_with_two_series_the_listed_one_is_looked_at(
+    site: list[Path], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Mustermann"
+    for seed, path in enumerate(site[:2]):
+        series = write_series(read_volume(path), tmp_path / str(seed), SeriesNumber=seed)
+        for file in series.iterdir():
+            folder.mkdir(exist_ok=True)
+            file.rename(folder / f"Mustermann_{seed}{file.name}")
+    found = find_scans(folder).scans
+    write_scan_list(tmp_path / "list.json", {"1": found[1], "2": ScanSource(folder)})
+    listed = listed_site_scans(tmp_path / "list.json")
+    know_boxes(monkeypatch)
+    jobs = [LookJob(scan, bundle, tmp_path) for scan in listed]
+    for job in jobs:
+        look_at(job)
+    one, both = map(read_looked, jobs)
+    assert len(found) == 2 and len(one.sides) == 2 and not one.reason
+    assert not both.sides and "2 series" in both.reason and "Mustermann" not in both.reason
+    listed[0].source.files[0].write_bytes(listed[0].source.files[0].read_bytes()[:-50])
+    jobs[0].record.unlink()
+    look_at(jobs[0])
+    damaged = read_looked(jobs[0]).reason
+    assert "truncated" in damaged and "Mustermann" not in damaged
 
 
 def test_programs_are_told_of_a_bundle_that_cannot_be_adapted(

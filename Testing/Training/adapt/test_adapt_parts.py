@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from paranasal_training.adapt.adapt import groups_of, write_key
+from paranasal_training.adapt.adapt import _fingerprint, groups_of, write_key
 from paranasal_training.adapt.choose import Choice, choose
 from paranasal_training.adapt.config import AdaptConfig
 from paranasal_training.adapt.learn import blended, mixed_rows
 from paranasal_training.adapt.look import SideFacts
 from paranasal_training.adapt.outcome import called, outcome_of
-from paranasal_training.adapt.scans import find_site_scans
+from paranasal_training.adapt.scans import find_site_scans, listed_site_scans
 
+from ParanasalSSLLib.cli.scan_list import write_scan_list
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.model.bundle import shipped_bundle_path
+from ParanasalSSLLib.model.card import read_card
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
 
 
@@ -74,6 +78,49 @@ def test_missing_and_repeated_scans_are_refused(tmp_path: Path) -> None:
         find_site_scans([path, path], quiet)
     with pytest.raises(BadConfig, match="does not exist"):
         find_site_scans([path, tmp_path / "z.nii"], quiet)
+
+
+def list_series(folder: Path, listed: Path) -> Path:
+    """Two series that share a folder, and a scan beside it."""
+    series = [(touch(folder / f"{name}1"), touch(folder / f"{name}2")) for name in "ab"]
+    found = [ScanSource(folder, files, f"t{n} sag") for n, files in enumerate(series, start=1)]
+    other = ScanSource(touch(folder.parent / "Bauer.nii"))
+    write_scan_list(listed, {str(n): scan for n, scan in enumerate([*found, other])})
+    return listed
+
+
+def test_listed_series_keep_their_files_and_those_of_a_folder_belong_together(
+    tmp_path: Path,
+) -> None:
+    scans = listed_site_scans(list_series(tmp_path / "Meier", tmp_path / "list.json"))
+    assert [scan.name for scan in scans] == ["p0001_1", "p0001_2", "p0002_1"]
+    assert [scan.modality for scan in scans] == ["t1", "t2", ""]
+    assert [file.name for file in scans[1].source.files] == ["b1", "b2"]
+
+
+def test_lists_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    listed, scan = tmp_path / "list.json", ScanSource(touch(tmp_path / "x.nii"))
+    wrong = {"lists no scans": {}, "twice": {"a": scan, "b": scan}}
+    for words, scans in wrong.items():
+        write_scan_list(listed, scans)
+        with pytest.raises(BadConfig, match=words):
+            listed_site_scans(listed)
+
+
+def test_what_was_done_is_kept_as_long_as_the_series_own_files_are_the_same(
+    tmp_path: Path,
+) -> None:
+    listed, card = tmp_path / "list.json", read_card(shipped_bundle_path())
+    scans = listed_site_scans(list_series(tmp_path / "Meier", listed))[:1]
+
+    def fingerprint(name: str) -> str:
+        return _fingerprint(AdaptConfig(scan_list=tmp_path / name), scans, card)
+
+    before = fingerprint("list.json")
+    (tmp_path / "Meier" / "b1").write_text("of the other series")
+    assert fingerprint("a list of another name.json") == before
+    (tmp_path / "Meier" / "a2").write_text("of this series")
+    assert fingerprint("list.json") != before
 
 
 def test_a_key_is_written_over_keys_only(tmp_path: Path) -> None:
@@ -202,3 +249,10 @@ def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
 def test_options_without_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadConfig):
         AdaptConfig(scans=[Path("x")], **wrong)  # type: ignore[arg-type]
+
+
+def test_scans_are_named_on_the_line_or_in_a_list() -> None:
+    with pytest.raises(BadConfig, match="SCANS must be given"):
+        AdaptConfig()
+    with pytest.raises(BadConfig, match="--scan-list says by itself"):
+        AdaptConfig(scans=[Path("x")], scan_list=Path("y"))

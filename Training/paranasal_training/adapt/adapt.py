@@ -34,7 +34,7 @@ from paranasal_training.adapt.look import (
 from paranasal_training.adapt.outcome import Outcome, outcome_of
 from paranasal_training.adapt.parallel import run_jobs, usual_processes
 from paranasal_training.adapt.report import PAGE, Report, write_report
-from paranasal_training.adapt.scans import SiteScan, find_site_scans
+from paranasal_training.adapt.scans import SiteScan, find_site_scans, listed_site_scans
 from paranasal_training.adapt.site_bundle import save_members, write_site_bundle
 from paranasal_training.adapt.steps import Tell, bar_steps, line_steps
 from paranasal_training.prepare.work import stamps
@@ -60,7 +60,9 @@ SAMPLE_BYTES = 5 * 64**3
 FEWEST_GROUPS = 3
 CLEAR_TIMES = 4  # samples of each chosen side as it is
 LOOK, PAINT, LEARN, WRITE = 0.0, 0.2, 0.32, 0.97  # when a step begins, of the whole
-NOT_SETTINGS = ("scans", "key", "processes", "json_progress", "end_with_input", "name")
+NOT_SETTINGS = (
+    "scans", "scan_list", "key", "processes", "json_progress", "end_with_input", "name",
+)  # fmt: skip
 
 
 def adapt(config: AdaptConfig, output: Path) -> Path | int:
@@ -117,9 +119,7 @@ class _Adaptation:
     @classmethod
     def of(cls, config: AdaptConfig, output: Path, tell: Tell) -> _Adaptation:
         """Check what was given; remove what a call with other settings has left."""
-        scans = find_site_scans(
-            config.scans, lambda words: print(f"Note: {words}", file=sys.stderr)
-        )
+        scans = _site_scans(config)
         if config.key is not None:
             write_key(scans, config.key)
         bundle = config.bundle or shipped_bundle_path()
@@ -271,6 +271,14 @@ class _Adaptation:
         print(f"Before and after: open {report_folder(self.output) / PAGE} in a browser.")
 
 
+def _site_scans(config: AdaptConfig) -> list[SiteScan]:
+    if config.scan_list is not None:
+        return listed_site_scans(config.scan_list)
+    return find_site_scans(
+        config.scans or [], lambda words: print(f"Note: {words}", file=sys.stderr)
+    )
+
+
 def groups_of(choices: Sequence[Choice], number: int) -> list[list[str]]:
     """The persons in so many groups, those with most clear sinuses dealt out first.
 
@@ -292,7 +300,7 @@ def groups_of(choices: Sequence[Choice], number: int) -> list[list[str]]:
 
 def write_key(scans: Sequence[SiteScan], path: Path) -> None:
     """Write which path each scan of the report was; over no other file than an older key."""
-    rows = [["scan", "path"], *([scan.name, str(scan.path)] for scan in scans)]
+    rows = [["scan", "path"], *([scan.name, str(scan.source)] for scan in scans)]
     if path.exists() and path.read_text(encoding="utf-8").splitlines()[:1] != [",".join(rows[0])]:
         raise BadConfig(f"key {path} is there already and is no key. Choose another name.")
     with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -302,10 +310,15 @@ def write_key(scans: Sequence[SiteScan], path: Path) -> None:
 def _fingerprint(config: AdaptConfig, scans: Sequence[SiteScan], card: BundleCard) -> str:
     """Of all that the result depends on."""
     settings = {k: str(v) for k, v in asdict(config).items() if k not in NOT_SETTINGS}
-    files = [[scan.name, os.path.realpath(scan.path), stamps(scan.path)] for scan in scans]
+    files = [[scan.name, os.path.realpath(scan.source.path), _stamps(scan)] for scan in scans]
     stores = [stamps(Path(store) / "table.csv") for store in config.donors]
     content = [settings, files, stores, card.weights_sha256, software_version()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _stamps(scan: SiteScan) -> list[object]:
+    """Of the scan's own files only: a folder may get more series."""
+    return [[str(path), *stamps(path)] for path in scan.source.files or (scan.source.path,)]
 
 
 def _refuse_full_disk(work: Path, samples: int) -> None:

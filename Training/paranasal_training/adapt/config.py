@@ -19,10 +19,14 @@ class AdaptConfig:
     scans is written. A stopped call is resumed by the same command. Research use only.
     """
 
-    scans: list[Path]
+    scans: list[Path] | None = None
     """BIDS folder; or table (.csv, .tsv) with the columns path and patient; or scans, two or more
     (NIfTI, NRRD, MetaImage, DICOM folder, zip). Scans of one person are kept together: by `sub-...`
     in the path, else by their folder where they lie in several, else each is a person of its own.
+    """
+    scan_list: Path | None = None
+    """File of scans, in place of SCANS, as programs that run this write it (as for `predict`;
+    unset: none).
     """
     bundle: Path | None = None
     """Folder of the bundle to start from; it is not changed (unset: the shipped one)."""
@@ -58,6 +62,10 @@ class AdaptConfig:
     """Stop when standard input ends: for programs that run this (default: it does not matter)."""
 
     def __post_init__(self) -> None:
+        if self.scans is None and self.scan_list is None:
+            raise BadConfig("SCANS must be given")
+        if self.scans is not None and self.scan_list is not None:
+            raise BadConfig("--scan-list says by itself what is adapted to")
         if self.samples < 16 or self.steps < 1 or self.batch_size < 2 or self.judged < 1:
             raise BadConfig("samples is 16 or more, steps and judged 1, batch_size 2 or more.")
         if not 0 <= self.keep_old <= 1 or not 0 < self.specificity < 1 or self.learning_rate <= 0:

@@ -27,6 +27,7 @@ from ParanasalSSLLib.files import write_json, write_whole
 from ParanasalSSLLib.model.bundle import Bundle, SinusScore, load_bundle
 from ParanasalSSLLib.predict import place_boxes, refuse_failed
 from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
 
 LEAK_MM = 4.0  # air further outside the cavity that the network sees is the nose's, or a cell's
@@ -99,8 +100,7 @@ def look_at(job: LookJob) -> None:
     try:
         sides, reason = _look(job), ""
     except Exception as error:  # one bad scan, whatever is wrong with it, never stops the others
-        names = (str(job.scan.path), os.path.realpath(job.scan.path), job.scan.path.name)
-        sides, reason = [], reason_of(error, names)
+        sides, reason = [], reason_of(error, _names(job.scan.source))
     write_json(
         job.record, {"scan": job.scan.name, "sides": [asdict(s) for s in sides], "reason": reason}
     )
@@ -113,9 +113,16 @@ def read_looked(job: LookJob) -> Looked:
     return Looked(content["scan"], tuple(sides), content["reason"])
 
 
+def _names(source: ScanSource) -> list[str]:
+    """All that an error may call a scan, the longest first."""
+    path = source.path
+    files = source.files or (path.rglob("*") if path.is_dir() else ())
+    return [*map(str, files), str(path), os.path.realpath(path), path.name]
+
+
 def _look(job: LookJob) -> list[SideFacts]:
     scan = job.scan
-    volume = read_volume(scan.path)
+    volume = read_volume(scan.source.path, scan.source.files)
     placed = place_boxes(volume)
     refuse_failed(placed.quality)
     bundle = _bundle(job.bundle)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from paranasal_training.prepare.bids import SUFFIXES, Tell, raw_files
 from paranasal_training.prepare.scans import read_scans
+from ParanasalSSLLib.cli.scan_list import read_scan_list
 from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.scans.source import ScanSource
 
 TABLES = (".csv", ".tsv")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
@@ -21,13 +23,13 @@ class SiteScan:
 
     name: what it is called in all that is written: p0001_1, ...
     person: p0001, ...
-    path: private.
+    source: where it is; private.
     modality: flair, t1, t2, pd or "" where unknown.
     """
 
     name: str
     person: str
-    path: Path
+    source: ScanSource
     modality: str
 
 
@@ -41,49 +43,63 @@ def find_site_scans(sources: Sequence[Path], tell: Tell) -> list[SiteScan]:
     """
     first = Path(sources[0])
     if len(sources) == 1 and first.suffix.lower() in TABLES:
-        found = [(scan.path, scan.patient) for scan in read_scans(first)]
+        found = [(ScanSource(scan.path), scan.patient) for scan in read_scans(first)]
     elif len(sources) == 1 and first.is_dir() and any(first.glob("sub-*")):
         found = _of_bids(first, tell)
     else:
-        found = _one_by_one(sources)
+        found = _one_by_one([ScanSource(Path(path).absolute()) for path in sources])
     if not found:
         raise BadConfig(f"{first} holds no scans (a BIDS folder, a table, or scans are wanted).")
     return _numbered(found)
 
 
-def _of_bids(folder: Path, tell: Tell) -> list[tuple[Path, str]]:
+def listed_site_scans(path: Path) -> list[SiteScan]:
+    """The scans in a file of `cli.scan_list`; persons numbered.
+
+    Raises:
+        BadConfig: a damaged or empty list, a scan that is not there or is listed twice.
+    """
+    found = _one_by_one(list(read_scan_list(path).values()))
+    if not found:
+        raise BadConfig(f"{path} lists no scans.")
+    return _numbered(found)
+
+
+def _of_bids(folder: Path, tell: Tell) -> list[tuple[ScanSource, str]]:
     files = raw_files(folder, tell)
     paths = sorted(path for suffix in SUFFIXES for path in files.get(suffix, []))
-    return [(path, path.relative_to(folder).parts[0]) for path in paths]
+    return [(ScanSource(path), path.relative_to(folder).parts[0]) for path in paths]
 
 
-def _one_by_one(sources: Sequence[Path]) -> list[tuple[Path, str]]:
-    paths = [Path(path).absolute() for path in sources]
-    if missing := [path for path in paths if not path.exists()]:
+def _one_by_one(scans: Sequence[ScanSource]) -> list[tuple[ScanSource, str]]:
+    if missing := [scan.path for scan in scans if not scan.path.exists()]:
         raise BadConfig(f"{missing[0]} does not exist.")
-    if len({path.resolve() for path in paths}) < len(paths):
+    if len({(scan.path.resolve(), scan.files) for scan in scans}) < len(scans):
         raise BadConfig("A scan is given twice. Keep one.")
-    apart = len({path.parent for path in paths}) > 1
-    return [(path, _person_of(path, apart)) for path in paths]
+    apart = len({scan.path.parent for scan in scans}) > 1
+    return [(scan, _person_of(scan.path, apart)) for scan in scans]
 
 
 def _person_of(path: Path, apart: bool) -> str:
-    """By `sub-...`, else by the folder where the scans lie in several, else each scan for itself."""
+    """By `sub-...`, else by the folder where the scans lie in several, else by the path.
+
+    The series of one DICOM folder have the same path.
+    """
     if subject := _SUBJECT.search(str(path)):
         return subject[0]
     return str(path.parent if apart else path)
 
 
-def _numbered(found: Sequence[tuple[Path, str]]) -> list[SiteScan]:
+def _numbered(found: Sequence[tuple[ScanSource, str]]) -> list[SiteScan]:
     persons = {p: f"p{n:04d}" for n, p in enumerate(dict.fromkeys(p for _, p in found), start=1)}
     scans: list[SiteScan] = []
-    for path, source in found:
-        person = persons[source]
+    for source, patient in found:
+        person = persons[patient]
         number = 1 + sum(scan.person == person for scan in scans)
-        scans.append(SiteScan(f"{person}_{number}", person, path, _modality(path)))
+        scans.append(SiteScan(f"{person}_{number}", person, source, _modality(source)))
     return scans
 
 
-def _modality(path: Path) -> str:
-    name = path.name.lower()
-    return next((m for m in ("flair", "t1", "t2", "pd") if m in name), "")
+def _modality(source: ScanSource) -> str:
+    words = f"{source.path.name} {source.about}".lower()
+    return next((m for m in ("flair", "t1", "t2", "pd") if m in words), "")
