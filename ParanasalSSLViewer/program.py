@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ParanasalSSLPanel.process import Ear
+    from ParanasalSSLPanel.program import Ear
 
 
 class ThreadedProgram:

@@ -36,7 +36,7 @@ class FilesSection(Section):
     def show(self) -> None:
         """See `Section`."""
         from ParanasalSSLPanel import results
-        from ParanasalSSLPanel.export import isFromDicom
+        from ParanasalSSLPanel.dicomSeries import isFromDicom
 
         identifier, state = self.state.this_case, self.state
         state.reported = bool(identifier) and self.room.cases.record(identifier) is not None

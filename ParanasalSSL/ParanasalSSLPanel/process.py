@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, Summary, from_json
+from ParanasalSSLPanel.program import Ear, Program
 
 KILL_AFTER_MS = 5000
 COMMANDS = "ParanasalSSLLib.cli.main"  # `paranasal`
@@ -47,43 +47,6 @@ class Listener:
     onEvent: Callable[[Event], None]
     onLog: Callable[[str], None]
     onEnd: Callable[[Ending, str], None]
-
-
-class Ear(Protocol):
-    """What a program tells; never from another thread."""
-
-    def onOutput(self, channel: str, content: bytes) -> None:
-        """What has come; channel: "out" or "err"."""
-
-    def onFinished(self, status: int, crashed: bool) -> None:
-        """It has ended, and all its output was told."""
-
-    def onNotStarted(self) -> None:
-        """It could not be started."""
-
-
-class Program(Protocol):
-    """A program beside this one, as a toolkit runs it."""
-
-    @property
-    def isRunning(self) -> bool:
-        """Whether it has not ended yet."""
-        ...
-
-    def start(self, path: str, arguments: list[str], folder: Path, added: dict[str, str]) -> None:
-        """Run it in a folder. added: to the environment."""
-
-    def stop(self, killAfterMs: int) -> None:
-        """Close its input; kill it if it has not ended then."""
-
-    def stopWaiting(self) -> None:
-        """It has ended: nothing is to be killed any more."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def wait(self, ms: int) -> None:
-        """Until it has ended, but not longer than that; -1: however long."""
 
 
 class Toolkit:

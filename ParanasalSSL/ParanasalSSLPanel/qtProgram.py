@@ -7,7 +7,7 @@ from typing import Any
 
 import qt
 
-from ParanasalSSLPanel.process import Ear
+from ParanasalSSLPanel.program import Ear
 
 
 class QtProgram:

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLPanel import kept, results
+from ParanasalSSLPanel.dicomSeries import seriesOf
 from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
 from ParanasalSSLPanel.scans import voxelMl
 from ParanasalSSLPanel.segments import masksOf
@@ -107,8 +108,6 @@ def writeBack(scan: vtkMRMLScalarVolumeNode) -> bool:
 
 def _seriesFor(scan: vtkMRMLScalarVolumeNode, home: ScanFiles) -> SourceSeries | None:
     """What DICOM objects are made of; None where there were none, or none can be made."""
-    from ParanasalSSLPanel.export import seriesOf
-
     wanted = home.dicom_report.is_file() and find_spec("highdicom") is not None
     return seriesOf(scan, []) if wanted else None
 

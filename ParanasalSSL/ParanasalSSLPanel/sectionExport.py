@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLPanel import kept, tables
-from ParanasalSSLPanel.export import addToDatabase, exportScan, isFromDicom
+from ParanasalSSLPanel.dicomSeries import isFromDicom
+from ParanasalSSLPanel.export import addToDatabase, exportScan
 from ParanasalSSLPanel.folders import freeIdentifier
 from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.packages import ensureHighdicom

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ParanasalSSLLib.cli.options import Option
 from ParanasalSSLLib.errors import BadConfig
-
-if TYPE_CHECKING:
-    from ParanasalSSLLib.cli.command import Option
 
 SWITCHES = ("-h", "--help", "--debug", "--quiet")  # of every command
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -20,34 +19,7 @@ from ParanasalSSLLib.model.masks import mask_evidence, opacity_mask
 from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 from ParanasalSSLLib.model.residual import residual_maps
 from ParanasalSSLLib.model.resolution import CROP_VOXELS, at_voxels
-
-
-class Networks(Protocol):
-    """A bundle's networks, whatever runs them; all arrays are float32.
-
-    PyTorch (`torch_networks`) runs them on any device, ONNX Runtime (`onnx_networks`) on the CPU.
-    """
-
-    @property
-    def device(self) -> str:
-        """PyTorch's name of where they run."""
-        ...
-
-    def rebuild(self, crops: np.ndarray) -> np.ndarray:
-        """The autoencoder: (N, 1, D, D, D) -> reconstructions of the same shape."""
-        ...
-
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        """The classifier: (N, C, D, D, D) -> logits (N, 2) of clear and anomaly."""
-        ...
-
-    def outline(self, crops: np.ndarray) -> np.ndarray:
-        """The sinus networks: (N, 2, 64, 64, 64) -> probabilities of cavity and opacity, likewise."""
-        ...
-
-    def on(self, device: str) -> Networks:
-        """The same on another device."""
-        ...
+from ParanasalSSLLib.model.runtime import Networks
 
 
 @dataclass(frozen=True, eq=False)

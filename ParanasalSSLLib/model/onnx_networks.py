@@ -16,7 +16,7 @@ from ParanasalSSLLib.model.card import BundleCard
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from ParanasalSSLLib.model.bundle import Networks
+    from ParanasalSSLLib.model.runtime import Networks
 
 CAE, CLASSIFIER, SINUS = "cae.onnx", "classifier.onnx", "sinus.onnx"  # a bundle's files
 INPUT = "crops"

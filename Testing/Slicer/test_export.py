@@ -196,7 +196,7 @@ def cut(scan: FromDicom) -> None:
 def test_a_series_stands_for_the_scan_only_as_long_as_it_is_the_scan(
     slicer: Any, module: Any, dicomScan: FromDicom, alter: Any, words: str
 ) -> None:
-    from ParanasalSSLPanel.export import seriesOf
+    from ParanasalSSLPanel.dicomSeries import seriesOf
 
     if alter is not None:
         alter(dicomScan)

@@ -20,13 +20,14 @@ def untrainedBundle(tmp_path: Path) -> Path:
     """A small bundle with the weights that it was born with."""
     from ParanasalSSLLib.crop import CropConfig
     from ParanasalSSLLib.model.bundle import Bundle
+    from ParanasalSSLLib.model.bundle_saving import save_bundle
     from ParanasalSSLLib.model.calibration import Calibration
     from ParanasalSSLLib.model.card import BundleCard
     from ParanasalSSLLib.model.encoders import EncoderConfig
     from ParanasalSSLLib.model.masks import MaskConfig
     from ParanasalSSLLib.model.networks import CAE, CAEConfig, Classifier
     from ParanasalSSLLib.model.residual import ResidualConfig
-    from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
+    from ParanasalSSLLib.model.torch_networks import TorchNetworks
 
     cae, classifier = CAEConfig(8, channels=(2, 4, 8)), EncoderConfig((2, 4, 8, 16))
     parts = (CropConfig(), ResidualConfig(0), MaskConfig(minimum_part_voxels=0), Calibration())

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 from paranasal_training.methods import method_names
 
-from ParanasalSSLLib.cli.command import field_sentences
+from ParanasalSSLLib.cli.options import field_sentences
 
 
 @pytest.mark.parametrize("name", method_names())

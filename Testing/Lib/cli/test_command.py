@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from ParanasalSSLLib.cli import main as cli
-from ParanasalSSLLib.cli.command import Call, Command, load, option_groups
+from ParanasalSSLLib.cli.command import Call, Command, load
 from ParanasalSSLLib.cli.main import find_commands, main, run_command
+from ParanasalSSLLib.cli.options import option_groups
 
 HEAVY = ("torch", "pytorch_lightning", "lightning", "pandas", "matplotlib", "monai", "sklearn")
 

@@ -28,13 +28,14 @@ from ParanasalSSLLib.model.bundle import (
     shipped_bundle_path,
 )
 from ParanasalSSLLib.model.bundle_folder import CARD, WEIGHTS, check_bundle, describe_bundle
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
 from ParanasalSSLLib.model.residual import residual_map
 from ParanasalSSLLib.model.resolution import at_voxels
-from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
+from ParanasalSSLLib.model.torch_networks import TorchNetworks
 from ParanasalSSLLib.results.record import SIMULATED_MODEL, TRIAL_MODEL, ModelRecord
 from ParanasalSSLLib.sinuses import Side
 

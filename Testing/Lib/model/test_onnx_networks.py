@@ -14,8 +14,9 @@ from ParanasalSSLLib import devices
 from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import MissingPackage
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.onnx_networks import OnnxNetworks
-from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import load_torch_networks
 from ParanasalSSLLib.sinuses import Side
 
 WITHOUT_TORCH = """

@@ -27,11 +27,12 @@ from ParanasalSSLLib.cli.scan_list import write_scan_list
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
-from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import load_torch_networks
 from ParanasalSSLLib.scans.find import find_scans
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.source import ScanSource

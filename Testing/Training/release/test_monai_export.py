@@ -22,12 +22,13 @@ from paranasal_training.release.monai_export import export_monai
 from ParanasalSSLLib.crop import CropConfig, SinusCrop
 from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
-from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
+from ParanasalSSLLib.model.torch_networks import TorchNetworks
 from ParanasalSSLLib.sinuses import Side
 
 AFFINES = {Side.LEFT: np.eye(4), Side.RIGHT: np.diag([-1.0, 1.0, 1.0, 1.0])}

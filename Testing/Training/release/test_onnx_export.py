@@ -18,6 +18,7 @@ from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadBundle
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import CARD, WEIGHTS, check_bundle
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard, SinusReading
 from ParanasalSSLLib.model.config import (
@@ -30,7 +31,7 @@ from ParanasalSSLLib.model.masks import MaskConfig
 from ParanasalSSLLib.model.networks import CAE, Classifier
 from ParanasalSSLLib.model.onnx_networks import OnnxNetworks
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
-from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks
 
 SMALL = SinusNetworkConfig(widths=(4, 8, 8, 8), decoder=(8, 8, 4, 4))
 

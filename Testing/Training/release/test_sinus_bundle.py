@@ -30,12 +30,13 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import sha256, write_json
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.model.bundle_folder import WEIGHTS
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.model.onnx_networks import OnnxNetworks
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
-from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import TorchNetworks, load_torch_networks
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
 

@@ -17,14 +17,11 @@ from paranasal_training.sinus.training import half_weights
 from ParanasalSSLLib.files import write_whole_folder
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.card import SinusReading
 from ParanasalSSLLib.model.networks import channels_last
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble, SinusNetwork
-from ParanasalSSLLib.model.torch_networks import (
-    load_torch_networks,
-    save_bundle,
-    write_tensors,
-)
+from ParanasalSSLLib.model.torch_networks import load_torch_networks, write_tensors
 
 
 def write_site_bundle(

@@ -33,11 +33,12 @@ from ParanasalSSLLib.crop import CropConfig
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
 from ParanasalSSLLib.model.anomaly import AnomalyNetwork
 from ParanasalSSLLib.model.bundle import Bundle
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
-from ParanasalSSLLib.model.torch_networks import TorchNetworks, save_bundle
+from ParanasalSSLLib.model.torch_networks import TorchNetworks
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
 from ParanasalSSLLib.model.bundle_folder import MODEL_CARD
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import SinusReading, read_card
 from ParanasalSSLLib.model.opacity import evidence_margin
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
-from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import load_torch_networks
 
 
 def add_sinus(config: AddSinusConfig) -> Path:

@@ -35,10 +35,11 @@ from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.geometry import apply_affine
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle
+from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.card import BundleCard
 from ParanasalSSLLib.model.opacity import evidence_margin
 from ParanasalSSLLib.model.sinus_network import SinusEnsemble
-from ParanasalSSLLib.model.torch_networks import load_torch_networks, save_bundle
+from ParanasalSSLLib.model.torch_networks import load_torch_networks
 from ParanasalSSLLib.predict import predict_scan
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume, write_volume
