@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]  # of a scan: its path, and which series there
 WORKLIST = "worklist.json"  # of the Slicer module, in a folder of results
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"()]+[/\\])+")
 
 
 @dataclass(eq=False)
@@ -46,9 +50,27 @@ class CaseList:
             raise BadConfig("There is no such case in this room.")
         return ScanFiles.in_output(self.out, identifier)
 
+    def told(self, words: str) -> str:
+        """A sentence for the page: of paths only the last names, for folders bear patients' names."""
+        for folder in self._folders:
+            words = words.replace(folder, "")
+        return _FOLDERS.sub("", words)
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        """What paths of this room begin with, the longest first; their names may have spaces."""
+        scans = self.scans.values()
+        paths = {self.out, *(scan.path for scan in scans)}
+        paths |= {path.resolve() for path in paths}
+        for scan in scans:
+            files = scan.files or scan.path.rglob("*")
+            paths |= {file.parent for file in files}
+        places = {place for path in paths for place in (path, *path.parents) if place.name}
+        return sorted((f"{place}{os.sep}" for place in places), key=len, reverse=True)
+
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""
-        self._states[identifier] = state, message
+        self._states[identifier] = state, self.told(message)
 
     def settle(self, identifier: str, ending: str, words: str) -> None:
         """The process has ended; a scan that it left in the middle is as it was, or has failed."""

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
+from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLViewer.case_list import CaseList
@@ -113,7 +115,8 @@ class Door:
         try:
             body = self._zipped(files.scan_id, "dicom" in request.query)
         except (ParanasalError, OSError) as error:
-            raise web.HTTPConflict(text=str(error)) from error
+            say(explain(error), error=True)
+            raise web.HTTPConflict(text=self._cases.told(explain(error))) from error
         return web.Response(
             body=body,
             content_type="application/zip",

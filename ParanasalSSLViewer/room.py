@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
 
 from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLViewer import page, stand_ins
 from ParanasalSSLViewer.case_list import CaseList
@@ -177,16 +179,18 @@ class Room(TrameApp):
         return self._files.export(self.cases.files(identifier), dicom)
 
     def say(self, words: str, failed: bool = False) -> None:
-        """One line or two at the top of the page."""
-        self.state.words, self.state.failed = words, failed
+        """One line or two at the top of the page, without the server's folders."""
+        self.state.words, self.state.failed = self.cases.told(words), failed
 
     @contextmanager
     def telling(self) -> Iterator[None]:
-        """Do something whose errors are told on the page."""
+        """Do something whose errors are told on the page, and with their paths on the terminal."""
         self.say("")
         try:
             yield
-        except (ParanasalError, ValueError) as error:
-            self.say(str(error), failed=True)
-        except OSError as error:
-            self.say(explain(error), failed=True)
+        except Exception as error:  # the page would be sent its trace, with all paths
+            if not isinstance(error, ParanasalError | ValueError | OSError):
+                traceback.print_exception(error)
+            words = str(error) if isinstance(error, ValueError) else explain(error)
+            say(words, error=True)
+            self.say(words, failed=True)

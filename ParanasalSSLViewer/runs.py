@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
+from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLViewer.case_list import CaseList
@@ -152,6 +153,7 @@ class Runs:
                 self._scored = True
                 self._cases.change(self.present, "done")
             case ScanFailed() | CallFailed():
+                say(f"{self.present}: {event.message}", error=True)
                 self._cases.change(self.present, "failed", event.message)
                 self.words, self.failed = event.message, True
                 self._changed()

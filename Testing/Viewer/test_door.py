@@ -21,6 +21,7 @@ from ParanasalSSLViewer.case_list import CaseList
 from ParanasalSSLViewer.door import LOCKED, Door, zipped
 
 Visit = Callable[[ClientSession, str], Awaitable[None]]
+Export = Callable[[str, bool], bytes]
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def visit(out: Path, *visits: Visit) -> None:
+def visit(out: Path, *visits: Visit, export: Export | None = None) -> None:
     """Runs the visits at a server behind a door."""
 
     async def page(request: web.Request) -> web.Response:
@@ -50,7 +51,7 @@ def visit(out: Path, *visits: Visit) -> None:
         app = web.Application()
         app.router.add_get("/index.html", page)
         app.router.add_get("/ws", room)
-        Door("right", CaseList(out, {})).open(SimpleNamespace(app=app))
+        Door("right", CaseList(out, {}), export).open(SimpleNamespace(app=app))
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -137,6 +138,21 @@ def test_only_files_of_the_rooms_cases_are_handed_out(out: Path) -> None:
             assert answer.status == 404
 
     visit(out, come_in, ask)
+
+
+def test_what_cannot_be_exported_is_told_without_its_folder(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def ask(session: ClientSession, address: str) -> None:
+        async with session.get(f"{address}/export/sub-0001") as answer:
+            assert answer.status == 409
+            assert await answer.text() == "Permission denied (sub-0001/sub-0001_report.json)."
+
+    def export(case: str, dicom: bool) -> bytes:
+        raise PermissionError(13, "Permission denied", str(out / case / f"{case}_report.json"))
+
+    visit(out, come_in, ask, export=export)
+    assert str(out) in capsys.readouterr().err
 
 
 def test_a_link_out_of_the_folder_is_not_exported(out: Path) -> None:

@@ -1,8 +1,10 @@
-"""What a room asks of its runs."""
+"""What a room asks of its runs, and what it tells of errors."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 
 pytest.importorskip("trame_slicer", reason="needs trame-slicer: make test-browser")
 
+from ParanasalSSLLib.errors import UnreadableScan
+from ParanasalSSLLib.scans.source import ScanSource
+from ParanasalSSLViewer.case_list import CaseList
 from ParanasalSSLViewer.room import Room
 
 
@@ -29,3 +34,18 @@ def test_all_that_wait_are_scored_the_case_on_screen_in_its_boxes(
     )
     Room.runWaiting(room)
     assert begun == [expected]
+
+
+@pytest.mark.parametrize("kind", [UnreadableScan, ValueError, RuntimeError])
+def test_the_terminal_knows_where_a_file_lies_and_the_page_does_not(
+    kind: type[Exception], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "Meier Anna" / "a.nii"
+    cases = CaseList(tmp_path / "out", {"sub-0001": ScanSource(path)})
+    room: Any = SimpleNamespace(state=SimpleNamespace(), cases=cases)
+    room.say = partial(Room.say, room)
+    with Room.telling(room):
+        raise kind(f"{path} is cut off.")
+    assert "a.nii is cut off." in room.state.words and room.state.failed
+    assert "Meier" not in room.state.words and "/" not in room.state.words
+    assert f"{path} is cut off." in capsys.readouterr().err

@@ -18,6 +18,7 @@ from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.reading import Reading, write_reading
 from ParanasalSSLLib.results.write import write_scan
 from ParanasalSSLLib.scans.read import read_volume
+from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.scans.volume import write_volume
 from ParanasalSSLLib.sinuses import Side
 from ParanasalSSLViewer.case_list import CaseList, gather
@@ -109,3 +110,28 @@ def test_what_a_process_leaves_behind_is_settled(out: Path) -> None:
     cases.change("sub-0001", "running")
     cases.settle("sub-0001", "broken", "It broke.")
     assert (cases.rows()[-1].entry.state, cases.rows()[-1].entry.message) == ("failed", "It broke.")
+
+
+def test_of_paths_only_the_names_of_files_are_told(tmp_path: Path) -> None:
+    """Folders bear patients' names, with spaces, too."""
+    folder = tmp_path / "Meier Anna" / "series 3"
+    scan = ScanSource(folder, (folder / "1.dcm", folder / "deeper" / "2.dcm"))
+    other = tmp_path / "study" / "Koch Eva"
+    (other / "series 1").mkdir(parents=True)
+    (other / "series 1" / "3.dcm").touch()
+    cases = CaseList(
+        tmp_path / "Dr Koch" / "out", {"sub-0001": scan, "b": ScanSource(other.parent)}
+    )
+    told = {
+        f"{folder} holds 2 series.": "series 3 holds 2 series.",
+        f"{folder / 'deeper' / '2.dcm'} is cut off.": "2.dcm is cut off.",
+        f"{other / 'series 1' / '3.dcm'} is cut off.": "3.dcm is cut off.",
+        f"Permission denied ({cases.out / 'sub-0001'}).": "Permission denied (sub-0001).",
+        "No such file '/elsewhere/of/a.nii', nor /b.nii and/or 3 mm/s.": "No such file 'a.nii', nor "
+        "/b.nii and/or 3 mm/s.",
+    }
+    for words, expected in told.items():
+        assert cases.told(words) == expected
+    cases.change("sub-0001", "failed", f"{folder} is empty.")
+    messages = [row_for_page(row)["message"] for row in cases.rows()]
+    assert "series 3 is empty." in messages
