@@ -7,9 +7,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ParanasalSSLLib.cli.events import CallFailed, Event, ScanDone, ScanFailed, StageBegun
+from ParanasalSSLLib.cli.explain import explain
+from ParanasalSSLLib.cli.key import state_of
 from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import ParanasalError
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import TABLE, ScanFiles
+from ParanasalSSLLib.results.older import refuse_foreign_overview
+from ParanasalSSLLib.results.overview import Overview
 from ParanasalSSLViewer.case_list import CaseList
 from ParanasalSSLViewer.config import ViewConfig
 from ParanasalSSLViewer.inputs import Inputs
@@ -42,6 +46,8 @@ class Runs:
 
         self._cases, self._inputs, self._changed = cases, inputs, changed
         self._settings = Settings(config.device, config.model)
+        self._overview = Overview(cases.out)
+        self._several = False  # whether more than one case was to be scored
         self._work: Work | None = None
         self._queue: list[str] = []
         self._scored = False  # whether this process has written a new result
@@ -52,7 +58,7 @@ class Runs:
         """Score these, one after another. scan: the volume node of the first, if it is on screen."""
         if self._work is not None or not identifiers:
             return
-        self._queue = list(identifiers)
+        self._queue, self._several = list(identifiers), len(identifiers) > 1
         self._next(self._boxes(scan) if scan is not None else [])
 
     def place(self, identifier: str, scan: Any) -> None:
@@ -153,6 +159,8 @@ class Runs:
                 self._scored = True
                 self._cases.change(self.present, "done")
             case ScanFailed() | CallFailed():
+                if isinstance(event, ScanFailed):
+                    self._overview.failed(event.id, state_of(event), event.error)
                 say(f"{self.present}: {event.message}", error=True)
                 self._cases.change(self.present, "failed", event.message)
                 self.words, self.failed = event.message, True
@@ -162,7 +170,19 @@ class Runs:
         done = self.present
         self._cases.settle(done, ending.value, words)
         cancelled = ending.value == "cancelled"
-        words = CANCELLED if cancelled else words
+        words = CANCELLED if cancelled else words or self._giveOverview()
         self._over(words, failed=not cancelled, scored=done if self._scored else "")
         if self._queue:
             self._next([])
+
+    def _giveOverview(self) -> str:
+        """As `predict` gives several results, which keeps one that is there; words if it cannot be."""
+        out = self._cases.out
+        if not self._several or not out.is_dir() or (out / TABLE).exists():
+            return ""
+        try:
+            refuse_foreign_overview(out)
+            self._overview.write()
+        except (ParanasalError, OSError) as error:
+            return f"The overview was not written: {explain(error)}"
+        return ""
