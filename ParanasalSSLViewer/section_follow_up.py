@@ -53,14 +53,16 @@ class FollowUpSection(Section):
     def compare(self, identifier: str) -> None:
         """Show what has changed since an earlier result, and that beside the present one."""
         from ParanasalSSLPanel.comparison import Comparison
-        from ParanasalSSLPanel.followUp import changesHtml
+        from ParanasalSSLPanel.followUp import changesHtml, doubtHtml
 
         self.close()
         with self.room.telling():
             files = self.room.cases.files(identifier)
             self.state.changes = changesHtml(self.scan, files.folder)
             self.state.earlier = identifier
-            self._comparison = Comparison(self.scan, self.room.load(identifier))
+            earlier = self.room.load(identifier)
+            self.state.changes = doubtHtml(self.scan, files.folder, earlier) + self.state.changes
+            self._comparison = Comparison(self.scan, earlier)
             self.room.setLayout(page.BESIDE)
             self._comparison.show(self.state.threshold, self.state.opacity)
             self.room.sights.look(self.scan)

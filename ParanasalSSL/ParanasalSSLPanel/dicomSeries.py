@@ -28,6 +28,17 @@ def isFromDicom(scan: vtkMRMLScalarVolumeNode) -> bool:
     )
 
 
+def patientOf(scan: vtkMRMLScalarVolumeNode) -> dict[str, str]:
+    """What its DICOM files say of the patient, see `scans.patient`; empty where it is not known."""
+    from ParanasalSSLLib.scans.dicom_files import files_below
+    from ParanasalSSLLib.scans.patient import patient_in
+
+    source = _sourceOf(scan)
+    if isinstance(source, Path):
+        source = list(files_below(source)) if source.is_dir() else [source]
+    return patient_in(source)
+
+
 def seriesOf(scan: vtkMRMLScalarVolumeNode, remarks: list[str]) -> SourceSeries | None:
     """The DICOM series that the scan is; None, with a remark, if it is none now."""
     from ParanasalSSLLib.scans.source_series import read_source_series

@@ -15,6 +15,7 @@ from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.listing import Entry
 from ParanasalSSLPanel import kept, scans
+from ParanasalSSLPanel.dicomSeries import patientOf
 from ParanasalSSLPanel.words import chanceWords, quantityWords, sideWords
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ def changesHtml(scan: vtkMRMLScalarVolumeNode, earlier: Path) -> str:
         raise UnsupportedScan(_("There are no results of this session. Press Run first."))
     found = changes(result_at(earlier), result_at(files.report_json))
     return f"<table>{''.join(_line(one, _reach(found, one.unit)) for one in found)}</table>"
+
+
+def doubtHtml(
+    scan: vtkMRMLScalarVolumeNode, earlier: Path, earlierScan: vtkMRMLScalarVolumeNode | None
+) -> str:
+    """A sentence if the DICOM files of the scans, or of their results, name two patients."""
+    from ParanasalSSLLib.results.follow_up import patient_beside
+    from ParanasalSSLLib.scans.patient import two_patients_words
+
+    files = kept.resultOf(scan)
+    now = patientOf(scan) or (patient_beside(files.folder) if files is not None else {})
+    before = (patientOf(earlierScan) if earlierScan is not None else {}) or patient_beside(earlier)
+    words = two_patients_words(before, now)
+    return f"<p><b>{escape(words)}</b></p>" if words else ""
 
 
 def _reach(changes: Iterable[Change], unit: str) -> float:

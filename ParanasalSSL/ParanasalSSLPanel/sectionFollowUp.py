@@ -71,6 +71,7 @@ class FollowUpSection:
         scan = self._panel.scan
         words = followUp.changesHtml(scan, choice.files.folder)
         earlier = choice.scan or self._opened(choice)
+        words = followUp.doubtHtml(scan, choice.files.folder, earlier) + words
         self.stop()
         if earlier is not None:
             self.comparison = Comparison(scan, earlier)

@@ -18,7 +18,8 @@ class FollowUpConfig:
     """Compares two results of one patient, in ml and mm; research use only.
 
     The error bar is one standard deviation that the head's position alone makes, as it was measured for
-    the model; a change counts as beyond chance where it exceeds 1.96 of them.
+    the model; a change counts as beyond chance where it exceeds 1.96 of them. Results hold no
+    identity: that they may be of two patients is told only where both have DICOM objects.
     """
 
     earlier: Path
@@ -31,13 +32,18 @@ class FollowUpConfig:
 
 def run_follow_up(config: FollowUpConfig) -> None:
     """Print a line for each number of each sinus."""
-    from ParanasalSSLLib.results.follow_up import changes, result_at
+    from ParanasalSSLLib.results.follow_up import changes, patient_beside, result_at
+    from ParanasalSSLLib.scans.patient import two_patients_words
 
     found = changes(result_at(config.earlier), result_at(config.later))
+    doubt = two_patients_words(patient_beside(config.earlier), patient_beside(config.later))
     if config.json:
-        say(json.dumps({"changes": [asdict(one) | _derived(one) for one in found]}))
-    else:
-        say(*map(_line, found))
+        rows = [asdict(one) | _derived(one) for one in found]
+        say(json.dumps({"changes": rows, "notices": [doubt] if doubt else []}))
+        return
+    if doubt:
+        say(doubt, error=True)
+    say(*map(_line, found))
 
 
 def _derived(change: Change) -> dict[str, float | bool | None]:

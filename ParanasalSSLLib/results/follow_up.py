@@ -10,6 +10,7 @@ from pathlib import Path
 from ParanasalSSLLib.errors import UnreadableScan, UnsupportedScan
 from ParanasalSSLLib.results.record import ScanRecord, read_report
 from ParanasalSSLLib.results.sinus_record import SinusRecord
+from ParanasalSSLLib.scans.patient import patient_in
 from ParanasalSSLLib.sinuses import Side
 
 NORMAL_95 = 1.96  # standard deviations that hold 95 % of a normal distribution
@@ -86,6 +87,12 @@ def _diameter(sinus: SinusRecord) -> float:
 def _sd(percent: float | None, earlier: float, later: float) -> float | None:
     """Of the difference of two numbers that each vary by so many per cent."""
     return None if percent is None else percent / 100 * math.hypot(earlier, later)
+
+
+def patient_beside(path: Path) -> dict[str, str]:
+    """What the DICOM objects of a result say of the patient, see `patient_in`; no other file does."""
+    folder = path if path.is_dir() else path.parent
+    return patient_in(sorted(folder.glob("*.dcm")))
 
 
 def result_at(path: Path) -> ScanRecord:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_header import write_dicom_header
 
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.scans.source import ScanSource
@@ -172,6 +173,18 @@ def test_a_comparison_ends_and_leaves_nothing_behind(
         later.JumpSliceByCentering(50.0, 50.0, 50.0)
         after = slicer.util.arrayFromVTKMatrix(earlier.GetSliceToRAS())
         np.testing.assert_array_equal(before, after)
+
+
+def test_scans_of_two_patients_are_told(two: Any, tmp_path: Path) -> None:
+    from ParanasalSSLPanel import kept
+
+    for scan, name in ((two.earlier, "4711"), (two.later, "4712")):
+        origin = ScanSource(tmp_path, (write_dicom_header(tmp_path / name, PatientID=name),))
+        kept.keepOrigin(scan, kept.Origin(origin, kept.resultOf(scan)))
+    two.panel.ui.compareButton.click()
+    words = two.panel.ui.changesLabel.text
+    assert "may be two patients" in words and "patient ID" in words and "opacity" in words
+    assert "4711" not in words and "4712" not in words
 
 
 def test_an_earlier_scan_of_the_worklist_is_opened_for_it(

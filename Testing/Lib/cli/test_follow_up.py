@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dicom_header import write_dicom_header
 
 from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.cli.main import main
@@ -65,3 +66,28 @@ def test_what_cannot_be_compared_is_told_in_words(
     ):
         assert main(["follow-up", str(one), str(path)]) == 1
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"PatientID": "4711", "PatientSex": "F"}, ""),
+        ({"PatientID": "4712", "PatientSex": "M"}, "differ in patient ID and sex"),
+        ({"PatientID": "", "PatientBirthDate": "19700101"}, ""),
+        (None, ""),
+    ],
+)
+def test_results_of_two_patients_are_told_where_it_can_be_known(
+    other: dict[str, str] | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [written(tmp_path / name, record(3.0, 20.0)) for name in "ab"]
+    reports = [ScanFiles(folder, "sub-0001").dicom_report for folder in folders]
+    write_dicom_header(reports[0], PatientID="4711", PatientName="Meier^Anna", PatientSex="F")
+    if other is not None:
+        write_dicom_header(reports[1], **other)
+    assert main(["follow-up", *map(str, folders)]) == 0
+    said = capsys.readouterr()
+    assert (words in said.err) if words else not said.err
+    assert main(["follow-up", *map(str, folders), "--json"]) == 0
+    assert bool(json.loads(capsys.readouterr().out)["notices"]) == bool(words)
+    assert not any(private in said.err + said.out for private in ("4711", "4712", "Meier"))
