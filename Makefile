@@ -38,7 +38,7 @@ test: .venv/installed-dev lint ## set up, check style and types, run all tests
 	@touch $@
 
 # The scene's code is the panel's own: its tests run here on what the room has in the application's place.
-SCENE_TESTS := $(foreach name,boxes cases export readings results segments,Testing/Slicer/test_$(name).py)
+SCENE_TESTS := $(foreach name,boxes cases export readings results result_segments segments,Testing/Slicer/test_$(name).py)
 
 test-browser: .venv-viewer/installed ## the reading room in a real browser (Debian: chromium)
 	.venv-viewer/bin/python -m pytest Testing/Viewer $(SCENE_TESTS)

@@ -206,6 +206,14 @@ def logic(makeLogic: Callable[[Any], Any], standIn: Any) -> Any:
 
 
 @pytest.fixture
+def scored(slicer: Any, logic: Any, scan: Any) -> Any:
+    """The made-up scan after a run; the findings of the run are its attribute."""
+    logic.placeBoxes(scan)
+    scan.findings = logic.run(scan)
+    return scan
+
+
+@pytest.fixture
 def openPanel(
     slicer: Any,
     module: ModuleType,
