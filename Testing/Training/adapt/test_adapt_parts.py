@@ -80,6 +80,20 @@ def test_missing_and_repeated_scans_are_refused(tmp_path: Path) -> None:
         find_site_scans([path, tmp_path / "z.nii"], quiet)
 
 
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("sub-1_T1w.nii", "t1"), ("3DT1.nii", "t1"), ("ax_t2_flair.nii", "flair"),
+        ("T2FLAIR.nii", "flair"), ("ax_t2.nii", "t2"), ("patient1.nii", ""), ("patient2_updated.nii", ""), ("t10.nii", ""),
+    ],
+)  # fmt: skip
+def test_a_kind_of_scan_is_a_word_of_its_own_in_the_name(
+    tmp_path: Path, name: str, modality: str
+) -> None:
+    scans = find_site_scans([touch(tmp_path / name), touch(tmp_path / "z.nii")], quiet)
+    assert scans[0].modality == modality
+
+
 def list_series(folder: Path, listed: Path) -> Path:
     """Two series that share a folder, and a scan beside it."""
     series = [(touch(folder / f"{name}1"), touch(folder / f"{name}2")) for name in "ab"]

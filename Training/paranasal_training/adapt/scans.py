@@ -15,6 +15,7 @@ from ParanasalSSLLib.scans.source import ScanSource
 
 TABLES = (".csv", ".tsv")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+_WORD = r"((?<![a-z])|(?<=[23]d))"  # what follows begins a word
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,8 @@ def _numbered(found: Sequence[tuple[ScanSource, str]]) -> list[SiteScan]:
 
 
 def _modality(source: ScanSource) -> str:
+    """By its name, or what its DICOM files say: `T1w`, `3dt1`, `t2_flair`, but not `patient1`."""
     words = f"{source.path.name} {source.about}".lower()
-    return next((m for m in ("flair", "t1", "t2", "pd") if m in words), "")
+    return next(
+        (m for m in ("flair", "t1", "t2", "pd") if re.search(_WORD + m + r"(?!\d)", words)), ""
+    )
