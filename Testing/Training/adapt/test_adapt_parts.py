@@ -84,7 +84,8 @@ def test_missing_and_repeated_scans_are_refused(tmp_path: Path) -> None:
     ("name", "modality"),
     [
         ("sub-1_T1w.nii", "t1"), ("3DT1.nii", "t1"), ("ax_t2_flair.nii", "flair"),
-        ("T2FLAIR.nii", "flair"), ("ax_t2.nii", "t2"), ("patient1.nii", ""), ("patient2_updated.nii", ""), ("t10.nii", ""),
+        ("T2FLAIR.nii", "flair"), ("ax_t2.nii", "t2"), ("patient1.nii", ""),
+        ("patient2_updated.nii", ""), ("t10.nii", ""),
     ],
 )  # fmt: skip
 def test_a_kind_of_scan_is_a_word_of_its_own_in_the_name(
