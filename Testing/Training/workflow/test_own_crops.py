@@ -100,6 +100,7 @@ def test_folds_are_those_that_are_asked_for(tmp_path: Path) -> None:
     config = ExperimentConfig(name="loss", preset="smoke", crops=store.folder, folds=3)
     plan = read_plan(config)
     assert plan.folds == plan.split_settings()["folds"] == 3
+    assert plan.compare_settings("loss")["folds"] == 3, "a folder may hold runs of more"
     assert "folds" in Plan.read("smoke").split_settings()
     assert Plan.read("cpu").split_settings() == {}, "what was made by the preset stays"
     splits = make_splits(SplitConfig(store=store.folder, output=tmp_path / "s.csv", folds=4))

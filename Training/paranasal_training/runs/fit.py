@@ -132,6 +132,7 @@ def fit(
         "val_loss": best_loss(best) if best else watch.val_loss,
         "seconds": round(clock.seconds, 1),
         "steps": trainer.global_step,
+        "crops_seen": trainer.global_step * config.recipe.batch_size * config.accumulate,
         "train_crops": len(train),
         "validation_crops": len(validation),
     }

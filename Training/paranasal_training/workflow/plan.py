@@ -30,6 +30,10 @@ PROBES = {
     "linear": "linear probe of the frozen encoder",
     "knn": "nearest neighbours, frozen encoder",
 }
+DONORS = (
+    "Part of the patients have the anatomy of the donors' heads, deformed anew for each. The same "
+    "heads are in training, validation and test: the figures say little of heads never seen."
+)
 WORKFLOW_S_OWN = ("autoencoder", "crossed", "of_folds")  # of residuals, no settings of the command
 
 
@@ -90,8 +94,9 @@ class Plan:
             experiments = {
                 name: Experiment(**tupled(one)) for name, one in declared["experiments"].items()
             }
-        except TypeError as error:
-            raise BadConfig(f"{path}: {error}. See the presets beside {HERE.name}.") from error
+        except (TypeError, BadConfig) as error:
+            words = str(error).replace("Preset.__init__() got", "there is")
+            raise BadConfig(f"{path}: {words}. See the presets beside {HERE.name}.") from error
         own = OwnCrops.read(Path(crops)) if crops else None
         divides = Path(splits).resolve() if splits else None
         return cls(
@@ -258,10 +263,12 @@ class Plan:
             "runs": probe or "finetune",
             "rows": rows,
             "percents": list(self.percents(name)),
+            "folds": self.folds,
             "title": experiment.title + (f"; {PROBES[probe]}" if probe else ""),
             "simulated": self.simulated,
             "ours": experiment.ours,
             "titles": {row: self.rows[row].title for row in rows},
+            "notes": [DONORS] if "donors" in self.made and not self.crops else [],
             "open_reasons": {r: why for r, why in self.open_rows(name).items() if r in rows},
             "experiment": {
                 "Command": self._command(name),
@@ -271,10 +278,11 @@ class Plan:
         }
 
     def _command(self, name: str) -> str:
-        if self.crops:
-            return f"paranasal experiment {name} --preset {self.name} --crops CROPS"
-        donors = " --donors HEADS" if "donors" in self.made else ""
-        return f"paranasal experiment {name} --preset {self.name} --cohort {self.cohort}{donors}"
+        words = f"paranasal experiment {name} --preset {self.name}"
+        words += " --crops CROPS" if self.crops else f" --cohort {self.cohort}"
+        words += " --donors HEADS" if "donors" in self.made and not self.crops else ""
+        words += " --splits SPLITS" if self.splits else ""
+        return words + (f" --folds {self.folds}" if self.folds != self.preset.folds else "")
 
     def write(self, path: Path, settings: Settings) -> Path:
         """Write settings as YAML unless the file holds just these; returns the path."""

@@ -44,6 +44,12 @@ def test_a_cell_without_all_folds_is_open(runs: Path) -> None:
     assert ("none", 10) not in found.runs
 
 
+def test_folds_of_an_earlier_division_are_not_counted(runs: Path) -> None:
+    found = collect(runs, METHODS, (10, 100), most=3)
+    assert found.folds == (1, 2, 3)
+    assert {len(cell) for cell in found.runs.values()} == {3}
+
+
 def test_no_runs_at_all(tmp_path: Path) -> None:
     with pytest.raises(BadStore, match="none of the runs"):
         collect(tmp_path, METHODS, (10,))

@@ -78,6 +78,18 @@ def test_early_records_without_steps_are_counted_by_their_epochs(work: Path) -> 
         read_training(folder, work)
 
 
+def test_crops_are_those_that_were_seen_whatever_made_a_step(work: Path) -> None:
+    folder = work / "finetune/own/10/fold1"
+    made = {"steps": 30, "seconds": 1.0, "train_crops": 120}
+    by_recipe = {"batch_size": None, "epochs": None, "accumulate": 2}
+    write(folder / "run.json", made | {"config": by_recipe, "crops_seen": 7680})
+    found = read_training(folder, work)
+    assert found is not None and found.cost == Cost(7680, 30, 1.0)
+    write(folder / "run.json", made | {"config": by_recipe | {"batch_size": 16}})
+    found = read_training(folder, work)
+    assert found is not None and found.cost.crops == 30 * 2 * 16
+
+
 def test_the_table_says_what_every_row_cost_and_what_needs_no_look(work: Path) -> None:
     config = ComparisonConfig(
         runs=work / "finetune", output=work / "out", rows=("none", "residual"), percents=(10, 100),

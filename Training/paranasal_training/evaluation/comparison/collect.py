@@ -98,6 +98,7 @@ def collect(
     methods: Sequence[str],
     percents: Sequence[int],
     reasons: Mapping[str, str] | None = None,
+    most: int | None = None,
 ) -> ScoredRuns:
     """Read the runs of methods at label fractions.
 
@@ -105,12 +106,13 @@ def collect(
         folder: holds `<method>/<percent>/fold<k>/`.
         methods, percents: which to look for.
         reasons: why a method has not been run; default: "not run".
+        most: folds to read, from the first; those beyond may be of an earlier division. Default: all.
 
     Raises:
         BadStore: a run is incomplete or damaged, runs differ in their test crops, or there are none.
     """
     cells = [(method, percent) for method in methods for percent in percents]
-    runs = {cell: _read_cell(folder / cell[0] / str(cell[1])) for cell in cells}
+    runs = {cell: _read_cell(folder / cell[0] / str(cell[1]), most) for cell in cells}
     folds = tuple(sorted({run.fold for found in runs.values() for run in found}))
     if not folds:
         raise BadStore(f"{folder} holds none of the runs. Expected: METHOD/PERCENT/foldK/ in it.")
@@ -131,9 +133,10 @@ def _words(folds: Iterable[int]) -> str:
     return "fold " + ", ".join(str(fold) for fold in folds)
 
 
-def _read_cell(folder: Path) -> tuple[Run, ...]:
+def _read_cell(folder: Path, most: int | None) -> tuple[Run, ...]:
     matches = (re.fullmatch(r"fold(\d+)", path.name) for path in folder.glob("fold*"))
-    folds = sorted(int(match.group(1)) for match in matches if match)
+    there = sorted(int(match.group(1)) for match in matches if match)
+    folds = [fold for fold in there if most is None or fold <= most]
     return tuple(read_run(folder / f"fold{fold}", fold) for fold in folds)
 
 

@@ -56,7 +56,9 @@ def write_comparison(config: ComparisonConfig) -> Path:
     Raises:
         BadStore: a run is incomplete or damaged, runs differ in their test crops, or there are none.
     """
-    experiment = collect(config.runs, config.rows, config.percents, config.open_reasons)
+    experiment = collect(
+        config.runs, config.rows, config.percents, config.open_reasons, config.folds
+    )
     sampled = Sampled.of(experiment, config.resamples, config.seed)
     results = Results(
         experiment,
@@ -149,7 +151,9 @@ def _reading(config: ComparisonConfig, results: Results) -> list[str]:
         "replacement, both sinuses of a patient together, and each time add the chance of training "
         "(whose labels, which pretraining run, which random start) as large as the runs of all rows "
         "of a label fraction show it to be, taken together, as if it were the same for all rows. In "
-        "the comparison, what rows share (labels, a pretraining run) does not count.",
+        "the comparison, what rows share (labels, a pretraining run) does not count. Folds have "
+        "training patients in common, the more the larger the percentage, so that at large ones the "
+        "chance of whose labels is greater than it looks.",
         *([] if results.pretraining else [ONE_PRETRAINING]),
         LABELS_USED,
         "AUROC: how often an anomalous sinus scores higher than a normal one. AUPRC: mean precision. "

@@ -24,6 +24,8 @@ class ComparisonConfig:
     """Title of the page."""
     simulated: bool
     """Whether the crops are simulated; the page then says so."""
+    folds: int | None = None
+    """Folds to read, from the first, 1 or more (unset: all that are there)."""
     ours: str = "residual"
     """Method of `rows` that all others are compared with."""
     titles: dict[str, str] = field(default_factory=dict)
@@ -49,6 +51,8 @@ class ComparisonConfig:
             or not 0 < ascending[0] <= ascending[-1] <= 100
         ):
             raise BadConfig(f"percents are 1 to 100 in ascending order, not {self.percents}.")
+        if self.folds is not None and self.folds < 1:
+            raise BadConfig(f"folds is 1 or more, not {self.folds}.")
         unknown = {*self.titles, *self.open_reasons} - set(self.rows)
         if unknown:
             raise BadConfig(f"titles and open_reasons name {sorted(unknown)}, which rows lacks.")

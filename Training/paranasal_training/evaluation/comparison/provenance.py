@@ -65,11 +65,12 @@ def _name(folder: Path, work: Path) -> str:
 
 
 def _cost(record: Mapping[str, Any]) -> Cost:
-    """Of a run's record; early ones did not count steps."""
-    size = record["config"].get("batch_size") or 1
-    usual = (record["config"].get("epochs") or 0) * (record["train_crops"] // size)
+    """Of a run's record; early ones did not count crops, and earlier ones no steps."""
+    config = record["config"]
+    size = (config.get("batch_size") or 1) * config.get("accumulate", 1)
+    usual = (config.get("epochs") or 0) * (record["train_crops"] // size)
     steps = int(record.get("steps", usual))
-    return Cost(steps * size, steps, float(record["seconds"]))
+    return Cost(int(record.get("crops_seen", steps * size)), steps, float(record["seconds"]))
 
 
 def _read(path: Path) -> dict[str, Any]:
