@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_a_row_that_learns_from_no_residuals_gets_the_plain_ones(experiment: Pat
     found = settings_of(config)
     assert found.cae == experiment / "autoencoder/plain"
     assert found.residual == ResidualConfig(median_kernel_voxels=3)
+
+
+def test_a_folder_without_the_usual_residuals_says_what_to_do(experiment: Path) -> None:
+    config = ExperimentBundleConfig(experiment=experiment, output=Path("b"), row="none", fold=2)
+    shutil.rmtree(experiment / "residuals/plain")
+    assert settings_of(config).cae == experiment / "autoencoder/plain", "the calibrated ones' too"
+    shutil.rmtree(experiment / "residuals/calibrated")
+    with pytest.raises(BadConfig, match="experiment core"):
+        settings_of(config)
 
 
 def test_the_card_says_simulated_of_simulated_patients_only() -> None:

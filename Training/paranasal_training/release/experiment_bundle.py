@@ -14,7 +14,7 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import tupled
 from ParanasalSSLLib.model.config import ResidualConfig
 
-PLAIN = "plain"  # residuals of rows that learn from none
+USUAL = ["plain", "calibrated"]  # residuals of the autoencoder that rows without any get
 
 
 def bundle_experiment(config: ExperimentBundleConfig) -> Path:
@@ -32,8 +32,7 @@ def settings_of(config: ExperimentBundleConfig) -> BundleConfig:
     folder = config.experiment
     classifier = _finetuned(config)
     run = _settings(classifier)
-    residuals = folder / "residuals" / _residuals_of(folder, run)
-    info = _read(residuals / "residuals.json")
+    info = _read(_residuals_of(folder, run) / "residuals.json")
     bundle = BundleConfig(
         store=_inside(folder, run["store"]),
         cae=_autoencoder(folder, info["cae"]),
@@ -69,13 +68,22 @@ def _finetuned(config: ExperimentBundleConfig) -> Path:
     )
 
 
-def _residuals_of(folder: Path, run: dict[str, Any]) -> str:
-    """Name of the residuals that the classifier sees, or that its encoder has learnt."""
+def _residuals_of(folder: Path, run: dict[str, Any]) -> Path:
+    """The residuals that the classifier sees, or that its encoder has learnt; those of the usual
+    autoencoder where it has nothing to do with any. Raises `BadConfig`: there are none."""
     if run.get("residuals"):
-        return Path(run["residuals"]).name
+        return folder / "residuals" / Path(run["residuals"]).name
     start = run.get("pretrained")
     learnt = _settings(_inside(folder, start)).get("residuals") if start else None
-    return Path(learnt).name if learnt else PLAIN
+    names = [Path(learnt).name] if learnt else USUAL
+    for name in names:
+        if (folder / "residuals" / name).is_dir():
+            return folder / "residuals" / name
+    raise BadConfig(
+        f"{folder} holds no residuals ({' or '.join(names)}), and a bundle needs an autoencoder for "
+        "its masks. Run `paranasal experiment core` in that folder first, or give one to `paranasal "
+        "bundle`."
+    )
 
 
 def _autoencoder(folder: Path, made_by: dict[str, Any]) -> Path:
