@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ParanasalSSLLib.errors import BadConfig
 
 HERE = Path(__file__).parent
 Settings = dict[str, Any]
+_KINDS = {dict: "settings by name", tuple: "a list", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,24 @@ class Preset:
     processes: int = 16
     """Processes that simulate the cohort; on one machine no more than Snakemake's cores."""
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, kind = getattr(self, item.name), type(getattr(Preset, item.name, {}))
+            if type(value) is not kind:
+                raise BadConfig(f"{item.name} is {_KINDS[kind]}, not {value!r}")
+        inner = [*self.pretrain_by_row.values(), *self.finetune_by_share.values()]
+        if not all(isinstance(one, dict) for one in inner):
+            raise BadConfig("pretrain_by_row and finetune_by_share have settings by name for each")
+        wrong = [one for one in self.percents if type(one) is not int or not 0 < one <= 100]
+        if wrong or not self.percents or list(self.percents) != sorted(set(self.percents)):
+            raise BadConfig(f"percents are 1 to 100, ascending, not {list(self.percents)}")
+        if type(self.folds) is not int or min(self.threads, self.pretrain_seeds) < 1:
+            raise BadConfig("split.folds, threads and pretrain_seeds are whole numbers, 1 or more")
+
     @property
     def folds(self) -> int:
         """How many folds its split has."""
-        return int(self.split.get("folds", 5))
+        return self.split.get("folds", 5)
 
 
 @dataclass(frozen=True)
@@ -118,9 +133,11 @@ def _names(folder: str) -> str:
 def read_yaml(path: Path) -> Settings:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        if not isinstance(found or {}, dict):
+            raise ValueError("no settings by name")
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadConfig(
-            f"{path} cannot be read as YAML. Presets that there are: {_names('presets')}; cohorts: "
-            f"{_names('cohorts')}."
+            f"{path} cannot be read as settings in YAML. Presets that there are: {_names('presets')}; "
+            f"cohorts: {_names('cohorts')}."
         ) from error
     return dict(found or {})

@@ -7,10 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from paranasal_training.workflow.checks import keep_to_its_crops, require_settings
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.failures import failures, forget_failures
 from paranasal_training.workflow.own_crops import division, require_usable
@@ -18,6 +20,7 @@ from paranasal_training.workflow.plan import HERE, Plan
 from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import BadConfig
 
+SETTINGS = "settings/*/*.yaml"  # that steps are given, see the Snakefile
 PROGRESS = re.compile(r"steps \(\d+%\) done|Finished jobid")
 
 
@@ -31,16 +34,15 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     """
     plan = read_plan(config)
     plan.experiment(config.name)
+    require_settings(plan, config.name)
     require_usable(plan, config.name)
     if told := division(plan):
         say(*told)
     folder = config.folder
     folder.mkdir(parents=True, exist_ok=True)
+    keep_to_its_crops(folder, plan)
     command = snakemake_command(config, plan, folder)
-    if config.dry_run:
-        done = subprocess.run(command, env=steps_environment(), check=False, text=True)
-    else:
-        done = run_alone(command, folder)
+    done = look_ahead(command, folder) if config.dry_run else run_alone(command, folder)
     if done.returncode < 0:
         raise KeyboardInterrupt
     if done.returncode:
@@ -56,6 +58,8 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
 
 def next_step(plan: Plan, name: str, folder: Path) -> list[str]:
     """How one of the runs becomes a bundle."""
+    if not (folder / "residuals").is_dir():  # nor an autoencoder, which a bundle needs
+        return []
     rows = plan.closed_rows(name)
     ours = plan.experiment(name).ours
     row = ours if ours in rows else rows[-1]
@@ -108,22 +112,49 @@ def run_alone(command: list[str], folder: Path) -> subprocess.CompletedProcess[s
     Raises:
         BadConfig: another experiment runs there.
     """
+    with _alone(folder) as lock:
+        if any(folder.glob(".snakemake/locks/*")):  # Snakemake would refuse to start
+            unlock = [*command, "--unlock"]
+            subprocess.run(unlock, env=steps_environment(), capture_output=True, check=False)
+        # Snakemake holds the lock too: it may outlive this process.
+        held = () if sys.platform == "win32" else (lock,)
+        forget_failures(folder)
+        done = run_quietly(command, held)
+        if done.returncode > 0:
+            say(*(list(failures(folder)) or [done.stderr]), error=True)
+        return done
+
+
+def look_ahead(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A dry run, after which the settings of all steps are as they were, and as old.
+
+    Raises:
+        BadConfig: another experiment runs there; its steps have yet to read their settings.
+    """
+    with _alone(folder):
+        files = {path: path.stat().st_mtime_ns for path in folder.glob(SETTINGS)}
+        before = {path: path.read_bytes() for path in files}
+        try:
+            return subprocess.run(command, env=steps_environment(), check=False, text=True)
+        finally:
+            for path in folder.glob(SETTINGS):
+                if path not in before:
+                    path.unlink()
+                elif path.read_bytes() != before[path]:
+                    path.write_bytes(before[path])
+                    os.utime(path, ns=(files[path], files[path]))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """The open file that locks a working folder. Raises `BadConfig`: somebody else has locked it."""
     with (folder / ".experiment.lock").open("w") as lock:
         if not _locked(lock.fileno()):
             raise BadConfig(
                 f"Another experiment runs in {folder}. Wait until it has finished, or give another "
                 "folder with --output."
             )
-        if any(folder.glob(".snakemake/locks/*")):  # Snakemake would refuse to start
-            unlock = [*command, "--unlock"]
-            subprocess.run(unlock, env=steps_environment(), capture_output=True, check=False)
-        # Snakemake holds the lock too: it may outlive this process.
-        held = () if sys.platform == "win32" else (lock.fileno(),)
-        forget_failures(folder)
-        done = run_quietly(command, held)
-        if done.returncode > 0:
-            say(*(list(failures(folder)) or [done.stderr]), error=True)
-        return done
+        yield lock.fileno()
 
 
 def _locked(file: int) -> bool:

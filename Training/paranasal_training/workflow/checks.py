@@ -1,0 +1,101 @@
+"""What an experiment's steps would stumble over in hours, seen before the first one starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from paranasal_training.cohort.config import SimulateConfig
+from paranasal_training.data.config import SplitConfig
+from paranasal_training.stages.config import (
+    FinetuneConfig,
+    PretrainConfig,
+    ResidualsConfig,
+    TrainConfig,
+)
+from paranasal_training.workflow.declared import Settings
+from paranasal_training.workflow.plan import Plan
+from ParanasalSSLLib.errors import BadConfig, ParanasalError
+from ParanasalSSLLib.files import sha256, write_json
+
+CROPS_OF = "crops_of.json"  # in the working folder
+
+KINDS: dict[str, type] = {
+    "simulate": SimulateConfig,
+    "split": SplitConfig,
+    "train": TrainConfig,
+    "residuals": ResidualsConfig,
+    "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
+}
+
+
+def require_settings(plan: Plan, name: str) -> None:
+    """See that every command takes what an experiment will give it. Raises `BadConfig`: it does not."""
+    parsers: dict[str, jsonargparse.ArgumentParser] = {}
+    for command, settings in _settings(plan, name):
+        if command not in parsers:
+            parsers[command] = jsonargparse.ArgumentParser(exit_on_error=False)
+            parsers[command].add_class_arguments(KINDS[command])
+        paths = {f.name: "path" for f in fields(KINDS[command]) if _needed(f)}
+        try:
+            values = vars(parsers[command].parse_object(paths | settings))
+            made = parsers[command].instantiate_classes(jsonargparse.Namespace(**values))
+            KINDS[command](**vars(made))
+        except (jsonargparse.ArgumentError, ValueError, TypeError, ParanasalError) as error:
+            raise BadConfig(
+                f"The preset {plan.name} does not fit `paranasal {command}`: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+
+
+def _needed(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _settings(plan: Plan, name: str) -> Iterator[tuple[str, Settings]]:
+    """Every step's command and settings."""
+    if plan.crops is None:
+        yield "simulate", plan.simulate_settings()
+    if not plan.splits and not plan.divided:
+        yield "split", plan.split_settings()
+    yield from (("train", plan.train_settings(one)) for one in plan.autoencoders)
+    yield from (("residuals", plan.residual_settings(one)) for one in plan.residuals)
+    for row in plan.closed_rows(name):
+        source = plan.source(row)
+        if source is None:
+            continue
+        yield "pretrain", plan.pretrain_settings(source)
+        for percent in plan.percents(name):
+            yield "finetune", plan.finetune_settings(row, percent)
+
+
+def keep_to_its_crops(folder: Path, plan: Plan) -> None:
+    """Note which crops and which division a working folder's runs are of.
+
+    Snakemake goes by times alone: crops that are older than the runs would be taken for theirs.
+
+    Raises:
+        BadConfig: its runs are of others.
+    """
+    record = plan.crops and plan.crops / "store.json"
+    now = {"crops": _identity(record), "splits": _identity(plan.splits)}
+    path = folder / CROPS_OF
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now
+    for what, (place, digest) in now.items():
+        known_place, known_digest = before[what]
+        if place != known_place and digest != known_digest:
+            raise BadConfig(
+                f"The runs in {folder} are of other {what} ({known_place or 'its own'}). "
+                "Give another working folder with --output."
+            )
+    write_json(path, now)
+
+
+def _identity(file: Path | None) -> tuple[str | None, str | None]:
+    return (str(file), sha256(file)) if file else (None, None)
