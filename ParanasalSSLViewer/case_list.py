@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]  # of a scan: its path, and which series there
 WORKLIST = "worklist.json"  # of the Slicer module, in a folder of results
+_SEPARATOR = re.compile(r"[/\\]")
 _FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"()]+[/\\])+")
 
 
@@ -52,6 +53,8 @@ class CaseList:
 
     def told(self, words: str) -> str:
         """A sentence for the page: of paths only the last names, for folders bear patients' names."""
+        if not _SEPARATOR.search(words):  # most have none, and the folders take long to list
+            return words
         for folder in self._folders:
             words = words.replace(folder, "")
         return _FOLDERS.sub("", words)

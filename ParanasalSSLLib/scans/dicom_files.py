@@ -98,7 +98,12 @@ def _is_lost(path: Path) -> bool:
         return False
     if not path.exists() or path.stat().st_size == 0:
         return True
-    return path.suffix.lower() == ".dcm" and not is_dicom(_start(path))
+    return path.suffix.lower() == ".dcm" and not starts_as_dicom(path)
+
+
+def starts_as_dicom(path: Path) -> bool:
+    """See `is_dicom`; of a file that is there. Raises `OSError`: it cannot be read."""
+    return is_dicom(_start(path))
 
 
 def is_dicom(start: bytes) -> bool:

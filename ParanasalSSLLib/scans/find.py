@@ -17,7 +17,7 @@ from ParanasalSSLLib.errors import ParanasalError
 from ParanasalSSLLib.scans.archive import KEPT_SUFFIXES
 from ParanasalSSLLib.scans.bids import why_no_scan
 from ParanasalSSLLib.scans.dicom import series_among
-from ParanasalSSLLib.scans.dicom_files import START_BYTES, is_dicom, read_headers
+from ParanasalSSLLib.scans.dicom_files import read_headers, starts_as_dicom
 from ParanasalSSLLib.scans.dicom_stack import SliceHeader, are_parallel
 from ParanasalSSLLib.scans.source import ScanSource
 
@@ -152,8 +152,7 @@ def _is_dicom(path: Path) -> bool:
     if not path.is_file():  # a pipe may never end
         return False
     try:
-        with path.open("rb") as file:
-            return is_dicom(file.read(START_BYTES))
+        return starts_as_dicom(path)
     except OSError:
         return path.suffix.lower() == ".dcm"
 

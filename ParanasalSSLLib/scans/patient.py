@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from ParanasalSSLLib.scans.dicom_files import START_BYTES, is_dicom
+from ParanasalSSLLib.scans.dicom_files import starts_as_dicom
 
 FIELDS = {
     "PatientID": "patient ID",
@@ -25,9 +25,8 @@ def _patient_in(path: Path) -> dict[str, str]:
     import pydicom
 
     try:
-        with path.open("rb") as file:
-            if not is_dicom(file.read(START_BYTES)):
-                return {}
+        if not starts_as_dicom(path):
+            return {}
         data = pydicom.dcmread(
             path, stop_before_pixels=True, force=True, specific_tags=list(FIELDS)
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, Quality
+from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.model.card import SinusReading
@@ -178,3 +181,13 @@ class Toolbox:
 @pytest.fixture
 def toolbox() -> Toolbox:
     return Toolbox()
+
+
+@pytest.fixture
+def stand_ins(toolbox: Any, monkeypatch: pytest.MonkeyPatch) -> Placement:
+    """Networks and registration of `paranasal predict` replaced; what the latter finds."""
+    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
+    found = Placement(boxes, toolbox.quality())
+    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
+    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
+    return found

@@ -9,10 +9,6 @@ import nibabel as nib
 import pytest
 from cli_calls import Run
 
-from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.results import pictures
 
@@ -29,12 +25,8 @@ def scan(toolbox: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(stand_ins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`paranasal predict ...` with the networks and the registration replaced by stand-ins."""
-    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = Placement(boxes, toolbox.quality())
-    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(pictures, "PIXELS", 40)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:

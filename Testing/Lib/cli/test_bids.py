@@ -14,10 +14,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
 
 Run = Callable[..., int]
@@ -41,12 +37,8 @@ def data_set(toolbox: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(toolbox: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(stand_ins: Any) -> Run:
     """`paranasal bids ...` with the networks and the registration replaced by stand-ins."""
-    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = Placement(boxes, toolbox.quality())
-    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
     return lambda *words: main(["bids", *map(str, words)])
 
 

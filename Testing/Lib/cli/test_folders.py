@@ -14,10 +14,6 @@ from typing import Any
 import nibabel as nib
 import pytest
 
-from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.cli.scan_list import write_scan_list
 from ParanasalSSLLib.scans.source import ScanSource
@@ -44,12 +40,8 @@ def study(toolbox: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(stand_ins: Any, tmp_path: Path) -> Run:
     """`paranasal predict ...` with the networks and the registration replaced by stand-ins."""
-    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = Placement(boxes, toolbox.quality())
-    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli_predict, "load_model", lambda model, device: toolbox.bundle)
 
     def predicting(*arguments: str | Path) -> int:
         return main(["predict", *map(str, arguments), "--jobs", "1"])

@@ -16,10 +16,6 @@ import pytest
 import SimpleITK as sitk
 from dicom_objects import Written, remove, thick_head, with_full_left_sinus, write_series
 
-from ParanasalSSLLib import predict
-from ParanasalSSLLib.boxes.box import SinusBox
-from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.cli import predict as cli
 from ParanasalSSLLib.cli.main import main
 from ParanasalSSLLib.errors import MissingPackage
 from ParanasalSSLLib.results import pictures
@@ -39,12 +35,8 @@ def series(toolbox: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(stand_ins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`paranasal predict --dicom-out ...` with stand-ins for networks and registration."""
-    boxes = {side: SinusBox(side, center) for side, center in toolbox.centers.items()}
-    found = Placement(boxes, toolbox.quality())
-    monkeypatch.setattr(predict, "find_boxes", lambda volume: found)
-    monkeypatch.setattr(cli, "load_model", lambda model, device: toolbox.bundle)
     monkeypatch.setattr(pictures, "PIXELS", 40)  # small pictures are drawn faster
 
     def predicting(*arguments: str | Path) -> int:

@@ -13,10 +13,17 @@ done
 
 flow() { # SIZE STORE OPTIONS...
   python -m snakemake -s "$flow/Snakefile" --directory "$work/crop/$1" --cores 1 --quiet progress rules \
-    --config experiment=table2 preset="$here/trial.yaml" crops="$2" "${@:3}" -- "${runs[@]}"
+    --config experiment=table2 preset="$work/crop/trial.yaml" crops="$2" "${@:3}" -- "${runs[@]}"
 }
 
 mkdir -p "$work/crop"
+python - "$flow/presets/cpu.yaml" "$work/crop/trial.yaml" <<'PYTHON'
+import sys, yaml
+preset = yaml.safe_load(open(sys.argv[1]))
+preset["percents"] = [10, 20]
+preset["pretrain"]["epochs"] = 12
+yaml.safe_dump(preset, open(sys.argv[2], "w"))
+PYTHON
 [ -e "$work/crop/central/store.json" ] ||
   python "$here/central_crops.py" "$work/one-protocol/crops" "$work/crop/central"
 for size in 64 48; do
