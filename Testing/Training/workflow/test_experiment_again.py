@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 from collections import Counter
@@ -15,19 +16,27 @@ from paranasal_training.workflow.plan import HERE
 
 from ParanasalSSLLib.errors import BadConfig
 
-STEP = """#!/bin/sh
+STEP = r"""#!/bin/sh
 echo "$1" >> called.txt
 name=$1
-while [ "$1" != --output ]; do shift; done
+shift
+settings='"command": "'$name'"'
+while [ $# -gt 0 ]; do
+    case $2 in *[!0-9]*) value='"'$2'"' ;; *) value=$2 ;; esac
+    settings="$settings, \"${1#--}\": $value"
+    [ "$1" = --output ] && output=$2
+    shift 2
+done
 case $name in
-split) echo > "$2" ;;
+split) echo > "$output" ;;
 *)
-    [ -e "$2/checkpoints/last.ckpt" ] && echo "$2" >> resumed.txt
-    mkdir -p "$2"
-    for file in store.json config.json run.json done.npy metrics.json page.html; do
-        echo '{"format_version": 1, "kind": "crop store", "rows": 0, "sha256": {},
-               "info": {"simulated": true}}' > "$2/$file"
+    [ -e "$output/checkpoints/last.ckpt" ] && echo "$output" >> resumed.txt
+    mkdir -p "$output"
+    for file in store.json run.json done.npy metrics.json page.html; do
+        echo '{"format_version": 1, "kind": "crop store", "rows": 0, "info": {"simulated": true},
+               "sha256": {"crops.npy": "", "table.csv": ""}}' > "$output/$file"
     done
+    echo "{$settings}" > "$output/config.json"
     ;;
 esac
 """
@@ -79,6 +88,24 @@ def test_what_is_done_again_is_what_the_edited_settings_concern(
     assert steps_done(steps, str(preset)) == {"finetune": 1, "compare": 1}
     assert (steps / "resumed.txt").read_text() == "finetune/l1/100/fold1\n"
     assert not checkpoint.exists(), "a complete run needs none"
+
+
+def test_folds_that_started_from_a_seed_that_was_dropped_are_tuned_again(
+    steps: Path, tmp_path: Path
+) -> None:
+    preset = tmp_path / "own.yaml"
+    text = (HERE / "presets/smoke.yaml").read_text()
+    preset.write_text(f"{text}\npretrain_seeds: 2\n")
+    assert steps_done(steps, str(preset))["pretrain"] == 6
+    preset.write_text(text)
+    assert steps_done(steps, str(preset)) == {"finetune": 3, "compare": 1}
+    for row in ("l1", "l2", "calibrated"):
+        tuned = json.loads((steps / f"finetune/{row}/100/fold2/config.json").read_text())
+        assert tuned["pretrained"] == f"pretrain/{row}/seed1"
+    assert "seed2" in (steps / "finetune/l1/100/fold2.old/config.json").read_text()
+    assert steps_done(steps, str(preset)) == {}
+    preset.write_text(f"{text}\npretrain_seeds: 2\n")
+    assert steps_done(steps, str(preset)) == {"finetune": 3, "compare": 1}, "back again"
 
 
 def test_a_failed_step_is_told_by_its_last_lines(

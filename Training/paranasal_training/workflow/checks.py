@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from paranasal_training.stages.config import (
     ResidualsConfig,
     TrainConfig,
 )
-from paranasal_training.workflow.declared import Settings
+from paranasal_training.workflow.needed import Needed
 from paranasal_training.workflow.plan import Plan
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.files import sha256, write_json
@@ -38,7 +37,9 @@ KINDS: dict[str, type] = {
 def require_settings(plan: Plan, name: str) -> None:
     """See that every command takes what an experiment will give it. Raises `BadConfig`: it does not."""
     parsers: dict[str, jsonargparse.ArgumentParser] = {}
-    for command, settings in _settings(plan, name):
+    for command, _, settings in Needed(plan, name).settings():
+        if command not in KINDS:
+            continue
         if command not in parsers:
             parsers[command] = jsonargparse.ArgumentParser(exit_on_error=False)
             parsers[command].add_class_arguments(KINDS[command])
@@ -58,27 +59,11 @@ def _needed(field: Any) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _settings(plan: Plan, name: str) -> Iterator[tuple[str, Settings]]:
-    """Every step's command and settings."""
-    if plan.crops is None:
-        yield "simulate", plan.simulate_settings()
-    if not plan.splits and not plan.divided:
-        yield "split", plan.split_settings()
-    yield from (("train", plan.train_settings(one)) for one in plan.autoencoders)
-    yield from (("residuals", plan.residual_settings(one)) for one in plan.residuals)
-    for row in plan.closed_rows(name):
-        source = plan.source(row)
-        if source is None:
-            continue
-        yield "pretrain", plan.pretrain_settings(source)
-        for percent in plan.percents(name):
-            yield "finetune", plan.finetune_settings(row, percent)
-
-
 def keep_to_its_crops(folder: Path, plan: Plan) -> None:
     """Note which crops and which division a working folder's runs are of.
 
-    Snakemake goes by times alone: crops that are older than the runs would be taken for theirs.
+    Others would have everything made again, in a folder that is meant for these. The same ones may have
+    moved, or have been made anew in their place.
 
     Raises:
         BadConfig: its runs are of others.

@@ -37,6 +37,12 @@ def test_absent_runs_stay_open_with_their_reason(small_runs: Path) -> None:
     assert collect(small_runs, METHODS, (10,)).missing == {("transfer", 10): "not run"}
 
 
+def test_runs_of_a_row_that_is_open_now_are_of_another_table(small_runs: Path) -> None:
+    found = collect(small_runs, METHODS, (10,), {"none": "its file was not given"})
+    assert found.missing["none", 10] == "its file was not given"
+    assert ("none", 10) not in found.runs
+
+
 def test_a_cell_without_all_folds_is_open(runs: Path) -> None:
     shutil.rmtree(runs / "none/10/fold2")
     found = collect(runs, METHODS, (10, 100))

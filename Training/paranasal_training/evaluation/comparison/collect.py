@@ -105,21 +105,27 @@ def collect(
     Args:
         folder: holds `<method>/<percent>/fold<k>/`.
         methods, percents: which to look for.
-        reasons: why a method has not been run; default: "not run".
+        reasons: methods that stay open, and why; runs of theirs that are there are of other tables.
         most: folds to read, from the first; those beyond may be of an earlier division. Default: all.
 
     Raises:
         BadStore: a run is incomplete or damaged, runs differ in their test crops, or there are none.
     """
     cells = [(method, percent) for method in methods for percent in percents]
-    runs = {cell: _read_cell(folder / cell[0] / str(cell[1]), most) for cell in cells}
+    reasons = reasons or {}
+    runs = {
+        (method, percent): ()
+        if method in reasons
+        else _read_cell(folder / method / str(percent), most)
+        for method, percent in cells
+    }
     folds = tuple(sorted({run.fold for found in runs.values() for run in found}))
     if not folds:
         raise BadStore(f"{folder} holds none of the runs. Expected: METHOD/PERCENT/foldK/ in it.")
     missing = {}
     for cell, found in runs.items():
         if not found:
-            missing[cell] = (reasons or {}).get(cell[0], NOT_RUN)
+            missing[cell] = reasons.get(cell[0], NOT_RUN)
         elif len(found) < len(folds):
             missing[cell] = f"only {_words(run.fold for run in found)} of {_words(folds)} has run"
     complete = {cell: found for cell, found in runs.items() if cell not in missing}
