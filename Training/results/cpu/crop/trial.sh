@@ -11,11 +11,6 @@ for row in none calibrated; do
   for percent in 10 20; do runs+=("finetune/$row/$percent/fold"{1,2,3,4,5}"/run.json"); done
 done
 
-flow() { # SIZE STORE OPTIONS...
-  python -m snakemake -s "$flow/Snakefile" --directory "$work/crop/$1" --cores 1 --quiet progress rules \
-    --config experiment=table2 preset="$work/crop/trial.yaml" crops="$2" "${@:3}" -- "${runs[@]}"
-}
-
 mkdir -p "$work/crop"
 python - "$flow/presets/cpu.yaml" "$work/crop/trial.yaml" <<'PYTHON'
 import sys, yaml
@@ -29,9 +24,8 @@ PYTHON
 for size in 64 48; do
   store=$work/one-protocol/crops
   [ $size = 64 ] || store=$work/crop/central
-  # Runs that are asked for by name want their settings' files before the plan is made: each reading writes some.
-  for _ in 1 2 3 4; do flow $size "$store" --dry-run > "$work/crop/plan.log" 2>&1 || true; done
-  flow $size "$store" &
+  python -m snakemake -s "$flow/Snakefile" --directory "$work/crop/$size" --cores 1 --quiet progress rules \
+    --config experiment=table2 preset="$work/crop/trial.yaml" crops="$store" -- "${runs[@]}" &
 done
 wait
 python "$here/tell.py" "$work/crop" "$here"
