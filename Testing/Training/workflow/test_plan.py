@@ -192,10 +192,12 @@ def test_settings_are_merged_one_by_one() -> None:
 
 def test_unchanged_settings_are_not_written_again(tmp_path: Path) -> None:
     plan = Plan.read("smoke")
-    path = plan.write(tmp_path / "s.yaml", {"epochs": 1})
+    path = plan.write(tmp_path / "s.yaml", {"epochs": 1, "seed": 3})
     before = path.stat().st_mtime_ns
-    plan.write(path, {"epochs": 1})
-    assert path.stat().st_mtime_ns == before
+    plan.write(path, {"seed": 3, "epochs": 1})
+    assert path.stat().st_mtime_ns == before, "their order says nothing"
+    assert plan.write(path, {"epochs": 2}).read_text() == "epochs: 2\n"
+    path.write_text("{")
     assert plan.write(path, {"epochs": 2}).read_text() == "epochs: 2\n"
 
 

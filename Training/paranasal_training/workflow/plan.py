@@ -285,12 +285,20 @@ class Plan:
         return words + (f" --folds {self.folds}" if self.folds != self.preset.folds else "")
 
     def write(self, path: Path, settings: Settings) -> Path:
-        """Write settings as YAML unless the file holds just these; returns the path."""
+        """Write settings as YAML unless the file holds these, in any order; returns the path."""
         text = yaml.safe_dump(settings, sort_keys=False)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not _holds(path, text):
             with write_whole(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         return path
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file of YAML says the same as a text."""
+    try:
+        return bool(yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(text))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
 
 
 def of_fold(name: str, fold: int) -> str:
