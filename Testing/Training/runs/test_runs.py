@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from paranasal_training.data.batches import Batch, EpochOrder
+from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.runs.record import read_run
@@ -296,3 +297,16 @@ def test_crops_of_shifted_boxes_are_trained_on_when_asked_for_but_never_validate
         assert (record["train_crops"], record["validation_crops"]) == (train * copies, validation)
     rows = (tmp_path / "classifier/predictions.csv").read_text().splitlines()
     assert len(rows) == 1 + 44, "validation and test, no shifted boxes"
+
+
+def test_jittered_without_shifted_boxes_is_answered_in_words(
+    toy_store: CropStore, jittered_store: CropStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = [
+        Partition.of(store, None, 1).rows("train", 0, jittered=jittered)
+        for store, jittered in ((jittered_store, True), (toy_store, False), (toy_store, True))
+    ]
+    assert [len(rows) for rows in wanted] == [48, 24, 24]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{toy_store.folder} holds no crops of shifted boxes: `jittered` changes nothing."
+    ]

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from paranasal_training.data.config import SplitConfig
 from paranasal_training.data.store import CropStore
 from ParanasalSSLLib.errors import BadConfig, BadStore
 from ParanasalSSLLib.files import sha256, write_json, write_whole
+
+logger = logging.getLogger(__name__)
 
 Part = Literal["train", "validation", "test", "unlabelled"]
 COLUMNS = ("patient", "set", "fold")
@@ -243,8 +246,12 @@ class Partition:
             part: of the partition.
             label: 0, 1 or None (any).
             fraction: of the patients of this part, 0..1; smaller ones are nested in larger ones.
-            jittered: crops of shifted boxes too.
+            jittered: crops of shifted boxes too; a warning where there are none.
         """
+        if jittered and not self.store.table.get("jitter", pd.Series(0)).any():
+            logger.warning(
+                "%s holds no crops of shifted boxes: `jittered` changes nothing.", self.store.folder
+            )
         rows = self.store.rows(None, label, jittered)
         rows = rows[self.part[rows] == part]
         return rows if fraction >= 1 else rows[self.position[rows] < fraction]

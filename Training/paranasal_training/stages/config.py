@@ -27,7 +27,9 @@ class TrainConfig(RunConfig):
     in larger ones (the paper's Table 3).
     """
     jittered: bool = False
-    """Train on crops of shifted boxes too, where the store has them."""
+    """Train on crops of shifted boxes too, where the store has them: those of `paranasal prepare
+    --jitter`. A simulated store has none, its boxes are off as they are.
+    """
     network: CAEConfig = field(default_factory=CAEConfig)
     """Architecture of the autoencoder."""
     coarse_noise: CoarseNoiseConfig = field(default_factory=CoarseNoiseConfig)
@@ -174,7 +176,9 @@ class FinetuneConfig(RunConfig):
     residuals: Path | None = None
     """Residual store of all labelled crops; the classifier then sees crop and residual."""
     jittered: bool = False
-    """Train on crops of shifted boxes too, where the store has them."""
+    """Train on crops of shifted boxes too, where the store has them: those of `paranasal prepare
+    --jitter`. A simulated store has none, its boxes are off as they are.
+    """
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes of the training crops."""
 
