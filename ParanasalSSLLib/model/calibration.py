@@ -19,3 +19,7 @@ class Calibration:
     def probability(self, margin: float) -> float:
         """Calibrated probability of an anomaly, 0..1."""
         return 0.5 * (1.0 + math.tanh(0.5 * (self.slope * margin + self.intercept)))
+
+    def margin(self, probability: float) -> float:
+        """The margin that has this calibrated probability (between 0 and 1); slope is not 0."""
+        return (2.0 * math.atanh(2.0 * probability - 1.0) - self.intercept) / self.slope

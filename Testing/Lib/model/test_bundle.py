@@ -338,3 +338,9 @@ def test_a_bundle_moves_to_another_device_and_stays_where_it_is() -> None:
     ]
     assert devices == [{"meta"}, {"cpu"}]
     assert (moved.device, bundle.device) == ("meta", "cpu")
+
+
+@pytest.mark.parametrize("margin", [-3.0, 0.0, 1.7])
+def test_a_calibrated_probability_leads_back_to_its_margin(margin: float) -> None:
+    calibration = Calibration(0.8, -0.25)
+    assert calibration.margin(calibration.probability(margin)) == pytest.approx(margin)

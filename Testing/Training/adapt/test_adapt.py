@@ -92,7 +92,6 @@ def know_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(look, "place_boxes", place)
     monkeypatch.setattr("paranasal_training.adapt.choose.OF_CAVITY", (0.0, np.inf))
-    monkeypatch.setattr("paranasal_training.adapt.choose.LEAST_AIRY", 0.0)
     monkeypatch.setattr(look, "LEAK_MM", np.inf)
 
 

@@ -1,7 +1,8 @@
-"""Which scans belong together, which sides are clear beyond doubt, what sets the threshold."""
+"""Which scans belong together, which sides are taken as clear, what sets the threshold."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,12 +16,14 @@ from paranasal_training.adapt.choose import Choice, choose
 from paranasal_training.adapt.config import AdaptConfig
 from paranasal_training.adapt.learn import blended, mixed_rows
 from paranasal_training.adapt.look import SideFacts
-from paranasal_training.adapt.outcome import called, outcome_of
+from paranasal_training.adapt.outcome import DecisionRule, called, fit_rule, outcome_of
 from paranasal_training.adapt.scans import find_site_scans, listed_site_scans
+from scipy.special import logit
 
 from ParanasalSSLLib.cli.scan_list import write_scan_list
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.bundle import shipped_bundle_path
+from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.card import read_card
 from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
@@ -33,7 +36,7 @@ def quiet(words: str) -> None:
 def clear_side(scan: str = "p0001_1", side: Side = Side.LEFT, **other: object) -> SideFacts:
     facts = SideFacts(
         scan=scan, person=scan.split("_")[0], modality="t1", side=side, verdict="ok",
-        probability=0.05, evidence=0.04, opacity_ml=0.0, cavity_ml=15.0, outline_ml=16.0, airy=1.0,
+        probability=0.05, evidence=0.04, opacity_ml=0.0, cavity_ml=15.0, outline_ml=16.0,
         level=0.05,
     )  # fmt: skip
     return replace(facts, **other)  # type: ignore[arg-type]
@@ -153,7 +156,7 @@ def test_a_key_is_written_over_keys_only(tmp_path: Path) -> None:
 
 def test_clear_sides_are_used() -> None:
     sides = [clear_side(), clear_side(side=Side.RIGHT)]
-    assert all(choice.used for choice in choose(sides, 0.5))
+    assert all(choice.used for choice in choose(sides, 0.5, 1 / 3))
 
 
 @pytest.mark.parametrize(
@@ -162,30 +165,43 @@ def test_clear_sides_are_used() -> None:
         ("No plausible outline", {"outline_ml": 0.0}),
         ("different size", {"outline_ml": 30.0}),
         ("different size", {"outline_ml": 8.0}),
-        ("not dark", {"airy": 0.9}),
         ("brighter", {"level": 0.16}),
         ("suspects", {"probability": 0.7}),
     ],
 )
 def test_a_side_in_doubt_is_not_used(why: str, change: dict[str, float]) -> None:
     others = [clear_side(f"p{n:04d}_1") for n in range(2, 6)]
-    doubtful, *rest = choose([clear_side(**change), *others], 0.5)
+    doubtful, *rest = choose([clear_side(**change), *others], 0.5, 1 / 3)
     assert not doubtful.used and why in doubtful.reasons[0]
     assert all(choice.used for choice in rest)
 
 
 def test_a_side_much_smaller_than_the_other_is_not_used() -> None:
     small = clear_side(side=Side.RIGHT, outline_ml=8.0, cavity_ml=8.0)
-    left, right = choose([clear_side(), small], 0.5)
+    left, right = choose([clear_side(), small], 0.5, 1 / 3)
     assert left.used and "other side" in right.reasons[0]
 
 
-def test_a_model_that_suspects_most_of_a_kind_of_scan_is_believed_for_half() -> None:
-    """The bundle does not know that kind of scan; what it finds least suspicious is taken."""
-    probabilities = np.linspace(0.6, 0.95, 9)
-    sides = [clear_side(f"p{n:04d}_1", probability=p) for n, p in enumerate(probabilities)]
-    used = [choice.used for choice in choose(sides, 0.5)]
-    assert used == [True] * 4 + [False] * 5
+def sides_of(probabilities: Sequence[float]) -> list[SideFacts]:
+    return [clear_side(f"p{n:04d}_1", probability=p) for n, p in enumerate(probabilities)]
+
+
+def test_of_a_kind_of_scan_that_the_model_does_not_know_all_but_the_diseased_part_is_used() -> None:
+    used = [choice.used for choice in choose(sides_of(np.linspace(0.3, 0.7, 9)), 0.5, 1 / 3)]
+    assert used == [True] * 6 + [False] * 3
+    used = [choice.used for choice in choose(sides_of(np.linspace(0.3, 0.7, 9)), 0.5, 2 / 3)]
+    assert used == [True] * 3 + [False] * 6
+
+
+def test_what_the_model_is_sure_of_is_never_used_however_many_there_are() -> None:
+    """Most patients of a clinic for sinuses are ill; that is no kind of scan to get used to."""
+    used = [choice.used for choice in choose(sides_of([0.1] * 3 + [0.9] * 9), 0.5, 1 / 3)]
+    assert used == [True] * 3 + [False] * 9
+
+
+def test_few_scans_of_a_kind_do_not_say_what_is_usual_there() -> None:
+    assert not any(choice.used for choice in choose(sides_of([0.6] * 5), 0.5, 1 / 3))
+    assert all(choice.used for choice in choose(sides_of([0.6] * 6), 0.5, 1 / 3))
 
 
 # --------------------------------------------------------------------------------------- groups
@@ -252,14 +268,26 @@ def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
     )
     scored = pd.DataFrame(rows)
     clear = scored[scored["opacity_ml"] == 0]
-    outcome = outcome_of(choices, scored, clear, as_is, 0.5, 0.95)
+    before = DecisionRule(Calibration(), 0.2)
+    outcome = outcome_of(choices, scored, clear, as_is, before, 0.95)
     assert [side.doubtful for side in outcome.sides] == [False, False, False, True]
     assert outcome.painted["after"]["found"]["volume"]["2 to 5 ml"]["fraction"] == 1.0
     assert outcome.sides[3].called_after and called(outcome.sides) == (0, 2)
 
 
+@pytest.mark.parametrize("lowest", [0.3, 0.7])
+def test_the_threshold_is_never_below_the_old_one_in_evidence(lowest: float) -> None:
+    """The sides were chosen because little is seen in them: 95 % of them are not 95 % of all."""
+    clear = pd.DataFrame([painted("a", evidence, 0.0, "after") for evidence in (0.1, 0.4, 0.5)])
+    ill = pd.DataFrame([painted("a", evidence, 3.0, "after") for evidence in (0.6, 0.8, 0.9)])
+    before = DecisionRule(Calibration(2.0, 1.0), Calibration(2.0, 1.0).probability(logit(lowest)))
+    rule = fit_rule(pd.concat([clear, ill]), clear, before, 0.999)
+    assert rule.threshold == pytest.approx(rule.probability(max(lowest, 0.5)), abs=1e-3)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"samples": 3}, {"keep_old": 2.0}, {"name": "Haus 3"}, {"processes": 0}]
+    "wrong",
+    [{"samples": 3}, {"keep_old": 2.0}, {"diseased": 1.0}, {"name": "Haus 3"}, {"processes": 0}],
 )
 def test_options_without_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadConfig):

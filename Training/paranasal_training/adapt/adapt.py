@@ -1,6 +1,6 @@
 """`paranasal adapt`: the scans of a site, without labels, -> a bundle for that site.
 
-One page: look at the scans, choose what is clear beyond doubt, paint disease into it, let each network
+One page: look at the scans, choose what is taken as clear, paint disease into it, let each network
 learn without one part of the persons, set threshold and calibration on those, write. What a step has
 done lies in a folder beside the output until the end, so that a stopped call is resumed.
 """
@@ -31,7 +31,7 @@ from paranasal_training.adapt.look import (
     read_looked,
     reference_path,
 )
-from paranasal_training.adapt.outcome import Outcome, outcome_of
+from paranasal_training.adapt.outcome import DecisionRule, Outcome, outcome_of
 from paranasal_training.adapt.parallel import run_jobs, usual_processes
 from paranasal_training.adapt.report import PAGE, Report, write_report
 from paranasal_training.adapt.scans import SiteScan, find_site_scans, listed_site_scans
@@ -144,7 +144,7 @@ class _Adaptation:
         """All steps; the bundle's folder, and the numbers of scans that were used and that were not."""
         looked = self.look()
         sides = [side for one in looked for side in one.sides]
-        choices = choose(sides, self.card.decision_threshold)
+        choices = choose(sides, self.card.decision_threshold, self.config.diseased)
         groups = groups_of(choices, self.members)
         self.paint(choices)
         jobs = self.learn_jobs(groups, [one.scan for one in looked if one.sides])
@@ -160,6 +160,12 @@ class _Adaptation:
         """Networks of the new bundle: as many as there are, or three of one."""
         assert self.card.sinus is not None
         return self.card.sinus.members if self.card.sinus.members > 1 else FEWEST_GROUPS
+
+    @property
+    def rule_before(self) -> DecisionRule:
+        """How the bundle that is adapted decides."""
+        assert self.card.sinus is not None
+        return DecisionRule(self.card.sinus.calibration, self.card.decision_threshold)
 
     # ------------------------------------------------------------------------------------ steps
 
@@ -249,8 +255,7 @@ class _Adaptation:
             pd.concat([pd.read_csv(getattr(job, name)) for job in jobs], ignore_index=True)
             for name in ("scored", "scored_clear", "as_is")
         )
-        before, wanted = self.card.decision_threshold, self.config.specificity
-        return outcome_of(choices, scored, clear, as_is, before, wanted)
+        return outcome_of(choices, scored, clear, as_is, self.rule_before, self.config.specificity)
 
     def write(self, looked: Sequence[Looked], outcome: Outcome, jobs: Sequence[LearnJob]) -> None:
         """The report, then the bundle."""
@@ -264,7 +269,6 @@ class _Adaptation:
             groups=[job.left_out for job in jobs],
             with_donors=bool(self.config.donors),
             threshold_before=self.card.decision_threshold,
-            specificity=self.config.specificity,
         )
         text = write_report(report, jobs, report_folder(self.output))
         write_site_bundle(self.bundle, self.config.name, jobs, outcome, text, self.output)
@@ -290,7 +294,7 @@ def groups_of(choices: Sequence[Choice], number: int) -> list[list[str]]:
         clear[choice.facts.person] += choice.used
     if sum(count > 0 for count in clear.values()) < number:
         raise BadConfig(
-            f"Sinuses that are clear beyond doubt are needed of {number} persons or more; there are "
+            f"Sinuses that can be taken as clear are needed of {number} persons or more; there are "
             f"those of {sum(count > 0 for count in clear.values())}. Give more scans (or, if scans of "
             "several persons lie in one folder under it, a table with the columns path and patient)."
         )

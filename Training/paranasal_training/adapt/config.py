@@ -12,7 +12,7 @@ from ParanasalSSLLib.errors import BadConfig
 class AdaptConfig:
     """Unlabelled scans of a site + a bundle -> a bundle for that site.
 
-    Sinuses that are clear beyond doubt are chosen by the model and by their shape, disease is painted
+    Sinuses that can be taken as clear are chosen by the model and by their shape, disease is painted
     into them, and the sinus networks learn a little more from that, each without one part of the
     persons, who then set threshold and calibration. Beside the bundle OUTPUT lies OUTPUT.report, with
     adaptation.html: what was used and why, and figures before and after. No name and no path of the
@@ -38,6 +38,9 @@ class AdaptConfig:
     """Part of the old weights in the new ones where there are no donors, 0 to 1."""
     name: str = "site"
     """What the version of the bundle is to end in, letters, digits, - and _."""
+    diseased: float = 0.33
+    """Part of the site's sinuses that may be diseased, 0 to 1: so many of each kind of scan, those that
+    the model finds most suspicious, are not learnt from where it suspects many."""
     samples: int = 960
     """Samples painted from the site's scans, 16 or more."""
     steps: int = 200
@@ -72,6 +75,8 @@ class AdaptConfig:
             raise BadConfig(
                 "keep_old lies in 0 to 1, specificity between 0 and 1; learning_rate is above 0."
             )
+        if not 0 < self.diseased < 1:
+            raise BadConfig("diseased lies between 0 and 1.")
         if self.processes is not None and self.processes < 1:
             raise BadConfig("processes is 1 or more.")
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():

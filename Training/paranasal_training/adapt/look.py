@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from paranasal_training.adapt.scans import SiteScan
 from paranasal_training.prepare.work import reason_of
-from paranasal_training.sinus.outline import AIR_SHARE, Limits
+from paranasal_training.sinus.outline import Limits
 from paranasal_training.sinus.references import (
     BLOCK,
     Reference,
@@ -31,7 +31,6 @@ from ParanasalSSLLib.scans.source import ScanSource
 from ParanasalSSLLib.sinuses import Side
 
 LEAK_MM = 4.0  # air further outside the cavity that the network sees is the nose's, or a cell's
-WALL_VOXELS = 2  # of the cavity's rim, where thick slices mix wall and air
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ class SideFacts:
         verdict: on the boxes.
         probability, evidence, opacity_ml, cavity_ml: of the bundle that is adapted.
         outline_ml: volume of the outlined air; 0 where no plausible cavity is found.
-        airy: fraction of the network's cavity, but for its rim, that is dark, 0..1.
         level: of the air, as a fraction of the tissue's.
     """
 
@@ -58,7 +56,6 @@ class SideFacts:
     opacity_ml: float
     cavity_ml: float
     outline_ml: float
-    airy: float
     level: float
 
     @property
@@ -134,7 +131,7 @@ def _look(job: LookJob) -> list[SideFacts]:
         row = ReferenceRow(scan.name, scan.modality, scan.person, side, True, Limits())
         reference = make_reference(volume, box, row, _region(scores[side]))
         save_reference(reference, reference_path(job.folder, scan.name, side))
-        facts.append(_facts(reference, placed.quality.verdict, crops[side], scores[side]))
+        facts.append(_facts(reference, placed.quality.verdict, scores[side]))
     return facts
 
 
@@ -163,12 +160,9 @@ def reference_path(folder: Path, scan: str, side: Side) -> Path:
     return folder / f"{scan}_{side.value}.npz"
 
 
-def _facts(reference: Reference, verdict: str, crop: SinusCrop, score: SinusScore) -> SideFacts:
+def _facts(reference: Reference, verdict: str, score: SinusScore) -> SideFacts:
     measures = score.measures
     assert measures is not None
-    span = reference.tissue - reference.air
-    core = ndimage.binary_erosion(measures.cavity, iterations=WALL_VOXELS) & crop.inside
-    dark = ndimage.gaussian_filter(crop.data, 0.8) < reference.air + AIR_SHARE * span
     return SideFacts(
         scan=reference.scan,
         person=reference.group,
@@ -180,7 +174,6 @@ def _facts(reference: Reference, verdict: str, crop: SinusCrop, score: SinusScor
         opacity_ml=round(measures.opacity_ml, 3),
         cavity_ml=round(measures.cavity_ml, 2),
         outline_ml=round(reference.cavity_ml, 2) if reference.clear else 0.0,
-        airy=round(float(dark[core].mean()), 3) if core.any() else 0.0,
         level=round(reference.air / max(reference.tissue, 1e-3), 3),
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paranasal_training.adapt.choose import Choice
 from paranasal_training.adapt.learn import AFTER, BEFORE
-from paranasal_training.release.sinus_bundle import fit_calibration, fit_threshold, judged_at
+from paranasal_training.release.sinus_bundle import fit_calibration, judged_at, margins
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.opacity import evidence_margin
@@ -19,10 +20,26 @@ DOUBTFUL = 0.5  # evidence in a side as it is, of a network that has not learnt 
 
 
 @dataclass(frozen=True)
+class DecisionRule:
+    """From the logit of a sinus's evidence to a decision."""
+
+    calibration: Calibration
+    threshold: float
+
+    def probability(self, evidence: float) -> float:
+        """Calibrated, 0..1."""
+        return self.calibration.probability(evidence_margin(evidence))
+
+    def judged(self, scored: pd.DataFrame, clear: pd.DataFrame) -> dict[str, Any]:
+        """`judged_at` of samples."""
+        return judged_at(self.threshold, self.calibration, scored, clear)
+
+
+@dataclass(frozen=True)
 class SideOutcome:
     """One side before and after; after: by the network that has not learnt from its person.
 
-    doubtful: it was used, but is no longer clear beyond doubt, so that it sets no threshold.
+    doubtful: it was used, but that network sees an anomaly, so that it sets no threshold.
     """
 
     choice: Choice
@@ -39,21 +56,15 @@ class Outcome:
     """Of an adaptation.
 
     Attributes:
-        calibration, threshold: of the new bundle.
+        rule: of the new bundle.
         sides: all that were looked at.
-        painted: figures on painted samples of left-out persons, before and after, each at the
-            threshold that calls the same fraction of their clear sides clear; see `judged_at`.
+        painted: figures on painted samples of left-out persons and on their clear sinuses, before
+            and after, as either bundle decides; see `judged_at`.
     """
 
-    calibration: Calibration
-    threshold: float
+    rule: DecisionRule
     sides: tuple[SideOutcome, ...]
     painted: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def shaped(self) -> list[SideOutcome]:
-        """The sides that have the shape of clear ones, whatever the model says of them."""
-        return [side for side in self.sides if not side.choice.by_shape]
 
 
 def outcome_of(
@@ -61,7 +72,7 @@ def outcome_of(
     scored: pd.DataFrame,
     clear: pd.DataFrame,
     as_is: pd.DataFrame,
-    threshold_before: float,
+    before: DecisionRule,
     specificity: float,
 ) -> Outcome:
     """Fit threshold and calibration, and compare.
@@ -71,7 +82,7 @@ def outcome_of(
         scored: painted samples of left-out persons, with the column `when`.
         clear: samples of their chosen sides as they are, likewise.
         as_is: the sides as they are, after.
-        threshold_before: of the bundle that was adapted.
+        before: of the bundle that was adapted.
         specificity: fraction of clear sides to be called clear.
 
     Raises:
@@ -79,33 +90,62 @@ def outcome_of(
     """
     again = {(row["scan"], row["side"]): row for row in as_is.to_dict("records")}
     doubtful = {
-        (choice.facts.scan, choice.facts.side.value)
+        _key(choice)
         for choice in choices
-        if choice.used and _evidence(again, choice) > DOUBTFUL
+        if choice.used and float(again[_key(choice)]["evidence"]) > DOUBTFUL
     }
-    painted = {}
-    for when in (BEFORE, AFTER):
-        ill, healthy = (_sure(table[table["when"] == when], doubtful) for table in (scored, clear))
-        calibration = fit_calibration(ill)
-        threshold = fit_threshold(healthy, calibration, specificity)
-        painted[when] = judged_at(threshold, calibration, ill, healthy)
-    sides = []
-    for choice in choices:
-        facts = choice.facts
-        row = again[facts.scan, facts.side.value]
-        after = calibration.probability(evidence_margin(float(row["evidence"])))
-        sides.append(
-            SideOutcome(
-                choice=choice,
-                before=facts.probability,
-                after=after,
-                called_before=facts.probability >= threshold_before,
-                called_after=after >= threshold,
-                opacity_ml=float(row["opacity_ml"]),
-                doubtful=(facts.scan, facts.side.value) in doubtful,
-            )
-        )
-    return Outcome(calibration, threshold, tuple(sides), painted)
+    ill, healthy = (_sure(table[table["when"] == AFTER], doubtful) for table in (scored, clear))
+    after = fit_rule(ill, healthy, before, specificity)
+    of_before = (_sure(table[table["when"] == BEFORE], doubtful) for table in (scored, clear))
+    painted = {BEFORE: before.judged(*of_before), AFTER: after.judged(ill, healthy)}
+    sides = [
+        _side(choice, again[_key(choice)], before, after, _key(choice) in doubtful)
+        for choice in choices
+    ]
+    return Outcome(after, tuple(sides), painted)
+
+
+def fit_rule(
+    ill: pd.DataFrame, healthy: pd.DataFrame, before: DecisionRule, specificity: float
+) -> DecisionRule:
+    """Calibration of the samples, and a threshold that is never below the old one in evidence.
+
+    Sides are chosen because little is seen in them: that fraction of them may lie lower than the same
+    fraction of all clear sides of the site does.
+
+    Args:
+        ill: painted samples, clear ones among them; see `fit_calibration`.
+        healthy: clear sides as they are.
+        before: of the bundle that was adapted.
+        specificity: fraction of clear sides to be called clear.
+    """
+    calibration = fit_calibration(ill)
+    highest = float(np.quantile(margins(healthy), specificity))
+    lowest = before.calibration.margin(before.threshold)
+    return DecisionRule(calibration, round(calibration.probability(max(highest, lowest)), 4))
+
+
+def _side(
+    choice: Choice,
+    row: Mapping[Hashable, Any],
+    before: DecisionRule,
+    after: DecisionRule,
+    doubtful: bool,
+) -> SideOutcome:
+    probability = after.probability(float(row["evidence"]))
+    return SideOutcome(
+        choice=choice,
+        before=choice.facts.probability,
+        after=probability,
+        called_before=choice.facts.probability >= before.threshold,
+        called_after=probability >= after.threshold,
+        opacity_ml=float(row["opacity_ml"]),
+        doubtful=doubtful,
+    )
+
+
+def _key(choice: Choice) -> tuple[str, str]:
+    return choice.facts.scan, choice.facts.side.value
 
 
 def _sure(table: pd.DataFrame, doubtful: Collection[tuple[str, str]]) -> pd.DataFrame:
@@ -113,12 +153,10 @@ def _sure(table: pd.DataFrame, doubtful: Collection[tuple[str, str]]) -> pd.Data
     sides = zip(table["scan"], table["side"], strict=True)
     kept = table[[side not in doubtful for side in sides]]
     if kept.empty:
-        raise BadConfig("No sinus is clear beyond doubt after the adaptation. Give more scans.")
+        raise BadConfig(
+            "The adapted model sees an anomaly in every sinus that was taken as clear. Give more scans."
+        )
     return kept
-
-
-def _evidence(again: Mapping[tuple[str, str], Any], choice: Choice) -> float:
-    return float(again[choice.facts.scan, choice.facts.side.value]["evidence"])
 
 
 def called(sides: Sequence[SideOutcome]) -> tuple[int, int]:

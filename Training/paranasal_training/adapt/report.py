@@ -48,7 +48,6 @@ class Report:
     groups: Sequence[Sequence[str]]
     with_donors: bool
     threshold_before: float
-    specificity: float
 
     @property
     def used(self) -> list[SideOutcome]:
@@ -66,14 +65,27 @@ class Report:
         return Counter(r for side in self.outcome.sides for r in side.choice.reasons).most_common()
 
     @property
-    def clear_called(self) -> tuple[int, int]:
-        """Of the sides with the shape of clear ones, called anomalous before and after."""
-        return called(self.outcome.shaped)
+    def all_called(self) -> tuple[int, int]:
+        """Of all sides, called anomalous before and after."""
+        return called(self.outcome.sides)
 
     @property
-    def others_called(self) -> tuple[int, int]:
-        """Of all other sides, likewise."""
-        return called([side for side in self.outcome.sides if side.choice.by_shape])
+    def used_called(self) -> tuple[int, int]:
+        """Of the sides that were learnt from, likewise."""
+        return called(self.used)
+
+    @property
+    def clear_samples(self) -> int:
+        """Samples of used sinuses as they are."""
+        return int(self.outcome.painted[AFTER]["as_they_are_called_clear"]["samples"])
+
+    @property
+    def clear_kept(self) -> list[float | None]:
+        """Fraction of these that is called clear, before and after."""
+        return [
+            self.outcome.painted[when]["as_they_are_called_clear"]["fraction"]
+            for when in (BEFORE, AFTER)
+        ]
 
     @property
     def sizes(self) -> list[SizeRow]:

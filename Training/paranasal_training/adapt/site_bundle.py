@@ -40,8 +40,8 @@ def write_site_bundle(
     card = replace(
         bundle.card,
         version=f"{bundle.card.version}+{name}",
-        decision_threshold=outcome.threshold,
-        sinus=SinusReading(networks.config, outcome.calibration, len(networks.members)),
+        decision_threshold=outcome.rule.threshold,
+        sinus=SinusReading(networks.config, outcome.rule.calibration, len(networks.members)),
         training=dict(bundle.card.training) | {"adaptation": facts_of(jobs, outcome)},
     )
     older_networks = load_torch_networks(source, bundle.card)
