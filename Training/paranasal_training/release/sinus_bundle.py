@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from paranasal_training.release.config import AddOnnxConfig, AddSinusConfig
 from paranasal_training.release.model_card import sinus_section
 from paranasal_training.release.onnx_export import add_onnx
-from paranasal_training.release.unseen_figures import LESION_ML, figures
+from paranasal_training.release.unseen_figures import diseased, figures
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_networks, run_settings
@@ -102,13 +102,13 @@ def margins(scored: pd.DataFrame) -> np.ndarray:
 def fit_calibration(scored: pd.DataFrame) -> Calibration:
     """Platt's calibration of the evidence, both classes counting alike.
 
-    Samples with less than `LESION_ML` of disease count for neither class.
+    Samples with less disease than `diseased` asks for count for neither class.
 
     Raises:
         BadConfig: one of the classes is missing.
     """
     clear = (scored["opacity_ml"] == 0).to_numpy()
-    ill = (scored["opacity_ml"] >= LESION_ML).to_numpy()
+    ill = diseased(scored)
     if not clear.any() or not ill.any():
         raise BadConfig("The left-out samples need clear sinuses and diseased ones.")
     judged = clear | ill

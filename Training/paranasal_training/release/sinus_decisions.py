@@ -19,7 +19,15 @@ from torch import Tensor
 
 from paranasal_training.release.config import SinusDecisionsConfig
 from paranasal_training.release.sinus_bundle import left_out_of
-from paranasal_training.release.unseen_figures import DARKEST, LESION_ML, SIZES_ML
+from paranasal_training.release.unseen_figures import (
+    DARK_FROM_ML,
+    LESION_ML,
+    SIZES_ML,
+    called_at,
+    dark_fluid,
+    diseased,
+    in_ranges,
+)
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.training import load_sinus_networks
 from ParanasalSSLLib.files import write_whole
@@ -133,11 +141,6 @@ def with_both(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(both=margin)
 
 
-def diseased(scores: pd.DataFrame) -> np.ndarray:
-    """Bool (n,), painted with `LESION_ML` or more."""
-    return (scores["opacity_ml"] >= LESION_ML).to_numpy()
-
-
 def counts(scores: pd.DataFrame) -> np.ndarray:
     """Bool (n,), clear or diseased, nothing between."""
     return (scores["opacity_ml"] == 0).to_numpy() | diseased(scores)
@@ -158,19 +161,16 @@ def as_markdown(scores: pd.DataFrame, config: SinusDecisionsConfig) -> str:
         "clear crops of real sides as they were scanned. AUROC (95 % interval: persons drawn with "
         f"replacement, {config.resamples} times): painted disease of {LESION_ML:g} ml and more against "
         "all clear crops, the real ones and those made harder. Then the fraction found by volume, and "
-        "of sinuses with 5 ml and more of dark fluid."
+        f"of sinuses with {DARK_FROM_ML:g} ml and more of dark fluid."
     )
     return "\n".join(["# Ways to decide", "", about, "", *lines, ""])
 
 
 def _cells(scores: pd.DataFrame, column: str, config: SinusDecisionsConfig) -> list[str]:
     low, middle, high = auroc_interval(scores, column, config.resamples, config.seed)
-    real = scores["as_it_is"].to_numpy()
-    called = scores[column].to_numpy() > np.quantile(scores[column][real], config.specificity)
-    ml = scores["opacity_ml"].to_numpy()
-    dark = (ml >= 5) & scores["signal"].between(*DARKEST).to_numpy()
-    chosen = [(ml >= least) & (ml < most) for least, most in SIZES_ML]
-    found = [f"{100 * called[of].mean():.0f} %" if of.any() else "-" for of in (*chosen, dark)]
+    called = called_at(scores, column, config.specificity)
+    chosen = [*in_ranges(scores["opacity_ml"], SIZES_ML), dark_fluid(scores)]
+    found = [f"{100 * called[of].mean():.0f} %" if of.any() else "-" for of in chosen]
     return [f"{middle:.3f} ({low:.3f}-{high:.3f})", *found]
 
 

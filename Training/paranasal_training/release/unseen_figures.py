@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,30 @@ LESION_ML = 0.5  # painted disease from this volume on is what a sinus is called
 SIZES_ML = ((0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, np.inf))
 SLICES_MM = ((0.0, 2.5), (2.5, 4.5), (4.5, np.inf))
 DARKEST = (0.06, 0.135)  # signal of dark fluid on the crop's scale
+DARK_FROM_ML = 5.0
 RESAMPLES = 1000
+
+
+def diseased(samples: pd.DataFrame) -> np.ndarray:
+    """Bool (n,), painted with `LESION_ML` or more."""
+    return (samples["opacity_ml"] >= LESION_ML).to_numpy()
+
+
+def dark_fluid(samples: pd.DataFrame) -> np.ndarray:
+    """Bool (n,), painted with much dark fluid."""
+    dark = samples["signal"].between(*DARKEST).to_numpy()
+    return dark & (samples["opacity_ml"] >= DARK_FROM_ML).to_numpy()
+
+
+def in_ranges(values: pd.Series, ranges: Sequence[tuple[float, float]]) -> list[np.ndarray]:
+    """Bool (n,) for each range, the upper end not in it."""
+    return [((values >= low) & (values < high)).to_numpy() for low, high in ranges]
+
+
+def called_at(scores: pd.DataFrame, column: str, specificity: float) -> np.ndarray:
+    """Bool (n,), above what leaves this fraction of the sides clear that are as they were scanned."""
+    real = scores["as_it_is"].to_numpy(bool)
+    return (scores[column] > np.quantile(scores[column][real], specificity)).to_numpy()
 
 
 def figures(
@@ -45,11 +68,10 @@ def found(judged: pd.DataFrame) -> dict[str, dict[str, Any]]:
     Args:
         judged: samples with `called`.
     """
-    ill = judged[judged["opacity_ml"] >= LESION_ML]
-    dark = ill[(ill["opacity_ml"] >= 5) & ill["signal"].between(*DARKEST)]
+    ill = judged[diseased(judged)]
     return {
         "volume": by_range(ill, "opacity_ml", SIZES_ML, "ml"),
-        "dark fluid": {"from 5 ml": fraction(dark)},
+        "dark fluid": {range_name(DARK_FROM_ML, np.inf, "ml"): fraction(ill[dark_fluid(ill)])},
         "kind": by_column(ill, "kind"),
         "sequence": by_column(ill, "modality"),
         "slices": by_range(ill, "slice_mm", SLICES_MM, "mm"),
@@ -60,10 +82,9 @@ def by_range(
     judged: pd.DataFrame, column: str, ranges: tuple[tuple[float, float], ...], unit: str
 ) -> dict[str, Any]:
     """`fraction` of the samples whose value lies in each range, the upper end not in it."""
-    values = judged[column]
     return {
-        range_name(low, high, unit): fraction(judged[(values >= low) & (values < high)])
-        for low, high in ranges
+        range_name(*ends, unit): fraction(judged[inside])
+        for ends, inside in zip(ranges, in_ranges(judged[column], ranges), strict=True)
     }
 
 

@@ -6,21 +6,20 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from paranasal_training.release.sinus_decisions import auroc_interval, diseased
+from paranasal_training.release.sinus_decisions import auroc_interval
+from paranasal_training.release.unseen_figures import LESION_ML, called_at, in_ranges
 
 RESAMPLES = 500
 SPECIFICITY = 0.95
-LESS_THAN_ML = 2.0
+SMALL_AND_LARGER_ML = ((LESION_ML, 2.0), (2.0, float("inf")))
 
 
 def figures(run: Path) -> dict[str, float]:
     """AUROC with its interval over persons, and what is found at 95 % of clear sides."""
     scores, log = pd.read_csv(run / "decisions.csv"), pd.read_csv(run / "log.csv")
     low, auroc, high = auroc_interval(scores, "evidence", RESAMPLES, seed=0)
-    threshold = scores["evidence"][scores["as_it_is"]].quantile(SPECIFICITY)
-    ill = scores[diseased(scores)]
-    small = ill["opacity_ml"] < LESS_THAN_ML
-    found = ill["evidence"] > threshold
+    found = called_at(scores, "evidence", SPECIFICITY)
+    small, larger = in_ranges(scores["opacity_ml"], SMALL_AND_LARGER_ML)
     return {
         "steps": int(log["step"].iloc[-1]),
         "last_loss": log["loss"].iloc[-1],
@@ -28,7 +27,7 @@ def figures(run: Path) -> dict[str, float]:
         "low": round(low, 4),
         "high": round(high, 4),
         "found_small": round(found[small].mean(), 3),
-        "found_larger": round(found[~small].mean(), 3),
+        "found_larger": round(found[larger].mean(), 3),
     }
 
 
