@@ -13,8 +13,8 @@ from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.stages.pretrain import pretraining_rows
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.experiment import read_plan, run_experiment
-from paranasal_training.workflow.own_crops import division, require_usable
 from paranasal_training.workflow.plan import Plan
+from paranasal_training.workflow.usable_crops import division, require_usable
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 

@@ -15,8 +15,8 @@ from typing import Protocol
 from paranasal_training.workflow.checks import keep_to_its_crops, require_settings
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.failures import failures, forget_failures
-from paranasal_training.workflow.own_crops import division, require_usable
 from paranasal_training.workflow.plan import HERE, Plan
+from paranasal_training.workflow.usable_crops import division, require_usable
 from ParanasalSSLLib.cli.views import say
 from ParanasalSSLLib.errors import BadConfig
 
