@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
@@ -12,9 +13,8 @@ from trame_slicer.core import LayoutManager
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
 from ParanasalSSLLib.results.record import RESEARCH_USE
-
-if TYPE_CHECKING:
-    from ParanasalSSLViewer.room import Room
+from ParanasalSSLViewer.interface import Room
+from ParanasalSSLViewer.section import Section
 
 FOUR_UP, COMPARED, BESIDE = "four", "compared", "beside"
 EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}  # left, right
@@ -110,8 +110,8 @@ def button(words: str, name: str, click: Any, **more: Any) -> None:
     v.VBtn(words, id=name, click=click, size="small", variant="tonal", classes="ma-1", **more)
 
 
-def draw(room: Room, server: Any, manager: LayoutManager) -> None:
-    """Put the page together."""
+def draw(room: Room, sections: Sequence[Section], server: Any, manager: LayoutManager) -> None:
+    """Put the page together; the sections stand below one another."""
     dark = {"theme": {"defaultTheme": "dark"}}
     with VAppLayout(server, vuetify_config=dark) as layout:
         layout.root.classes = "paranasal"
@@ -126,7 +126,7 @@ def draw(room: Room, server: Any, manager: LayoutManager) -> None:
                 html.Div(
                     "{{ words }}", id="words", v_if="words", classes=("failed ? 'error' : ''",)
                 )
-                for section in room.sections:
+                for section in sections:
                     section.draw()
                 html.P(RESEARCH_USE, classes="soft mt-4", v_if="!scored")
 

@@ -62,7 +62,7 @@ class Room(TrameApp):
         self.scan: Any = None
         self._begin(server, config)
         self.listRows()
-        page.draw(self, server, self._layouts)
+        page.draw(self, self.sections, server, self._layouts)
         self.ctrl.on_server_ready.add(lambda **_: self._openFirst())
         self.ctrl.on_client_connected.add(lambda **_: self.sights.draw(self.scan))
         self.ctrl.on_server_exited.add(lambda **_: self._close())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from ParanasalSSLViewer.room import Room
+from ParanasalSSLViewer.interface import Room
 
 
 class Section:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
 from ParanasalSSLPanel.compute import Watcher, Work
-from ParanasalSSLPanel.interface import Panel
 from ParanasalSSLPanel.words import stageWords
 
 Begin = Callable[[Watcher[Any], Callable[[Work], None]], None]
 
 
+class Teller(Protocol):
+    """What tells of the computation: the panel. ui: the widgets of the .ui file, by their names."""
+
+    ui: Any
+
+    def refresh(self) -> None:
+        """Show what can be pressed now."""
+        ...
+
+    def log(self, line: str) -> None:
+        """Append a line to the foldable log."""
+        ...
+
+    def say(self, words: str, isError: bool = False) -> None:
+        """Show one line or two below the Run button."""
+        ...
+
+
 class Activity:
     """Wires the progress bar and the Cancel button."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Teller) -> None:
         self._panel, self._ui = panel, panel.ui
         self.work: Work | None = None
         self._isOver = True

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ParanasalSSLPanel.activity import Activity
+
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
-    from ParanasalSSLPanel.activity import Activity
     from ParanasalSSLPanel.compute import Settings
     from ParanasalSSLPanel.logic import ParanasalSSLLogic, ParanasalSSLParameterNode
 
