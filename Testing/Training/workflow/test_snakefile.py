@@ -1,4 +1,4 @@
-"""What Snakemake would run, from dry runs: seconds each, nothing is computed."""
+"""What Snakemake would run, from dry runs in this process: nothing is computed, nothing starts up."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.workflow import card, experiment, several
 from paranasal_training.workflow.config import ExperimentConfig
-from paranasal_training.workflow.experiment import snakemake_command, steps_environment
+from paranasal_training.workflow.experiment import snakemake_command
 from paranasal_training.workflow.plan import HERE, Plan
 from snakemake.api import SnakemakeApi
+from snakemake.cli import args_to_api, parse_args
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 from ParanasalSSLLib.cli.main import main
@@ -28,17 +31,13 @@ def dry_run(folder: Path, config: ExperimentConfig) -> str:
     plan = experiment.read_plan(config)
     words = snakemake_command(config, plan, folder)
     where = words.index("--config")
-    command = [*words[:where], "--dry-run", "--printshellcmds", *words[where:]]
-    done = subprocess.run(
-        command,
-        env=steps_environment(),
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert words[:3] == [sys.executable, "-m", "snakemake"]
+    given = [*words[3:where], "--dry-run", "--printshellcmds", *words[where:]]
+    with redirect_stdout(StringIO()) as shown, redirect_stderr(shown):
+        parser, arguments = parse_args(given)
+        done = args_to_api(arguments, parser)
+    assert done, shown.getvalue()
+    return shown.getvalue()
 
 
 def commands(output: str, name: str) -> list[str]:
