@@ -2,7 +2,7 @@
 # Pretraining as a start of the sinus network: every encoder of a table's working folder, and random weights,
 # equally many batches. A stopped call goes on.
 #   bash starts.sh STORE CLEAR BUNDLE TABLE WORK [STEPS]
-# STORE, CLEAR: of make_bundle.sh; TABLE: of `paranasal experiment core -o TABLE`. Writes starts.csv beside itself.
+# STORE, CLEAR: of make_bundle.sh; TABLE: of `paranasal experiment core -o TABLE`. Writes starts.csv and starts_paired.csv beside itself.
 set -euo pipefail
 store=$1 clear=$2 bundle=$3 table=$4 work=$5 steps=${6:-800}
 here=$(cd "$(dirname "$0")" && pwd)
