@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 import jsonargparse
@@ -43,10 +44,16 @@ def test_help_and_readme_name_every_experiment() -> None:
         assert set(Plan.read("smoke").experiments) <= set(re.findall(r"\w+", text))
 
 
-def accepted(kind: type, settings: Settings) -> object:
-    """The configuration that the command line makes of these settings; unknown names are errors."""
+@cache
+def parser_of(kind: type) -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
+    return parser
+
+
+def accepted(kind: type, settings: Settings) -> object:
+    """The configuration that the command line makes of these settings; unknown names are errors."""
+    parser = parser_of(kind)
     fields = {k: v for k, v in PATHS.items() if k in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     return kind(**vars(parser.instantiate_classes(parser.parse_object(fields | settings))))
 
