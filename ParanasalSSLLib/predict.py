@@ -30,6 +30,7 @@ from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.boxes.visible import shown_grid
 from ParanasalSSLLib.crop import SinusCrop, cut_crop
 from ParanasalSSLLib.errors import NotAHead, SinusOutsideImage
+from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
@@ -191,8 +192,9 @@ def _score(found: FoundSinuses, scorer: _Scorer) -> tuple[dict[Side, SinusResult
     if any(sinus.measures is None for sinus in first.scored.values()):
         return scorer.score(first.scored), placement
     if found.given or len(placement.boxes) < len(Side):
-        quality = worst_of([placement.quality, judge_cavities(first.boxes, first.cavities, image)])
-        return scorer.score(first.scored), replace(placement, quality=quality)
+        placement = replace(placement, quality=_judged_where_they_stand(placement, first, image))
+        refuse_failed(placement.quality)
+        return scorer.score(first.scored), placement
     look, quality = refine(first, scorer.look, image, _is_doubted(placement.quality))
     qualities = [
         _judged_registration(placement.quality),
@@ -204,6 +206,19 @@ def _score(found: FoundSinuses, scorer: _Scorer) -> tuple[dict[Side, SinusResult
     placement = Placement(look.boxes, worst_of(qualities))
     refuse_failed(placement.quality)
     return scorer.score(look.scored), placement
+
+
+def _judged_where_they_stand(placement: Placement, look: Look[_Outlined], image: Grid) -> Quality:
+    """The quality of boxes that stay, with what their cavities tell: how much is visible, too.
+
+    Of a sinus of which that was said already, by its box, it is not said twice.
+    """
+    said, limit = placement.quality.visible_fraction, THRESHOLDS.review_visible_fraction
+    visible = {
+        side: part for side, part in look.visible(image).items() if said.get(side, 1.0) >= limit
+    }
+    cavities = judge_cavities(look.boxes, look.cavities, image)
+    return worst_of([placement.quality, judge_visible(visible), cavities])
 
 
 def _is_doubted(quality: Quality) -> bool:

@@ -219,7 +219,7 @@ def _lacking_dicom(files: Mapping[str, str]) -> str | None:
     if "dicom_sr" not in files:
         return "no DICOM files, because this scan is no DICOM series."
     if "dicom_seg" not in files:
-        return "no DICOM segmentation, because no voxel is opaque; the DICOM report is there."
+        return "no DICOM segmentation, because nothing is outlined; the DICOM report is there."
     return None
 
 

@@ -34,7 +34,7 @@ def write_dicom(
 
     The result's volume must lie where the series lies; its axes may run in another order.
 
-    Returns what was written: the paths of SEG and SR, or of the SR alone where no voxel is opaque
+    Returns what was written: the paths of SEG and SR, or of the SR alone where nothing is outlined
     (a SEG without a segment would be invalid).
 
     Raises:

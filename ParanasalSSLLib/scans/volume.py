@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,20 @@ class Volume(Grid):
         kept = tuple(k - window[2].start for k in filled if window[2].start <= k < window[2].stop)
         provenance = replace(self.provenance, interpolated_slices=kept)
         return Volume(self.data[window], super().cut(start, stop).affine, provenance)
+
+    def upright(self) -> Volume:
+        """The same voxels in the order right, anterior, superior, as nearly as their axes run so.
+
+        Whatever order a file stores them in, what is computed then is the same.
+        """
+        cosines = abs(self.affine[:3, :3] / self.spacing_mm)  # of each index axis with R, A and S
+        order = max(permutations(range(3)), key=lambda axes: cosines[range(3), axes].sum())
+        data, affine = self.data.transpose(order), self.affine[:, [*order, 3]]
+        for axis in (axis for axis in range(3) if affine[axis, axis] < 0):
+            data = np.flip(data, axis)
+            affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
+            affine[:3, axis] *= -1
+        return Volume(data, affine)
 
 
 def window_width(low: float, high: float) -> float:

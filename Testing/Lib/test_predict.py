@@ -11,7 +11,9 @@ import torch
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
+from ParanasalSSLLib.crop import SinusCrop
 from ParanasalSSLLib.errors import Cancelled, NotAHead, SinusOutsideImage, UnreadableScan
+from ParanasalSSLLib.model.opacity import measure_sinus
 from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan
 from ParanasalSSLLib.progress import Progress, Stage
 from ParanasalSSLLib.scans.volume import Provenance, Volume
@@ -95,6 +97,35 @@ def test_one_box_by_hand_scores_one_sinus(toolbox: Any, boxes: Any) -> None:
     assert list(result.sinuses) == [Side.LEFT]
     assert result.placement.quality.verdict == "ok"
     assert result.placement.quality.evidence is None
+
+
+def test_of_boxes_by_hand_it_is_told_too_that_the_image_ends_within_the_sinus(
+    toolbox: Any, boxes: Any
+) -> None:
+    """The boxes lie above the sinuses: a sinus in their middle would be visible as a whole."""
+
+    class Outlines(type(toolbox.bundle)):  # type: ignore[misc]
+        def measure(self, crops: Any) -> Any:
+            return [self._outline(crop) for crop in crops]
+
+        def _outline(self, crop: SinusCrop) -> Any:
+            places = crop.to_world(np.moveaxis(np.indices(crop.shape), 0, -1))
+            away = np.linalg.norm(places - toolbox.centers[crop.side], axis=-1)
+            cavity = (away < 16.0).astype(np.float32)
+            return measure_sinus(cavity, np.zeros_like(cavity), crop.inside)
+
+    head = toolbox.head()
+    lowest = min(center[2] for center in toolbox.centers.values())
+    first = int(head.to_index(np.array([0.0, 0.0, lowest - 9]))[2])
+    cut = head.cut(np.array([0, 0, first]), np.array(head.shape))
+    raised = {
+        side: SinusBox(side, np.add(c, [0, 0, 12]), origin="hand")
+        for side, c in toolbox.centers.items()
+    }
+    quality = predict_scan(cut, Outlines(), Placement(raised)).placement.quality
+    assert quality.verdict == "review"
+    assert sum("The image ends within the" in reason for reason in quality.reasons) == 2
+    assert all(0.7 < part < 0.95 for part in quality.visible_fraction.values())
 
 
 def test_box_by_hand_outside_the_image_is_refused(toolbox: Any, boxes: Any) -> None:

@@ -103,7 +103,7 @@ def test_series_without_a_frame_of_reference_fails_alone_and_before_scoring(
     assert run(lacking, series) == 1
     captured = capsys.readouterr()
     assert "FrameOfReferenceUID" in captured.err and "1 of 2 scans scored" in captured.out
-    assert "sub-0002: no DICOM segmentation, because no voxel is opaque" in captured.out
+    assert "sub-0002: no DICOM segmentation, because nothing is outlined" in captured.out
     assert not (tmp_path / "out" / "sub-0001").exists()
 
 

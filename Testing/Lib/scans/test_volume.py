@@ -50,6 +50,21 @@ def test_a_block_of_a_volume_keeps_its_voxels_at_their_places(
     assert block.provenance == volume.provenance
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_an_upright_volume_has_its_axes_along_those_of_the_world(
+    files: Any, order: tuple[int, ...]
+) -> None:
+    turned = files.affines["oblique"][:, [*order, 3]]
+    volume = Volume(files.noise().transpose(order), turned * [-1.0, 1.0, 1.0, 1.0])
+    upright = volume.upright()
+    assert (np.argmax(abs(upright.affine[:3, :3]), axis=0) == range(3)).all()
+    assert (np.diag(upright.affine) > 0).all()
+    index = np.array([4, 5, 2])
+    place = np.rint(volume.to_index(upright.to_world(index))).astype(int)
+    assert upright.data[tuple(index)] == volume.data[tuple(place)]
+    assert upright.upright().shape == upright.shape
+
+
 def test_a_volume_with_other_voxels_keeps_the_rest(files: Any) -> None:
     volume = Volume(files.noise(), files.affines["oblique"], Provenance("NIfTI"))
     other = replace(volume, data=volume.data + 1)
