@@ -235,7 +235,7 @@ def _how_to_open(done: ScanDone, record: ScanRecord) -> Iterable[str]:
     yield f"In 3D Slicer: load {done.input} (Add data, or the DICOM module), then drag"
     yield f"  {files.segmentation.name},\n  {files.boxes.name} and\n  {files.residual_map.name}"
     yield f"from {files.folder} into its window."
-    for sentence in (*_notices(record)[0], record.notice):
+    for sentence in (*record.model.repeatability_words, *_notices(record)[0], record.notice):
         yield f"Note: {sentence}"
 
 

@@ -290,6 +290,7 @@ def _remarks(scan: DicomScan) -> Dataset:
         scan.record.notice,
         *scan.record.model.notices,
         _model_words(scan.record.model),
+        *scan.record.model.repeatability_words,
         *scan.record.quality.reasons,
     ]
     remarks = hd.sr.ContainerContentItem(EVALUATIONS, relationship_type=relation)

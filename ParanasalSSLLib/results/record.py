@@ -91,6 +91,20 @@ class ModelRecord:
             None if measured is None else asdict(measured),
         )
 
+    @property
+    def repeatability_words(self) -> tuple[str, ...]:
+        """How repeatable the numbers are, as a sentence; none where that was not measured."""
+        if self.repeatability is None:
+            return ()
+        cavity, opacity, probability = (
+            self.repeatability[name]
+            for name in ("cavity_percent", "opacity_percent", "probability")
+        )
+        return (
+            "Standard deviation over positions of one head, measured on other heads: cavity "
+            f"{cavity:.1f} %, opacity {opacity:.1f} % of the volume, probability {probability:.2f}.",
+        )
+
 
 def _of_card(card: BundleCard) -> tuple[str, ...]:
     """What a reader must know of a model; that it was simulated comes first."""

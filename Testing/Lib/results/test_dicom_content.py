@@ -22,6 +22,9 @@ from dicom_objects import (
     write_series,
 )
 
+from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.card import Repeatability, SinusReading
+from ParanasalSSLLib.model.config import SinusNetworkConfig
 from ParanasalSSLLib.results.dicom_codes import SHAPES, WALLS
 from ParanasalSSLLib.results.record import (
     RESEARCH_USE,
@@ -76,7 +79,11 @@ def test_report_holds_the_numbers_of_each_side(toolbox: Any, series: Path, tmp_p
 
 def test_report_holds_cavity_grade_and_findings(toolbox: Any, series: Path, tmp_path: Path) -> None:
     result = toolbox.result(read_volume(series), measured=True)
-    written = Written(result, toolbox.card, series, tmp_path / "out")
+    spread = Repeatability(cavity_percent=1.0, opacity_percent=1.4, probability=0.01)
+    reading = SinusReading(SinusNetworkConfig(), Calibration(), repeatability=spread)
+    card = replace(toolbox.card, sinus=reading)
+    written = Written(result, card, series, tmp_path / "out")
+    assert any("cavity 1.0 %, opacity 1.4 %" in sentence for sentence in comments(written.report))
     record = ScanRecord.of(result, toolbox.card, "sub-0001")
     opacities, cavities = groups(written.report), groups(written.report, "15924003")
     findings = groups(written.report, "52988006")

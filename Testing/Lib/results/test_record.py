@@ -136,7 +136,9 @@ def test_repeatability_of_the_model_goes_with_the_numbers(toolbox: Any, tmp_path
     record = written(toolbox.result(toolbox.head(), measured=True), card)
     validate(record.to_json())
     write_report(record, tmp_path / "report.json")
-    assert read_report(tmp_path / "report.json").model.repeatability == asdict(measured)
+    model = read_report(tmp_path / "report.json").model
+    assert model.repeatability == asdict(measured)
+    assert f"opacity {measured.opacity_percent:.1f} %" in model.repeatability_words[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"scan": "sub-0001", "sinuses": 3}'])
