@@ -29,6 +29,7 @@ from paranasal_training.sinus.references import Reference, load_reference, read_
 from paranasal_training.sinus.scanning import Canvas, identity_table
 from paranasal_training.sinus.shards import write_store
 from paranasal_training.sinus.training import load_sinus_networks
+from sklearn.metrics import roc_auc_score
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.crop import cut_crop
@@ -76,13 +77,13 @@ def main() -> None:
     truth = make_sites(options.data, options.references, options.work)
     options.bundle = starting_bundle(options)
     bundles = {"before": options.bundle}
+    rows = []
     for site in options.sites:
         bundles[site] = adapted(site, options)
-        choices(site, truth, options.work, bundles[site])
+        rows += in_the_site(site, choices(site, truth, options.work, bundles[site]))
     stores = options.work / "painted", options.work / "clear_sides"
     write_store(stores[0], options.references, options.tests, TESTED, seed=77)
     write_store(stores[1], options.references, options.clear, TESTED, seed=78, as_they_are=True)
-    rows = []
     everybody = {r.group for r in read_table() if r.scan.startswith("site/")}
     unseen = as_they_are(load_bundle(options.bundle), options.data, everybody, "all twelve heads, ")
     rows += [{"bundle": "before", **one} for one in unseen]
@@ -195,8 +196,8 @@ def with_disease(
 # ---------------------------------------------------------------------------------------- trying
 
 
-def choices(site: str, truth: pd.DataFrame, work: Path, bundle: Path) -> None:
-    """Which sides were used, beside what was painted into them."""
+def choices(site: str, truth: pd.DataFrame, work: Path, bundle: Path) -> pd.DataFrame:
+    """Which sides were used, beside what was painted into them; written, too."""
     sides = pd.read_csv(report_folder(bundle) / "sides.csv")
     subjects = sorted(path.name for path in (work / site).glob("sub-*"))
     kinds = {"flair": "FLAIR", "t1": "T1w"}
@@ -208,6 +209,27 @@ def choices(site: str, truth: pd.DataFrame, work: Path, bundle: Path) -> None:
         sides = sides.merge(truth, on=["scan", "side"], how="left")
     with write_whole(HERE / f"choices_{site}.csv") as temporary:
         sides.drop(columns=["person"]).to_csv(temporary, index=False)
+    return sides
+
+
+def in_the_site(site: str, sides: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """The scans adapted to, before and after (by networks that have not learnt from the person)."""
+    ill = sides["kind"].notna() if "kind" in sides else pd.Series(False, sides.index)
+    after = {
+        "probability": "after",
+        "called_before": "called_after",
+        "opacity_ml": "opacity_ml_after",
+    }
+    for when, names in (("before", {name: name for name in after}), (site, after)):
+        said = {name: sides[column] for name, column in names.items()}
+        called, of_clear = said["called_before"], said["opacity_ml"][~ill].mean()
+        figures = [row("its clear sides called clear", (~ill).sum(), 1 - called[~ill].mean())]
+        figures += [row("ml marked in its clear sides, mean", (~ill).sum(), of_clear)]
+        if ill.any():
+            auroc = roc_auc_score(ill, said["probability"])
+            figures += [row("its diseased sides called", ill.sum(), called[ill].mean())]
+            figures += [row("AUROC of the probability, its sides", len(sides), auroc)]
+        yield from ({"bundle": when, **one} | {"what": f"{site}: {one['what']}"} for one in figures)
 
 
 def as_they_are(
