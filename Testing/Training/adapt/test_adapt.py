@@ -24,7 +24,7 @@ from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.cli.events import CallFailed, StepBegun, Summary, from_json
 from ParanasalSSLLib.cli.scan_list import write_scan_list
-from ParanasalSSLLib.errors import BadBundle, UnsafeOutput
+from ParanasalSSLLib.errors import BadBundle, ParanasalError, UnsafeOutput
 from ParanasalSSLLib.files import sha256
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.model.bundle_saving import save_bundle
@@ -180,6 +180,20 @@ def test_an_output_that_is_there_is_refused(
 ) -> None:
     with pytest.raises(UnsafeOutput, match="is there already"):
         adapt(config_of(site, bundle), made[0])
+
+
+def test_what_cannot_work_is_refused_before_any_scan_is_looked_at(
+    site: list[Path], bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for words, options in {
+        "no store": {"donors": [tmp_path / "empty"]},
+        "Scans are needed of 3 persons or more; there are those of 1": {"scans": [site[0]]},
+        "must not lie in the new bundle": {"key": tmp_path / "out" / "key.csv"},
+    }.items():
+        with pytest.raises(ParanasalError, match=words):
+            adapt(replace(config_of(site, bundle), **options), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_of_a_folder_with_two_series_the_listed_one_is_looked_at(

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from paranasal_training.adapt.adapt import _fingerprint, groups_of, write_key
+from paranasal_training.adapt.adapt import _fingerprint, write_key
 from paranasal_training.adapt.choose import Choice, choose
 from paranasal_training.adapt.config import AdaptConfig
 from paranasal_training.adapt.learn import blended, mixed_rows
 from paranasal_training.adapt.look import SideFacts
 from paranasal_training.adapt.outcome import DecisionRule, called, fit_rule, outcome_of
+from paranasal_training.adapt.persons import groups_of
 from paranasal_training.adapt.scans import find_site_scans, listed_site_scans
 from scipy.special import logit
 
@@ -144,11 +145,18 @@ def test_what_was_done_is_kept_as_long_as_the_series_own_files_are_the_same(
 def test_a_key_is_written_over_keys_only(tmp_path: Path) -> None:
     scans = find_site_scans([touch(tmp_path / "Meier.nii"), touch(tmp_path / "Bauer.nii")], quiet)
     for _ in range(2):
-        write_key(scans, tmp_path / "key.csv")
+        write_key(scans, tmp_path / "key.csv", tmp_path / "new")
     assert (tmp_path / "key.csv").read_text().splitlines()[1].endswith("Meier.nii")
     (tmp_path / "notes.txt").write_text("mine\n")
     with pytest.raises(BadConfig, match="is no key"):
-        write_key(scans, tmp_path / "notes.txt")
+        write_key(scans, tmp_path / "notes.txt", tmp_path / "new")
+
+
+@pytest.mark.parametrize("where", ["new/key.csv", "new/deeper/key.csv", "new.report/key.csv"])
+def test_a_key_lies_in_nothing_that_names_nobody(tmp_path: Path, where: str) -> None:
+    with pytest.raises(BadConfig, match="must not lie in"):
+        write_key([], tmp_path / where, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 # --------------------------------------------------------------------------------------- choice
@@ -287,8 +295,11 @@ def test_the_threshold_is_never_below_the_old_one_in_evidence(lowest: float) -> 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"samples": 3}, {"keep_old": 2.0}, {"diseased": 1.0}, {"name": "Haus 3"}, {"processes": 0}],
-)
+    [
+        {"samples": 3}, {"keep_old": 2.0}, {"diseased": 1.0}, {"seed": -3}, {"name": "Haus 3"},
+        {"processes": 0},
+    ],
+)  # fmt: skip
 def test_options_without_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadConfig):
         AdaptConfig(scans=[Path("x")], **wrong)  # type: ignore[arg-type]

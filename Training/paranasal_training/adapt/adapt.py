@@ -33,11 +33,13 @@ from paranasal_training.adapt.look import (
 )
 from paranasal_training.adapt.outcome import DecisionRule, Outcome, outcome_of
 from paranasal_training.adapt.parallel import run_jobs, usual_processes
+from paranasal_training.adapt.persons import groups_of, members, require_persons
 from paranasal_training.adapt.report import PAGE, Report, write_report
 from paranasal_training.adapt.scans import SiteScan, find_site_scans, listed_site_scans
 from paranasal_training.adapt.site_bundle import save_members, write_site_bundle
 from paranasal_training.adapt.steps import Tell, bar_steps, line_steps
 from paranasal_training.prepare.work import stamps
+from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.shards import join_tables, plan_shards, write_shard
 from paranasal_training.sinus.training import RECORD
 from ParanasalSSLLib.cli.events import CallFailed, Summary, to_json
@@ -57,7 +59,6 @@ from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.results.record import software_version
 
 SAMPLE_BYTES = 5 * 64**3
-FEWEST_GROUPS = 3
 CLEAR_TIMES = 4  # samples of each chosen side as it is
 LOOK, PAINT, LEARN, WRITE = 0.0, 0.2, 0.32, 0.97  # when a step begins, of the whole
 NOT_SETTINGS = (
@@ -119,14 +120,17 @@ class _Adaptation:
     @classmethod
     def of(cls, config: AdaptConfig, output: Path, tell: Tell) -> _Adaptation:
         """Check what was given; remove what a call with other settings has left."""
-        scans = _site_scans(config)
-        if config.key is not None:
-            write_key(scans, config.key)
         bundle = config.bundle or shipped_bundle_path()
         check_bundle(bundle)
         card = read_card(bundle)
         if card.sinus is None:
             raise BadBundle(f"{bundle} has no sinus network, so that nothing can be adapted.")
+        if config.donors:
+            SinusSamples(config.donors)  # refuses what is no store
+        scans = _site_scans(config)
+        require_persons(len({scan.person for scan in scans}), members(card), "Scans")
+        if config.key is not None:
+            write_key(scans, config.key, output)
         place = output.with_name(f".{output.name}.adapt")
         work = place / _fingerprint(config, scans, card)
         for older in place.glob("*"):
@@ -145,7 +149,7 @@ class _Adaptation:
         looked = self.look()
         sides = [side for one in looked for side in one.sides]
         choices = choose(sides, self.card.decision_threshold, self.config.diseased)
-        groups = groups_of(choices, self.members)
+        groups = groups_of(choices, members(self.card))
         self.paint(choices)
         jobs = self.learn_jobs(groups, [one.scan for one in looked if one.sides])
         self.learn(jobs)
@@ -154,12 +158,6 @@ class _Adaptation:
         shutil.rmtree(self.work.parent, ignore_errors=True)
         refused = sum(not one.sides for one in looked)
         return self.output, len(looked) - refused, refused
-
-    @property
-    def members(self) -> int:
-        """Networks of the new bundle: as many as there are, or three of one."""
-        assert self.card.sinus is not None
-        return self.card.sinus.members if self.card.sinus.members > 1 else FEWEST_GROUPS
 
     @property
     def rule_before(self) -> DecisionRule:
@@ -283,27 +281,17 @@ def _site_scans(config: AdaptConfig) -> list[SiteScan]:
     )
 
 
-def groups_of(choices: Sequence[Choice], number: int) -> list[list[str]]:
-    """The persons in so many groups, those with most clear sinuses dealt out first.
+def write_key(scans: Sequence[SiteScan], path: Path, output: Path) -> None:
+    """Write which path each scan of the report was; over no other file than an older key.
 
     Raises:
-        BadConfig: fewer persons with clear sinuses than groups.
+        BadConfig: `path` is another file, or lies in the new bundle or its report, which name nobody.
     """
-    clear = dict.fromkeys((choice.facts.person for choice in choices), 0)
-    for choice in choices:
-        clear[choice.facts.person] += choice.used
-    if sum(count > 0 for count in clear.values()) < number:
+    public = {output.resolve(), report_folder(output).resolve()}
+    if public.intersection(path.resolve().parents):
         raise BadConfig(
-            f"Sinuses that can be taken as clear are needed of {number} persons or more; there are "
-            f"those of {sum(count > 0 for count in clear.values())}. Give more scans (or, if scans of "
-            "several persons lie in one folder under it, a table with the columns path and patient)."
+            f"key {path} names the scans and must not lie in the new bundle or its report."
         )
-    order = sorted(clear, key=lambda person: (-clear[person], person))
-    return [sorted(order[start::number]) for start in range(number)]
-
-
-def write_key(scans: Sequence[SiteScan], path: Path) -> None:
-    """Write which path each scan of the report was; over no other file than an older key."""
     rows = [["scan", "path"], *([scan.name, str(scan.source)] for scan in scans)]
     if path.exists() and path.read_text(encoding="utf-8").splitlines()[:1] != [",".join(rows[0])]:
         raise BadConfig(f"key {path} is there already and is no key. Choose another name.")

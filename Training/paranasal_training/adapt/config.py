@@ -79,5 +79,7 @@ class AdaptConfig:
             raise BadConfig("diseased lies between 0 and 1.")
         if self.processes is not None and self.processes < 1:
             raise BadConfig("processes is 1 or more.")
+        if self.seed < 0:
+            raise BadConfig("seed is 0 or more.")
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise BadConfig(f"name {self.name!r}: use letters, digits, - and _ only.")
