@@ -32,8 +32,8 @@ RESEARCH_USE = (
     "look at the images by a qualified reader."
 )
 SIMULATED_MODEL = (
-    "The model was trained on simulated data; its probabilities have not been validated on a "
-    "clinical population."
+    "The diseases that the model has learnt from are simulated; its probabilities have not been "
+    "validated on a clinical population."
 )
 TRIAL_MODEL = (
     "The model was trained for a single epoch, to try whether everything runs: its numbers mean "
