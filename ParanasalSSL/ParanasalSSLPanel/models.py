@@ -57,7 +57,7 @@ def identityOf(folder: str) -> str:
 def cardOf(folder: str) -> str:
     """The model card as Markdown. Raises `BadBundle`."""
     summary = summaryOf(folder)
-    simulated = _("Trained on simulated data.") if summary.simulated else ""
+    simulated = _("Learnt from simulated diseases.") if summary.simulated else ""
     facts = f"# {summary.name} {summary.version}\n\n{summary.intended_use} {simulated}\n\n"
     return summary.model_card or facts + _("Licence: {name}").format(name=summary.licence)
 

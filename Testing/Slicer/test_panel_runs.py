@@ -87,7 +87,7 @@ def test_an_added_bundle_scores_the_boxes_in_the_scene(
     probabilities = [float(row[1]) for row in geometry.tableRows(tables.tableOf(scan))]
     assert len(probabilities) == 2 and all(0 < p < 1 for p in probabilities)
     assert "Model untrained 0" in panel.ui.noticesLabel.text
-    assert "simulated data" in panel.ui.noticesLabel.text
+    assert "are simulated" in panel.ui.noticesLabel.text
     assert temporary_folders(slicer) == []
     assert panel.ui.runButton.enabled and not panel.ui.cancelButton.enabled
 
@@ -301,7 +301,7 @@ def test_the_sample_head_is_scored_as_by_the_command_line(
     assert panel.ui.messageLabel.text == ""
     assert tables.tableOf(scan).GetNumberOfRows() == 2
     assert slicer.util.arrayFromVolume(results.residualOf(scan)).max() > 0
-    assert "simulated data" in panel.ui.noticesLabel.text
+    assert "are simulated" in panel.ui.noticesLabel.text
     rows = {cells[0]: cells for cells in geometry.tableRows(tables.tableOf(scan))}
     decisions = {side: cells[3] for side, cells in rows.items()}
     assert decisions == {"left": "Anomaly suspected", "right": "No anomaly suspected"}
