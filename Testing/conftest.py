@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +24,12 @@ pytest.register_assert_rewrite("dicom_objects", "reading_room", "reports", "site
 os.environ.setdefault("TQDM_DISABLE", "1")
 for chatty in ("lightning", "pytorch_lightning", "lightning.pytorch", "snakemake"):
     logging.getLogger(chatty).setLevel(logging.ERROR)
+
+# What a shell starts in the background ignores these, and so would the programs that tests interrupt.
+for name in ("SIGINT", "SIGHUP"):  # Windows has the first alone
+    number = getattr(signal, name, None)
+    if number and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
