@@ -6,12 +6,11 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from paranasal_training.adapt.choose import Choice
 from paranasal_training.adapt.learn import AFTER, BEFORE
-from paranasal_training.release.sinus_bundle import fit_calibration, judged_at, margins
+from paranasal_training.release.sinus_bundle import fit_calibration, fit_threshold, judged_at
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.calibration import Calibration
 from ParanasalSSLLib.model.opacity import evidence_margin
@@ -120,9 +119,8 @@ def fit_rule(
         specificity: fraction of clear sides to be called clear.
     """
     calibration = fit_calibration(ill)
-    highest = float(np.quantile(margins(healthy), specificity))
     lowest = before.calibration.margin(before.threshold)
-    return DecisionRule(calibration, round(calibration.probability(max(highest, lowest)), 4))
+    return DecisionRule(calibration, fit_threshold(healthy, calibration, specificity, lowest))
 
 
 def _side(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -117,10 +118,18 @@ def fit_calibration(scored: pd.DataFrame) -> Calibration:
     return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
-def fit_threshold(as_they_are: pd.DataFrame, calibration: Calibration, specificity: float) -> float:
-    """The probability below which that fraction of clear sides, as they were scanned, lies."""
+def fit_threshold(
+    as_they_are: pd.DataFrame,
+    calibration: Calibration,
+    specificity: float,
+    lowest: float = -math.inf,
+) -> float:
+    """The probability below which that fraction of clear sides, as they were scanned, lies.
+
+    lowest: margin (logit of the evidence) that the threshold is not below in any case.
+    """
     highest = float(np.quantile(margins(as_they_are), specificity))
-    return round(calibration.probability(highest), 4)
+    return round(calibration.probability(max(highest, lowest)), 4)
 
 
 def judged_at(
