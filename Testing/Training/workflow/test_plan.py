@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -184,6 +185,23 @@ def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path
     assert not Plan.read("smoke", real.folder).compare_settings("loss")["simulated"]
     with pytest.raises(BadStore, match="no crop store"):
         Plan.read("smoke", tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the tool of this test is a shell script")
+def test_a_table_names_the_graphics_cards_that_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine() -> str:
+        return Plan.read("smoke").compare_settings("loss")["experiment"]["Machine"]
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine().endswith(" cores"), "a machine without a card, or without its tool"
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA A100'\necho 'NVIDIA L4'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    assert machine().endswith(" cores, NVIDIA A100, NVIDIA L4")
+    tool.write_text("#!/bin/sh\necho 'no driver'\nexit 9\n", encoding="utf-8")
+    assert machine().endswith(" cores"), "the tool without a driver"
 
 
 def test_a_small_encoder_cannot_take_over_full_size_weights() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -272,7 +273,7 @@ class Plan:
             "open_reasons": {r: why for r, why in self.open_rows(name).items() if r in rows},
             "experiment": {
                 "Command": self._command(name),
-                "Machine": f"{processor()}, {os.cpu_count()} cores",
+                "Machine": ", ".join([processor(), f"{os.cpu_count()} cores", *graphics_cards()]),
                 "Versions": f"torch {version('torch')}, Python {platform.python_version()}",
             },
         }
@@ -328,3 +329,13 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def graphics_cards() -> list[str]:
+    """Names of the NVIDIA cards that the driver knows; empty without its tool."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.stdout.splitlines() if line.strip()]
