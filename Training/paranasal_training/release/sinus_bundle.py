@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from paranasal_training.release.config import AddOnnxConfig, AddSinusConfig
 from paranasal_training.release.model_card import sinus_section
 from paranasal_training.release.onnx_export import add_onnx
-from paranasal_training.release.unseen_figures import diseased, figures
+from paranasal_training.release.unseen_figures import clear_or_diseased, diseased, figures
 from paranasal_training.sinus.batches import SinusSamples
 from paranasal_training.sinus.evaluation import score_samples
 from paranasal_training.sinus.training import load_sinus_networks, run_settings
@@ -108,11 +108,9 @@ def fit_calibration(scored: pd.DataFrame) -> Calibration:
     Raises:
         BadConfig: one of the classes is missing.
     """
-    clear = (scored["opacity_ml"] == 0).to_numpy()
-    ill = diseased(scored)
-    if not clear.any() or not ill.any():
+    judged, ill = clear_or_diseased(scored), diseased(scored)
+    if not (judged & ~ill).any() or not ill.any():
         raise BadConfig("The left-out samples need clear sinuses and diseased ones.")
-    judged = clear | ill
     model = LogisticRegression(class_weight="balanced")
     model.fit(margins(scored)[judged, None], ill[judged])
     return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))

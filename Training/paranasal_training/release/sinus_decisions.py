@@ -24,8 +24,10 @@ from paranasal_training.release.unseen_figures import (
     LESION_ML,
     SIZES_ML,
     called_at,
+    clear_or_diseased,
     dark_fluid,
     diseased,
+    drawn_persons,
     in_ranges,
 )
 from paranasal_training.sinus.batches import SinusSamples
@@ -132,18 +134,15 @@ def with_both(scores: pd.DataFrame) -> pd.DataFrame:
     raw = scores[["classifier", "evidence"]].to_numpy()
     features = (raw - raw.mean(axis=0)) / raw.std(axis=0)
     ill, groups = diseased(scores), scores["group"].to_numpy()
-    weights = np.where(counts(scores), np.where(ill, 1 / ill.sum(), 1 / (~ill).sum()), 0.0)
+    weights = np.where(
+        clear_or_diseased(scores), np.where(ill, 1 / ill.sum(), 1 / (~ill).sum()), 0.0
+    )
     folds = GroupKFold(min(5, len(set(groups))))
     margin = cross_val_predict(
         LogisticRegression(), features, ill, groups=groups, cv=folds, method="decision_function",
         params={"sample_weight": weights * len(weights)},
     )  # fmt: skip
     return scores.assign(both=margin)
-
-
-def counts(scores: pd.DataFrame) -> np.ndarray:
-    """Bool (n,), clear or diseased, nothing between."""
-    return (scores["opacity_ml"] == 0).to_numpy() | diseased(scores)
 
 
 def as_markdown(scores: pd.DataFrame, config: SinusDecisionsConfig) -> str:
@@ -178,13 +177,9 @@ def auroc_interval(
     scores: pd.DataFrame, column: str, resamples: int, seed: int
 ) -> tuple[float, float, float]:
     """Lower end, value and upper end of the AUROC; persons are drawn with replacement."""
-    kept = scores[counts(scores)]
-    persons = list(kept.groupby("group"))
-    rng = np.random.default_rng(seed)
-    drawn = [kept] + [
-        pd.concat([persons[i][1] for i in rng.integers(len(persons), size=len(persons))])
-        for _ in range(resamples)
-    ]
+    kept = scores[clear_or_diseased(scores)]
+    drawn = (kept.iloc[rows] for rows in drawn_persons(kept["group"], resamples, seed))
+    value = roc_auc_score(diseased(kept), kept[column])
     values = [roc_auc_score(diseased(t), t[column]) for t in drawn if diseased(t).any()]
-    low, high = np.quantile(values[1:] or values, [0.025, 0.975])
-    return float(low), float(values[0]), float(high)
+    low, high = np.quantile(values or [value], [0.025, 0.975])
+    return float(low), float(value), float(high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,20 @@ RESAMPLES = 1000
 def diseased(samples: pd.DataFrame) -> np.ndarray:
     """Bool (n,), painted with `LESION_ML` or more."""
     return (samples["opacity_ml"] >= LESION_ML).to_numpy()
+
+
+def clear_or_diseased(samples: pd.DataFrame) -> np.ndarray:
+    """Bool (n,), what counts for a class: less disease than `LESION_ML` counts for neither."""
+    return (samples["opacity_ml"] == 0).to_numpy() | diseased(samples)
+
+
+def drawn_persons(groups: pd.Series, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of each resample: as many persons as there are, with replacement, each with all rows."""
+    persons = list(groups.groupby(groups.to_numpy()).indices.values())
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        chosen = rng.integers(len(persons), size=len(persons))
+        yield np.concatenate([persons[number] for number in chosen])
 
 
 def dark_fluid(samples: pd.DataFrame) -> np.ndarray:

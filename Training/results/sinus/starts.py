@@ -10,8 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from paranasal_training.release.sinus_decisions import auroc_interval, counts
-from paranasal_training.release.unseen_figures import LESION_ML, called_at, diseased, in_ranges
+from paranasal_training.release.sinus_decisions import auroc_interval
+from paranasal_training.release.unseen_figures import (
+    LESION_ML,
+    called_at,
+    clear_or_diseased,
+    diseased,
+    drawn_persons,
+    in_ranges,
+)
 from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 500
@@ -43,13 +50,8 @@ def paired(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     All runs are judged on the same samples. Persons are drawn with replacement; the chance of
     another seed is not in the interval.
     """
-    groups = runs[RANDOM][0]["group"].to_numpy()
-    persons = [np.flatnonzero(groups == person) for person in np.unique(groups)]
-    rng = np.random.default_rng(0)
-    draws = [
-        np.concatenate([persons[i] for i in rng.integers(len(persons), size=len(persons))])
-        for _ in range(RESAMPLES)
-    ]
+    groups = runs[RANDOM][0]["group"]
+    draws = list(drawn_persons(groups, RESAMPLES, seed=0))
     everybody = np.arange(len(groups))
     rows = []
     for start in sorted(runs, key=lambda name: -mean_auroc(runs[name], everybody)):
@@ -65,7 +67,7 @@ def paired(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
 def mean_auroc(runs: list[pd.DataFrame], chosen: np.ndarray) -> float:
     """Mean over the runs, on these samples; those that count for neither class are left out."""
     samples = [run.iloc[chosen] for run in runs]
-    kept = [table[counts(table)] for table in samples]
+    kept = [table[clear_or_diseased(table)] for table in samples]
     return float(np.mean([roc_auc_score(diseased(t), t["evidence"]) for t in kept]))
 
 
