@@ -32,6 +32,7 @@ COLORS = (
     "#882255",
 )
 MARKERS = "sD^vXP<>*hd"  # eleven, so that with nine colours no two of 99 methods look alike
+LINES = ("-", "--", ":")  # the second and third time that a colour is used
 SHARE_COLORS = ("#88ccee", "#44aa99", "#332288")
 OUTCOME_COLORS = {"wins": "#17607d", "ties": "#8a949e", "loses": "#b3541e"}
 OUTCOME_WORDS = {
@@ -82,6 +83,7 @@ def method_styles(results: Results) -> dict[str, dict[str, Any]]:
         styles[method] = {
             "color": COLORS[number % len(COLORS)],
             "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": LINES[number // len(COLORS) % len(LINES)],
             "linewidth": 1.3,
             "markersize": 5,
             "zorder": 3,
@@ -142,7 +144,7 @@ def _dot_figure(results: Results) -> Figure:
     for axis, metric in zip(axes, ("auprc", "auroc"), strict=True):
         for number, method in enumerate(results.present):
             found = results.summary[method, percent][metric]
-            style = {k: v for k, v in styles[method].items() if k != "linewidth"}
+            style = {k: v for k, v in styles[method].items() if not k.startswith("line")}
             half = np.nan_to_num(found.half)
             axis.errorbar(found.mean, number, xerr=half, elinewidth=1.6, capsize=3, **style)
         axis.set_title(METRIC_NAMES[metric])
