@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,19 @@ import torch
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.collapse import effective_rank, feature_deviation
 from paranasal_training.evaluation.comparison.provenance import Cost, read_training
-from paranasal_training.evaluation.frozen import evaluate_frozen, linear_scores, neighbour_scores
+from paranasal_training.evaluation.frozen import (
+    FrozenEncoder,
+    evaluate_frozen,
+    linear_scores,
+    neighbour_scores,
+)
 from paranasal_training.runs.record import read_run
 from paranasal_training.stages.config import EvaluateFrozenConfig, PretrainConfig
 from paranasal_training.stages.pretrain import pretrain
 from sklearn.metrics import roc_auc_score
 
 from ParanasalSSLLib.model.config import EncoderConfig
+from ParanasalSSLLib.model.networks import Classifier
 
 
 def blobs(count: int, distance: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +67,38 @@ def test_figures_of_collapse_of_known_features() -> None:
     )
     assert effective_rank(plane) == pytest.approx(2, rel=0.02)
     assert effective_rank(3 * plane + 7) == pytest.approx(2, rel=0.02), "scale and mean aside"
+
+
+def test_an_encoder_looks_at_every_crop_once(toy_store: CropStore) -> None:
+    torch.manual_seed(0)
+    network = Classifier(EncoderConfig((4, 8, 16, 16), voxels=32)).eval()
+    encoder, rows = FrozenEncoder(network, toy_store), np.array([3, 0, 5])
+    first = encoder.features(rows)
+    assert first.shape == (3, 16) and first.std() > 0
+    for weight in network.parameters():
+        torch.nn.init.zeros_(weight)
+    np.testing.assert_array_equal(encoder.features(rows[::-1]), first[::-1])
+    more = encoder.features(np.array([0, 1]))
+    np.testing.assert_array_equal(more[0], first[1])
+    assert not more[1].any(), "a crop that it had not looked at"
+
+
+def test_another_run_in_the_place_of_one_is_not_taken_for_it(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    run, found = tmp_path / "run", []
+    for seed in (1, 2, 1):
+        shutil.rmtree(run, ignore_errors=True)
+        network = EncoderConfig((4, 8, 16, 16), voxels=32)
+        pretrain(
+            PretrainConfig(
+                store=toy_store.folder, output=run, method="none", seed=seed, network=network
+            )
+        )
+        output = tmp_path / "scores"
+        evaluate_frozen(EvaluateFrozenConfig(store=toy_store.folder, pretrained=run, output=output))
+        found.append(pd.read_csv(output / "predictions.csv")["margin"].to_list())
+    assert found[0] == found[2] != found[1]
 
 
 def test_pretraining_logs_them_and_its_encoder_is_probed(

@@ -9,6 +9,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_one_process_does_all_folds_of_a_row_where_the_preset_says_so(tmp_path: 
     assert starts == [f"pretrain/labels10/seed{fold}" for fold in range(1, 6)]
     assert len(commands(output, "pretrain")) == 5 + 5 + 2, "none, labels10, calibrated"
     assert len(commands(output, "residuals")) == 5 + 1
+
+
+def test_one_process_looks_at_a_row_s_encoders_one_after_another(tmp_path: Path) -> None:
+    output = dry_run(tmp_path, ExperimentConfig(name="core", preset="cpu"))
+    lines = [line for line in output.splitlines() if "'evaluate-frozen " in line]
+    assert len(lines) == 6, "none, ae, spark, residual, calibrated, oracle"
+    looks = [
+        [shlex.split(look) for look in shlex.split(line.split(" > logs/")[0]) if " --" in look]
+        for line in lines
+    ]
+    for row in looks:
+        outputs = {words[words.index("--output") + 1] for words in row}
+        assert len(row) == len(outputs) == 2 * 3 * 5, "probes, shares of labels, folds"
+        encoders = [words[words.index("--pretrained") + 1] for words in row]
+        changes = sum(a != b for a, b in pairwise(encoders))
+        assert changes == len(set(encoders)) - 1, "none is loaded a second time"
 
 
 def test_several_commands_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ chosen, calibrated and given their threshold on the same validation crops.
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,11 +46,11 @@ def evaluate_frozen(config: EvaluateFrozenConfig) -> dict[str, Any]:
     store = CropStore.open(config.store)
     partition = Partition.of(store, config.splits, config.fold)
     partition.require_both_classes()
-    start = FinetuneConfig(store=config.store, output=config.output, pretrained=config.pretrained)
-    network = channels_last(start_network(start).eval().to(resolve_device(config.device)))
+    made = _time_made(config.pretrained)
+    encoder = _encoder(config.pretrained, made, store.folder, store.checksum, config.device)
     learn = partition.rows("train", fraction=config.label_fraction)
     checks, test = (partition.rows(part) for part in SCORED)
-    known, seen, unseen = (features(network, store, rows) for rows in (learn, checks, test))
+    known, seen, unseen = (encoder.features(rows) for rows in (learn, checks, test))
     labels = store.labels(learn)
     probe = linear_scores if config.probe == "linear" else neighbour_scores
     scores = probe(known, labels, np.concatenate([seen, unseen]), store.labels(checks))
@@ -58,17 +60,39 @@ def evaluate_frozen(config: EvaluateFrozenConfig) -> dict[str, Any]:
     return metrics
 
 
-def features(network: Classifier, store: CropStore, rows: np.ndarray) -> np.ndarray:
-    """float32 (n, d), the encoder's pooled last feature map of each row."""
-    device = next(network.parameters()).device
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            crops = load_crops(
-                store, rows[start : start + BATCH], voxels=network.config.voxels
-            ).crops
-            found.append(network.encoder.pooled(as_floats(crops.to(device))).float().cpu().numpy())
-    return np.concatenate(found)
+class FrozenEncoder:
+    """An encoder that stays as it is, with what it says of a store's rows: each is computed once."""
+
+    def __init__(self, network: Classifier, store: CropStore) -> None:
+        self.network, self.store = network, store
+        self._known: dict[int, np.ndarray] = {}
+
+    def features(self, rows: np.ndarray) -> np.ndarray:
+        """float32 (n, d), the encoder's pooled last feature map of each row."""
+        new = np.array([row for row in rows if row not in self._known], dtype=np.int64)
+        for start in range(0, len(new), BATCH):
+            some = new[start : start + BATCH]
+            self._known.update(zip(some.tolist(), self._pooled(some), strict=True))
+        return np.stack([self._known[row] for row in rows])
+
+    @torch.inference_mode()
+    def _pooled(self, rows: np.ndarray) -> np.ndarray:
+        device = next(self.network.parameters()).device
+        crops = load_crops(self.store, rows, voxels=self.network.config.voxels).crops
+        return self.network.encoder.pooled(as_floats(crops.to(device))).float().cpu().numpy()
+
+
+@lru_cache(maxsize=1)  # probes of one encoder follow one another in a process
+def _encoder(pretrained: Path, made: int, store: Path, checksum: str, device: str) -> FrozenEncoder:
+    """made, checksum: of the run and the crops: others in their place are not taken for them."""
+    start = FinetuneConfig(store=store, output=pretrained, pretrained=pretrained)
+    network = start_network(start).eval().to(resolve_device(device))
+    return FrozenEncoder(channels_last(network), CropStore.open(store))
+
+
+def _time_made(pretrained: Path) -> int:
+    record = pretrained / "run.json"
+    return record.stat().st_mtime_ns if record.is_file() else 0
 
 
 def linear_scores(
