@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
-from paranasal_training.evaluation.classifier import fit_operating, probabilities
+from paranasal_training.data.splits import Partition
+from paranasal_training.data.store import CropStore
+from paranasal_training.evaluation.classifier import fit_operating, probabilities, write_scores
 from paranasal_training.evaluation.metrics import expected_calibration_error
 
 from ParanasalSSLLib.model.calibration import Calibration
@@ -43,3 +48,13 @@ def test_a_temperature_never_turns_the_order_around() -> None:
 
 def test_a_margin_of_zero_is_undecided() -> None:
     assert Calibration(1.0, 0.0).probability(0.0) == 0.5
+
+
+def test_tiny_margins_keep_their_order_in_the_file(toy_store: CropStore, tmp_path: Path) -> None:
+    partition = Partition.of(toy_store, None)
+    count = sum(len(partition.rows(part)) for part in ("validation", "test"))
+    margins = np.random.default_rng(0).standard_normal(count) * 1e-7
+    write_scores(partition, margins, tmp_path)
+    written = pd.read_csv(tmp_path / "predictions.csv")["margin"]
+    np.testing.assert_array_equal(np.argsort(written), np.argsort(margins))
+    np.testing.assert_allclose(written, margins, rtol=1e-6)

@@ -180,9 +180,11 @@ def write_scores(
     scored, metrics = measure(table, calibration)
     columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
     columns += [name for name in ("true_class", "lesion_ml") if name in scored]
+    # Margins of a strongly regularised probe are all tiny: decimals would make ties of them.
+    rounded = scored[columns].round(5).assign(margin=scored["margin"].map("{:.7g}".format))
     output.mkdir(parents=True, exist_ok=True)
     with write_whole(output / "predictions.csv") as temporary:
-        scored[columns].round(5).to_csv(temporary, index=False)
+        rounded.to_csv(temporary, index=False)
     return scored, metrics
 
 
