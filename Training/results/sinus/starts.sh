@@ -7,8 +7,8 @@ set -euo pipefail
 store=$1 clear=$2 bundle=$3 table=$4 work=$5 steps=${6:-800}
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=1
-persons=()
-for person in head-1 head-5 site-03 site-06 site-09 site-12; do persons+=(--leave-out "$person"); done
+source "$here/persons.sh"
+leave_out 0
 
 for start in random ae spark residual calibrated; do
     for seed in 1 2; do
