@@ -229,7 +229,8 @@ def test_a_dry_run_names_no_page_that_it_did_not_make(
 
 def test_runs_at_the_same_time_get_different_cards(tmp_path: Path) -> None:
     program = Path(card.__file__)
-    show = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 8"]
+    meet = "mkdir -p up; touch up/$$; until [ $(ls up | wc -l) = 3 ]; do sleep 0.05; done"
+    show = ["sh", "-c", f"echo $CUDA_VISIBLE_DEVICES; {meet}"]
     given = dict(os.environ) | {"CUDA_VISIBLE_DEVICES": "4,5,7"}
     runs = [
         subprocess.Popen(
@@ -238,7 +239,7 @@ def test_runs_at_the_same_time_get_different_cards(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]  # fmt: skip
-    assert sorted(run.communicate()[0] for run in runs) == ["4\n", "5\n", "7\n"]
+    assert sorted(run.communicate(timeout=60)[0] for run in runs) == ["4\n", "5\n", "7\n"]
     both = card.take_cards(2, ["0", "1"], tmp_path / ".more")
     assert both == ["0", "1"]
     assert card.take_cards(1, ["0", "1"], tmp_path / ".more") is None
