@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from paranasal_training.stages.config import (
 )
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.declared import Settings, merged, preset_names
-from paranasal_training.workflow.plan import Plan
+from paranasal_training.workflow.plan import Plan, graphics_cards
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
@@ -187,21 +186,14 @@ def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path
         Plan.read("smoke", tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the tool of this test is a shell script")
-def test_a_table_names_the_graphics_cards_that_it_was_made_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def machine() -> str:
-        return Plan.read("smoke").compare_settings("loss")["experiment"]["Machine"]
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine().endswith(" cores"), "a machine without a card, or without its tool"
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'NVIDIA A100'\necho 'NVIDIA L4'\n", encoding="utf-8")
-    tool.chmod(0o755)
-    assert machine().endswith(" cores, NVIDIA A100, NVIDIA L4")
-    tool.write_text("#!/bin/sh\necho 'no driver'\nexit 9\n", encoding="utf-8")
-    assert machine().endswith(" cores"), "the tool without a driver"
+def test_the_graphics_cards_of_a_machine_are_told_as_its_driver_names_them(tmp_path: Path) -> None:
+    assert graphics_cards(tmp_path) == [], "a machine without a card"
+    for bus, model in (("0000:07:00.0", "NVIDIA L4"), ("0000:06:00.0", "NVIDIA A100-SXM4-40GB")):
+        folder = tmp_path / "gpus" / bus
+        folder.mkdir(parents=True)
+        text = f"Model: \t\t {model}\nIRQ:   \t\t 30\nBus Location: \t {bus}\n"
+        (folder / "information").write_text(text, encoding="utf-8")
+    assert graphics_cards(tmp_path) == ["NVIDIA A100-SXM4-40GB", "NVIDIA L4"]
 
 
 def test_a_small_encoder_cannot_take_over_full_size_weights() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -331,11 +330,8 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def graphics_cards() -> list[str]:
-    """Names of the NVIDIA cards that the driver knows; empty without its tool."""
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in told.stdout.splitlines() if line.strip()]
+def graphics_cards(driver: Path = Path("/proc/driver/nvidia")) -> list[str]:
+    """Names of the NVIDIA cards that the system's driver tells; empty without it."""
+    told = [path.read_text(encoding="utf-8") for path in sorted(driver.glob("gpus/*/information"))]
+    lines = [line.split(":", 1) for text in told for line in text.splitlines() if ":" in line]
+    return [value.strip() for name, value in lines if name.strip() == "Model"]
