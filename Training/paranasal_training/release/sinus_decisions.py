@@ -179,7 +179,13 @@ def auroc_interval(
     """Lower end, value and upper end of the AUROC; persons are drawn with replacement."""
     kept = scores[clear_or_diseased(scores)]
     drawn = (kept.iloc[rows] for rows in drawn_persons(kept["group"], resamples, seed))
-    value = roc_auc_score(diseased(kept), kept[column])
-    values = [roc_auc_score(diseased(t), t[column]) for t in drawn if diseased(t).any()]
+    value = auroc(kept, column)
+    values = [auroc(table, column) for table in drawn if diseased(table).any()]
     low, high = np.quantile(values or [value], [0.025, 0.975])
-    return float(low), float(value), float(high)
+    return float(low), value, float(high)
+
+
+def auroc(scores: pd.DataFrame, column: str) -> float:
+    """Of painted disease against clear samples; what counts for neither is left out."""
+    kept = scores[clear_or_diseased(scores)]
+    return float(roc_auc_score(diseased(kept), kept[column]))

@@ -11,26 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from paranasal_training.release.sinus_decisions import auroc
 from paranasal_training.release.unseen_figures import (
     SIZES_ML,
     called_at,
     clear_or_diseased,
-    diseased,
     drawn_persons,
     in_ranges,
     range_name,
 )
-from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 500
 SPECIFICITY = 0.95
 SAMPLE = ["store", "sample", "group", "side"]
 SHIPPED, FROM_START = "evidence_shipped", "evidence"
-
-
-def auroc(samples: pd.DataFrame, column: str) -> float:
-    """Of painted disease against clear samples."""
-    return float(roc_auc_score(diseased(samples), samples[column]))
 
 
 def ahead(samples: pd.DataFrame) -> tuple[float, float, float]:
@@ -49,7 +43,7 @@ def figures(samples: pd.DataFrame, column: str) -> dict[str, float]:
         range_name(*ends, "ml"): called[inside].mean()
         for ends, inside in zip(SIZES_ML, in_ranges(samples["opacity_ml"], SIZES_ML), strict=True)
     }
-    return {"auroc": auroc(samples[clear_or_diseased(samples)], column)} | found
+    return {"auroc": auroc(samples, column)} | found
 
 
 def main(work: Path, shipped: Path, output: Path) -> None:

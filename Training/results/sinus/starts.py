@@ -10,16 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from paranasal_training.release.sinus_decisions import auroc_interval
+from paranasal_training.release.sinus_decisions import auroc, auroc_interval
 from paranasal_training.release.unseen_figures import (
     LESION_ML,
     called_at,
-    clear_or_diseased,
-    diseased,
     drawn_persons,
     in_ranges,
 )
-from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 500
 SPECIFICITY = 0.95
@@ -66,9 +63,7 @@ def paired(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
 
 def mean_auroc(runs: list[pd.DataFrame], chosen: np.ndarray) -> float:
     """Mean over the runs, on these samples; those that count for neither class are left out."""
-    samples = [run.iloc[chosen] for run in runs]
-    kept = [table[clear_or_diseased(table)] for table in samples]
-    return float(np.mean([roc_auc_score(diseased(t), t["evidence"]) for t in kept]))
+    return float(np.mean([auroc(run.iloc[chosen], "evidence") for run in runs]))
 
 
 def main(work: Path, output: Path) -> None:
