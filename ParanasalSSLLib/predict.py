@@ -34,7 +34,7 @@ from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.progress import Progress, ProgressSink, Stage, no_progress
 from ParanasalSSLLib.scans.read import read_volume
 from ParanasalSSLLib.scans.volume import Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.bundle import Bundle, SinusScore
@@ -76,14 +76,21 @@ class SinusResult:
         return self.box.side
 
     @property
-    def probability(self) -> float:
-        """Calibrated probability of an anomaly, 0..1."""
-        return self.score.probability
+    def is_judged(self) -> bool:
+        """Whether a sinus is recognised in the box; a model that outlines none judges every box."""
+        return self.score.measures is None or self.score.measures.cavity_ml > 0
 
     @property
-    def anomalous(self) -> bool:
-        """The decision."""
-        return self.score.anomalous
+    def probability(self) -> float | None:
+        """Calibrated probability of an anomaly, 0..1; None where the side is not judged."""
+        return self.score.probability if self.is_judged else None
+
+    @property
+    def decision(self) -> Decision:
+        """What is said of the side."""
+        if not self.is_judged:
+            return Decision.NOT_JUDGED
+        return Decision.ANOMALY if self.score.anomalous else Decision.CLEAR
 
     @property
     def residual(self) -> np.ndarray:
@@ -250,6 +257,13 @@ class _Outlined:
         points = self.crop.to_world(np.argwhere(self.measures.cavity)[::7])
         return Cavity(self.measures.cavity_ml, points, self.measures.filled_fraction)
 
+    @property
+    def sinus(self) -> SinusMeasures | None:
+        """`measures`, empty where what they outline is too small or large for a sinus."""
+        if self.measures is None or self.cavity.is_plausible():
+            return self.measures
+        return self.measures.none()
+
 
 class _Scorer:
     """Looks at boxes of one scan, as often as it is asked, and scores the last ones.
@@ -274,7 +288,7 @@ class _Scorer:
     def score(self, outlined: Mapping[Side, _Outlined]) -> dict[Side, SinusResult]:
         """What all networks say."""
         crops = [one.crop for one in outlined.values()]
-        measures = [one.measures for one in outlined.values()]
+        measures = [one.sinus for one in outlined.values()]
         scores = self._computed(lambda bundle: bundle.analyse(crops, measures))
         pairs = zip(outlined.items(), scores, strict=True)
         return {side: SinusResult(one.box, one.crop, score) for (side, one), score in pairs}

@@ -52,6 +52,14 @@ class Form(StrEnum):
     COMPLETE = "complete"
 
 
+class Decision(StrEnum):
+    """What a model says of a side; `NOT_JUDGED` where it recognises no sinus in the box."""
+
+    ANOMALY = "anomaly"
+    CLEAR = "clear"
+    NOT_JUDGED = "not judged"
+
+
 class Grade(IntEnum):
     """How much of a sinus is opacified, as in the maxillary item of Lund-Mackay."""
 
@@ -157,7 +165,11 @@ def _sct(value: str, meaning: str) -> str:
 
 
 # What people read for what is decided and measured, the same everywhere.
-DECISION_WORDS = {"anomaly": "Anomaly suspected", "clear": "No anomaly suspected"}
+DECISION_WORDS: dict[str, str] = {
+    Decision.ANOMALY: "Anomaly suspected",
+    Decision.CLEAR: "No anomaly suspected",
+    Decision.NOT_JUDGED: "Not judged",
+}
 WALL_WORDS: dict[str | None, str] = {
     None: "no wall",
     Wall.LATERAL: "outer wall",
@@ -176,8 +188,13 @@ FORM_WORDS: dict[str, str] = {
 GRADE_WORDS = {Grade.CLEAR: "clear", Grade.PARTIAL: "partial", Grade.COMPLETE: "complete"}
 
 
-def probability_words(probability: float) -> str:
+UNKNOWN = "–"  # in place of a number
+
+
+def probability_words(probability: float | None) -> str:
     """A probability with two digits; never 0 or 1, since nothing is certain."""
+    if probability is None:
+        return UNKNOWN
     if probability < 0.01:
         return "< 0.01"
     return "> 0.99" if probability > 0.99 else f"{probability:.2f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ParanasalSSLLib.results.listing import STATE_WORDS, Row
-from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, Decision, Side, probability_words
 
 SIDES = (Side.RIGHT, Side.LEFT)  # as in the pictures
 
@@ -34,5 +34,5 @@ def _side(row: Row, side: Side) -> dict[str, Any]:
         "side": side.value,
         "words": DECISION_WORDS[sinus.decision],
         "probability": probability_words(sinus.probability),
-        "suspected": sinus.decision == "anomaly",
+        "suspected": sinus.decision == Decision.ANOMALY,
     }

@@ -11,7 +11,7 @@ import numpy as np
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 from ParanasalSSLPanel.scanNodes import attributeOf, setAttribute
 from ParanasalSSLPanel.scans import worldAffine
 from ParanasalSSLPanel.views import lookAt
@@ -110,7 +110,9 @@ def _places(
     toIndex = np.linalg.inv(worldAffine(scan))
     for side in (side for side in Side if side in findings.sinuses):
         sinus = findings.sinuses[side]
-        clear = sinus.decision == "clear"
+        if sinus.decision == Decision.NOT_JUDGED:
+            continue
+        clear = sinus.decision == Decision.CLEAR
         if sinus.findings is None:
             index = _peak(scan, boxes, findings, side)
             if index is not None:

@@ -69,8 +69,12 @@ def showFindings(
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     setAttribute(scan, "scored in", _matrices(boxes))
     setAttribute(scan, "level", json.dumps(_level(findings)))
-    probabilities = {side.value: sinus.probability for side, sinus in findings.sinuses.items()}
-    setAttribute(scan, "probabilities", json.dumps(probabilities))
+    judged = {
+        side.value: sinus.probability
+        for side, sinus in findings.sinuses.items()
+        if sinus.probability is not None
+    }
+    setAttribute(scan, "probabilities", json.dumps(judged))
     keepResult(scan, findings.files)
     keepPlaces(scan, boxes, findings)
 
@@ -299,7 +303,7 @@ def modelOf(scan: vtkMRMLScalarVolumeNode) -> str | None:
 
 
 def probabilitiesOf(scan: vtkMRMLScalarVolumeNode) -> dict[Side, float]:
-    """Of each scored side, as shown."""
+    """Of each judged side, as shown."""
     content = json.loads(attributeOf(scan, "probabilities") or "{}")
     return {Side(side): float(number) for side, number in content.items()}
 

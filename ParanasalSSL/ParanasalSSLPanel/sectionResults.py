@@ -117,7 +117,7 @@ class ResultsSection:
 
     def _go(self, step: int) -> None:
         place = self._tour.go(self._panel.scan, step)
-        self._say(place.words if place is not None else _("Both sinuses are clear: no finding."))
+        self._say(place.words if place is not None else _("No finding: no anomaly is suspected."))
 
     def _onFinding(self, index: Any) -> None:
         place = self._tour.goTo(self._panel.scan, index.row())

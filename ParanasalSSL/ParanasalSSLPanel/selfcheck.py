@@ -12,7 +12,7 @@ import numpy as np
 import slicer
 from slicer import vtkMRMLScalarVolumeNode
 
-from ParanasalSSLLib.sinuses import SINUSES, Side
+from ParanasalSSLLib.sinuses import SINUSES, Decision, Side
 from ParanasalSSLPanel.compute import Findings, Settings, Watcher
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _record(box: SinusBox, opacityMl: float) -> SinusRecord:
     return SinusRecord(
         name=SINUSES[box.side].name,
         probability=PROBABILITIES[box.side],
-        decision="anomaly" if left else "clear",
+        decision=Decision.ANOMALY if left else Decision.CLEAR,
         threshold=0.5,
         opacity_ml=opacityMl,
         opacity_fraction=0.0,

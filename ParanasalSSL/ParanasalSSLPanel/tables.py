@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.sinuses import Side, probability_words
+from ParanasalSSLLib.sinuses import UNKNOWN, Side, probability_words
 from ParanasalSSLPanel.scanNodes import nodeOf, nodeOrNew
 from ParanasalSSLPanel.trust import verdictWords
 from ParanasalSSLPanel.words import decisionWords, formWords, sideWords, wallWords
@@ -57,17 +58,17 @@ def _addScores(node: vtkMRMLTableNode, scored: Scored) -> None:
     _addColumn(node, _("Probability"), [probability_words(s.probability) for s in sinuses])
     _addColumn(node, _("In words"), [inWords(s.probability) for s in sinuses])
     _addColumn(node, _("Decision"), [decisionWords(s.decision) for s in sinuses])
-    _addColumn(node, _("Opacity (ml)"), [round(s.opacity_ml, 2) for s in sinuses])
+    _addColumn(node, _("Opacity (ml)"), [_told(s.opacity_ml, 2) for s in sinuses])
 
 
 def _addMeasures(node: vtkMRMLTableNode, scored: Scored) -> None:
     """What of the cavity is filled, where the model outlines one."""
     sinuses = [sinus for _side, sinus in scored]
-    if any(sinus.cavity_ml is None for sinus in sinuses):
+    if all(sinus.cavity_ml is None for sinus in sinuses):
         return
     _addColumn(node, _("Of the cavity (%)"), [_percent(s.filled_fraction) for s in sinuses])
-    _addColumn(node, _("Cavity (ml)"), [round(s.cavity_ml or 0.0, 1) for s in sinuses])
-    _addColumn(node, _("Depth (mm)"), [s.depth_mm or 0.0 for s in sinuses])
+    _addColumn(node, _("Cavity (ml)"), [_told(s.cavity_ml, 1) for s in sinuses])
+    _addColumn(node, _("Depth (mm)"), [_told(s.depth_mm, 1) for s in sinuses])
     grades = ["" if s.grade is None else str(s.grade) for s in sinuses]
     _addColumn(node, _("Grade (0-2)"), grades)
 
@@ -86,7 +87,12 @@ def _addFindings(node: vtkMRMLTableNode, scored: Scored) -> None:
 
 
 def _percent(fraction: float | None) -> float:
-    return round(100 * (fraction or 0.0), 1)
+    return math.nan if fraction is None else round(100 * fraction, 1)
+
+
+def _told(number: float | None, digits: int) -> float:
+    """Not a number where it is not known, so that the column holds numbers."""
+    return math.nan if number is None else round(number, digits)
 
 
 def scoresHtml(scan: vtkMRMLScalarVolumeNode) -> str:
@@ -98,8 +104,12 @@ def scoresHtml(scan: vtkMRMLScalarVolumeNode) -> str:
     columns = range(table.GetNumberOfColumns())
     sides = range(table.GetNumberOfRows())[::-1]  # the right one on the left, as in pictures
     titles = [node.GetColumnName(column) for column in columns]
-    cells = [[table.GetValue(side, column).ToString() for side in sides] for column in columns]
+    cells = [[_cell(table.GetValue(side, column)) for side in sides] for column in columns]
     return f"<table>{''.join(map(_line, titles, cells))}</table>"
+
+
+def _cell(value: Any) -> str:
+    return UNKNOWN if value.IsDouble() and math.isnan(value.ToDouble()) else value.ToString()
 
 
 def _line(title: str, cells: list[str]) -> str:
@@ -107,8 +117,10 @@ def _line(title: str, cells: list[str]) -> str:
     return f"<tr><td>{escape(title)}</td>{padded}</tr>"
 
 
-def inWords(probability: float) -> str:
-    """How a calibrated probability of an anomaly is said."""
+def inWords(probability: float | None) -> str:
+    """How a calibrated probability of an anomaly is said; nothing where it is not known."""
+    if probability is None:
+        return ""
     for limit, words in (
         (0.1, _("very unlikely")),
         (1 / 3, _("unlikely")),

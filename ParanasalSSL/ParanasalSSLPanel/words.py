@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 
 def sideWords(side: Side) -> str:
@@ -23,10 +23,11 @@ def sinusName(side: Side) -> str:
 
 
 def decisionWords(decision: str) -> str:
-    """What the model has decided, "anomaly" or "clear"."""
+    """What the model says of a side."""
     words: dict[str, str] = {
-        "anomaly": _("Anomaly suspected"),
-        "clear": _("No anomaly suspected"),
+        Decision.ANOMALY: _("Anomaly suspected"),
+        Decision.CLEAR: _("No anomaly suspected"),
+        Decision.NOT_JUDGED: _("Not judged"),
     }
     return words[decision]
 

@@ -22,7 +22,7 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
-from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, UNKNOWN, Decision, Side, probability_words
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
@@ -188,26 +188,30 @@ def _where(event: ScanDone | ScanFailed) -> str:
 
 def result_table(record: ScanRecord) -> list[str]:
     """The lines of a scan's small table: one for each side, and its largest finding below it."""
-    outlined = all(sinus.grade is not None for sinus in record.sinuses.values())
+    outlined = any(sinus.grade is not None for sinus in record.sinuses.values())
     measured = f"{'filled':>8}{'grade':>7}" if outlined else ""
     head = f"{'side':<6}{'probability':>11}  {'decision':<20}{'opacity':>9}{measured}  boxes"
     lines = [head]
     for side, sinus in record.sinuses.items():
         line = (
             f"{side:<6}{probability_words(sinus.probability):>11}"
-            f"  {DECISION_WORDS[sinus.decision]:<20}{sinus.opacity_ml:>6.1f} ml"
+            f"  {DECISION_WORDS[sinus.decision]:<20}{_told(sinus.opacity_ml, '.1f'):>6} ml"
         )
         if outlined:
-            line += f"{sinus.filled_fraction:>8.0%}{sinus.grade:>7}"
+            line += f"{_told(sinus.filled_fraction, '.0%'):>8}{_told(sinus.grade, 'd'):>7}"
         lines.append(f"{line}  {record.quality.verdict}")
     return lines + [
         line for side, sinus in record.sinuses.items() for line in _largest(side, sinus)
     ]
 
 
+def _told(number: float | None, form: str) -> str:
+    return UNKNOWN if number is None else format(number, form)
+
+
 def _largest(side: Side, sinus: SinusRecord) -> list[str]:
     """The largest finding of a side that is called anomalous, in a line."""
-    if sinus.decision != "anomaly" or not sinus.findings:
+    if sinus.decision != Decision.ANOMALY or not sinus.findings:
         return []
     more = len(sinus.findings) - 1
     rest = f"; {more} more" if more else ""

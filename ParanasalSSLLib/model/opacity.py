@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ParanasalSSLLib.model.findings import Finding, fills, find_findings, wall_depth_mm
+from ParanasalSSLLib.model.resolution import CROP_VOXELS
 from ParanasalSSLLib.sinuses import Grade
 
 SMOOTHING_MM = 2.0  # of the evidence: what is smaller than this is noise
@@ -18,7 +19,7 @@ SMALLEST_EVIDENCE = 1e-4  # its logit is finite
 
 @dataclass(frozen=True, eq=False)
 class SinusMeasures:
-    """What fills one sinus.
+    """What fills one sinus; of a box in which no sinus is recognised, all of it is empty (`none`).
 
     Attributes:
         cavity: bool (64, 64, 64), all inside the bony walls, air or not.
@@ -40,6 +41,12 @@ class SinusMeasures:
     depth_mm: float
     complete: bool
     findings: tuple[Finding, ...]
+
+    @classmethod
+    def none(cls) -> SinusMeasures:
+        """Of a box in which no sinus is recognised."""
+        nothing = np.zeros((CROP_VOXELS,) * 3, bool)
+        return cls(nothing, nothing, 0.0, 0.0, 0.0, 0.0, 0.0, False, ())
 
     @property
     def margin(self) -> float:

@@ -9,6 +9,7 @@ from ParanasalSSLLib.sinuses import (
     MAXILLARY_SINUS_SNOMED,
     OPACITY_TYPE,
     SINUSES,
+    Decision,
     Form,
     Grade,
     Side,
@@ -29,8 +30,9 @@ OPACITY_FRACTION = Code("opacity_fraction", OUR_CODES, "Fraction of the box that
 OPACITY = Code("opacity", OUR_CODES, "Opacity: what fills the sinus")
 DECISION = Code("decision", OUR_CODES, "Decision")
 DECISIONS = {
-    "anomaly": Code("anomaly", OUR_CODES, "Anomaly"),
-    "clear": Code("clear", OUR_CODES, "Clear"),
+    Decision.ANOMALY: Code("anomaly", OUR_CODES, "Anomaly"),
+    Decision.CLEAR: Code("clear", OUR_CODES, "Clear"),
+    Decision.NOT_JUDGED: Code("not_judged", OUR_CODES, "Not judged: no sinus is recognised"),
 }
 BOX_QUALITY = Code("box_quality", OUR_CODES, "Quality of the position of the boxes")
 QUALITIES = {

@@ -243,21 +243,23 @@ def _of_segment(
 
 
 def _measurements(sinus: SinusRecord) -> list[Measurement]:
-    """The numbers of report.json."""
+    """The numbers of report.json that are known."""
     import highdicom as hd
 
-    numbers = [
-        hd.sr.Measurement(PROBABILITY, sinus.probability, NO_UNIT),
-        hd.sr.Measurement(THRESHOLD, sinus.threshold, NO_UNIT),
-        hd.sr.Measurement(VOLUME, sinus.opacity_ml, MILLILITRE),
-        hd.sr.Measurement(OPACITY_FRACTION, sinus.opacity_fraction, NO_UNIT),
+    filled = None if sinus.filled_fraction is None else round(100 * sinus.filled_fraction, 2)
+    numbers = (
+        (PROBABILITY, sinus.probability, NO_UNIT, None),
+        (THRESHOLD, sinus.threshold, NO_UNIT, None),
+        (VOLUME, sinus.opacity_ml, MILLILITRE, None),
+        (OPACITY_FRACTION, sinus.opacity_fraction, NO_UNIT, None),
+        (FILLED, filled, PERCENT, None),
+        (DEPTH, sinus.depth_mm, MILLIMETRE, MAXIMUM),
+    )
+    return [
+        hd.sr.Measurement(name, value, unit, derivation=derivation)
+        for name, value, unit, derivation in numbers
+        if value is not None
     ]
-    if sinus.filled_fraction is not None:
-        percent = round(100 * sinus.filled_fraction, 2)
-        numbers.append(hd.sr.Measurement(FILLED, percent, PERCENT))
-    if sinus.depth_mm is not None:
-        numbers.append(hd.sr.Measurement(DEPTH, sinus.depth_mm, MILLIMETRE, derivation=MAXIMUM))
-    return numbers
 
 
 def _evaluations(answers: dict[Code, Code]) -> list[QualitativeEvaluation]:

@@ -44,9 +44,9 @@ class Change:
 
 
 def changes(earlier: ScanRecord, later: ScanRecord) -> list[Change]:
-    """What has changed in each sinus that both results have.
+    """What has changed in each sinus that is judged in both results.
 
-    Raises `UnsupportedScan`: two models made the results, or no sinus is in both.
+    Raises `UnsupportedScan`: two models made the results, or no sinus is judged in both.
     """
     if earlier.model.weights_sha256 != later.model.weights_sha256:
         raise UnsupportedScan(
@@ -54,15 +54,15 @@ def changes(earlier: ScanRecord, later: ScanRecord) -> list[Change]:
             f"{later.model.name} {later.model.version}), so their numbers cannot be compared. Score "
             "the earlier scan again."
         )
-    sides = [side for side in Side if side in earlier.sinuses and side in later.sinuses]
+    sides = [side for side in Side if side in earlier.judged and side in later.judged]
     if not sides:
-        raise UnsupportedScan("No sinus was scored in both results.")
+        raise UnsupportedScan("No sinus was judged in both results.")
     spread = later.model.repeatability or {}
     return [
         Change(side, quantity, unit, before, after, _sd(spread.get(percent), before, after))
         for side in sides
         for quantity, unit, percent, before, after in _pairs(
-            earlier.sinuses[side], later.sinuses[side]
+            earlier.judged[side], later.judged[side]
         )
     ]
 
@@ -71,7 +71,8 @@ def _pairs(
     earlier: SinusRecord, later: SinusRecord
 ) -> Iterator[tuple[str, str, str, float, float]]:
     """What both have: quantity, unit, name of its repeatability, earlier, later."""
-    yield "opacity", "ml", "opacity_percent", earlier.opacity_ml, later.opacity_ml
+    if earlier.opacity_ml is not None and later.opacity_ml is not None:
+        yield "opacity", "ml", "opacity_percent", earlier.opacity_ml, later.opacity_ml
     if earlier.cavity_ml is not None and later.cavity_ml is not None:
         yield "cavity", "ml", "cavity_percent", earlier.cavity_ml, later.cavity_ml
     if earlier.depth_mm is not None and later.depth_mm is not None:

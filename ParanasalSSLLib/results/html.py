@@ -14,7 +14,13 @@ from ParanasalSSLLib.results.levels import RADIOLOGICAL
 from ParanasalSSLLib.results.next_step import next_step
 from ParanasalSSLLib.results.pictures import ReportPictures, Row, png
 from ParanasalSSLLib.results.record import ScanRecord
-from ParanasalSSLLib.sinuses import DECISION_WORDS, GRADE_WORDS, SINUSES, probability_words
+from ParanasalSSLLib.sinuses import (
+    DECISION_WORDS,
+    GRADE_WORDS,
+    SINUSES,
+    UNKNOWN,
+    probability_words,
+)
 
 _TEMPLATES = Path(__file__).parents[1] / "data"
 
@@ -33,11 +39,12 @@ def write_html_report(pictures: ReportPictures, record: ScanRecord, path: Path) 
         sinuses=[(side, record.sinuses[side]) for side in RADIOLOGICAL if side in record.sinuses],
         next_step=next_step(record),
         files=ScanFiles(Path(), record.scan),
-        outlined=all(sinus.grade is not None for sinus in record.sinuses.values()),
+        outlined=any(sinus.grade is not None for sinus in record.sinuses.values()),
         spacing=" × ".join(f"{mm:.2f}" for mm in record.image.spacing_mm),
         verdicts=VERDICT_WORDS,
         decisions=DECISION_WORDS,
         grades=GRADE_WORDS,
+        unknown=UNKNOWN,
         repeatability=record.model.repeatability or {},
         colors={side: _css_color(facts.color) for side, facts in SINUSES.items()},
         boxes=_encoded(pictures.boxes),
@@ -58,8 +65,10 @@ def _template() -> Template:
     return environment.get_template("report_template.html")
 
 
-def _ml(volume: float, percent: float | None = None) -> str:
+def _ml(volume: float | None, percent: float | None = None) -> str:
     """A volume, and how much it varies from position to position where that is known."""
+    if volume is None:
+        return UNKNOWN
     if not percent or not volume:
         return f"{volume:.1f} ml"
     return f"{volume:.1f} ± {max(volume * percent / 100, 0.05):.1f} ml"

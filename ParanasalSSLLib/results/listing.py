@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ParanasalSSLLib.sinuses import Side
+
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.reading import Reading
     from ParanasalSSLLib.results.record import ScanRecord
-    from ParanasalSSLLib.sinuses import Side
 
 State = Literal["waiting", "running", "done", "failed", "left out"]
 STATE_WORDS: dict[State, str] = {
@@ -77,15 +78,14 @@ class Row:
         return self.record.quality.verdict if self.record is not None else ""
 
     def probability(self, side: Side) -> float | None:
-        """0..1, of an anomaly; None for a side that was not scored."""
+        """0..1, of an anomaly; None for a side that was not scored or not judged."""
         sinus = self.record.sinuses.get(side) if self.record is not None else None
         return None if sinus is None else sinus.probability
 
     @property
     def highest_probability(self) -> float:
-        """Of both sides; 0 where none was scored."""
-        sinuses = self.record.sinuses.values() if self.record is not None else ()
-        return max((sinus.probability for sinus in sinuses), default=0.0)
+        """Of both sides; 0 where none was scored or judged."""
+        return max(self.probability(side) or 0.0 for side in Side)
 
     @property
     def urgency(self) -> tuple[int, float]:

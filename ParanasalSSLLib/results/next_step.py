@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ParanasalSSLLib.results.record import ScanRecord
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 CHECK_BOXES = "check under “Where the boxes are” that each box holds its sinus"
 USELESS = "where one does not, its scores say nothing"
@@ -14,17 +14,15 @@ USELESS = "where one does not, its scores say nothing"
 def next_step(record: ScanRecord) -> str:
     """One sentence: the boxes first where they are in doubt, then what is suspected or scored."""
     steps = [] if record.quality.verdict == "ok" else [f"{CHECK_BOXES} ({USELESS})"]
-    steps += _suspected(record) or [_nothing_suspected(record)]
-    missing = [side for side in Side if side not in record.sinuses]
-    if missing:
-        steps.append(f"look in the scan itself at {_named(missing)}, which was not scored")
+    steps += _suspected(record) or _nothing_suspected(record)
+    steps += _unknown(record)
     sentence = ", then ".join(steps)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _suspected(record: ScanRecord) -> list[str]:
     """What to look at of the sinuses with a suspected anomaly: where it is outlined, where not."""
-    found = [side for side, sinus in record.sinuses.items() if sinus.decision == "anomaly"]
+    found = [side for side, sinus in record.sinuses.items() if sinus.decision == Decision.ANOMALY]
     outlined = [side for side in found if record.sinuses[side].opacity_ml]
     faint = [side for side in found if side not in outlined]
     steps = []
@@ -41,17 +39,36 @@ def _suspected(record: ScanRecord) -> list[str]:
     return steps
 
 
-def _nothing_suspected(record: ScanRecord) -> str:
-    outlined = [side for side, sinus in record.sinuses.items() if sinus.opacity_ml]
+def _nothing_suspected(record: ScanRecord) -> list[str]:
+    clear = [side for side, sinus in record.sinuses.items() if sinus.decision == Decision.CLEAR]
+    outlined = [side for side in clear if record.sinuses[side].opacity_ml]
     if outlined:
-        return (
+        return [
             f"look at the slices through the largest finding of {_named(outlined)}: it is outlined, "
             "but too faint or small for the model to suspect an anomaly"
-        )
-    return (
-        f"look once at the slices of {_named(list(record.sinuses))}: the model suspects nothing "
-        "there, but it misses small and faint findings"
-    )
+        ]
+    if clear:
+        return [
+            f"look once at the slices of {_named(clear)}: the model suspects nothing there, but it "
+            "misses small and faint findings"
+        ]
+    return []
+
+
+def _unknown(record: ScanRecord) -> list[str]:
+    """The sides of which nothing is said."""
+    sinuses = record.sinuses
+    unjudged = [side for side in sinuses if sinuses[side].decision == Decision.NOT_JUDGED]
+    missing = [side for side in Side if side not in sinuses]
+    return [
+        f"look in the scan itself at {_named(sides)}, which {_was(sides)} not {word}"
+        for sides, word in ((unjudged, "judged"), (missing, "scored"))
+        if sides
+    ]
+
+
+def _was(sides: Sequence[Side]) -> str:
+    return "were" if len(sides) == 2 else "was"
 
 
 def _named(sides: Sequence[Side]) -> str:

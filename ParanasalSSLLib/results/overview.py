@@ -30,7 +30,7 @@ from ParanasalSSLLib.results.listing import (
 from ParanasalSSLLib.results.reading import VERDICT_WORDS, read_reading
 from ParanasalSSLLib.results.record import RESEARCH_USE, read_report
 from ParanasalSSLLib.results.sinus_record import SinusRecord
-from ParanasalSSLLib.sinuses import DECISION_WORDS, Side, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, Decision, Side, probability_words
 
 OF_SCAN = ("id", "state", "series", "modality", "quality", "analysed", "model", "model_version")
 OF_SIDE = (
@@ -227,7 +227,7 @@ def _sinuses(row: Row) -> list[SinusRecord]:
 
 
 def _is_suspected(sinus: SinusRecord) -> bool:
-    return sinus.decision == "anomaly"
+    return sinus.decision == Decision.ANOMALY
 
 
 def _thumbnail(row: Row) -> str | None:
@@ -235,6 +235,6 @@ def _thumbnail(row: Row) -> str | None:
     record = row.record
     if record is None:
         return None
-    sides = sorted(record.sinuses, key=lambda side: -record.sinuses[side].probability)
+    sides = sorted(record.sinuses, key=lambda side: -(row.probability(side) or 0.0))
     names = [f"{side.value}finding_slices" for side in sides[:1]] + ["middle_slices"]
     return next((record.files[name] for name in names if name in record.files), None)

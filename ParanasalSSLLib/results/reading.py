@@ -96,7 +96,12 @@ class Reading:
 
 
 def _probabilities(record: ScanRecord) -> dict[Side, float]:
-    return {side: sinus.probability for side, sinus in record.sinuses.items()}
+    """Of the sides that are judged."""
+    return {
+        side: sinus.probability
+        for side, sinus in record.sinuses.items()
+        if sinus.probability is not None
+    }
 
 
 def read_reading(files: ScanFiles, record: ScanRecord) -> Reading | None:

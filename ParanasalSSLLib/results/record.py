@@ -20,7 +20,7 @@ from ParanasalSSLLib.boxes.quality import Quality
 from ParanasalSSLLib.files import tupled, write_json
 from ParanasalSSLLib.results.older import REPORT_SUM, report_sum
 from ParanasalSSLLib.results.sinus_record import SinusRecord, Vector, rounded
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.model.card import BundleCard
@@ -41,7 +41,7 @@ TRIAL_MODEL = (
 )
 SOFTWARE = "ParanasalSSL"
 REPORT_FORMAT = "paranasal-report"
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 REPORT_SCHEMA = Path(__file__).parents[1] / "data" / "report.schema.json"
 
 
@@ -183,6 +183,12 @@ class ScanRecord:
             sinuses={side: SinusRecord.of(s, card) for side, s in result.sinuses.items()},
             analysed=date.today().isoformat(),
         )
+
+    @property
+    def judged(self) -> dict[Side, SinusRecord]:
+        """The sinuses of which something is said."""
+        sinuses = self.sinuses.items()
+        return {side: s for side, s in sinuses if s.decision != Decision.NOT_JUDGED}
 
     def to_json(self) -> dict[str, Any]:
         """The content of `report.json`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ParanasalSSLLib.files import tupled
-from ParanasalSSLLib.sinuses import FORM_WORDS, SINUSES, WALL_WORDS
+from ParanasalSSLLib.sinuses import FORM_WORDS, SINUSES, WALL_WORDS, Decision
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.box import SinusBox
@@ -79,20 +79,21 @@ class FindingRecord:
 class SinusRecord:
     """One sinus.
 
-    probability: calibrated, of an anomaly, 0..1. decision: "anomaly" where it reaches `threshold`,
-    else "clear". opacity_ml: volume of what fills the sinus; opacity_fraction: of the box, 0..1.
+    probability: calibrated, of an anomaly, 0..1. decision: `ANOMALY` where it reaches `threshold`, else
+    `CLEAR`. opacity_ml: volume of what fills the sinus; opacity_fraction: of the box, 0..1.
     cavity_ml: volume inside the bony walls, air or not; filled_fraction: part of it that is opaque,
     0..1; depth_mm: greatest depth of the opacity from the wall; grade: 0, 1 or 2, see `Grade`;
-    findings: the opacity's parts, the largest first. All these are None where the model outlines no
-    cavity, grade and findings also in reports before format version 3.
+    findings: the opacity's parts, the largest first. All that is measured is None where the side is not
+    judged, and from cavity_ml on where the model outlines no cavity, grade and findings also in
+    reports before format version 3.
     """
 
     name: str
-    probability: float
-    decision: str
+    probability: float | None
+    decision: Decision
     threshold: float
-    opacity_ml: float
-    opacity_fraction: float
+    opacity_ml: float | None
+    opacity_fraction: float | None
     box: BoxRecord
     cavity_ml: float | None = None
     filled_fraction: float | None = None
@@ -105,13 +106,10 @@ class SinusRecord:
         """The sinus that was scored, its numbers rounded."""
         return cls(
             name=SINUSES[sinus.side].name,
-            probability=round(float(sinus.probability), 4),
-            decision="anomaly" if sinus.anomalous else "clear",
+            decision=sinus.decision,
             threshold=round(card.decision_threshold, 4),
-            opacity_ml=round(float(sinus.opacity_ml), 3),
-            opacity_fraction=round(float(sinus.opacity_fraction), 5),
             box=BoxRecord.of(sinus.box),
-            **_measured(sinus),
+            **_numbers(sinus),
         )
 
     @classmethod
@@ -121,9 +119,9 @@ class SinusRecord:
         Raises KeyError, TypeError, ValueError or AttributeError for anything else.
         """
         known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
-        known |= {name: float(known[name]) for name in _NUMBERS}
-        if known["decision"] not in DECISIONS:
-            raise ValueError(f"{known['decision']!r} is no decision")
+        decision = Decision(known["decision"])
+        numbers = _NUMBERS if decision == Decision.NOT_JUDGED else (*_NUMBERS, *_OF_JUDGED)
+        known |= {name: float(known[name]) for name in numbers} | {"decision": decision}
         parts = known.get("findings")
         findings = None
         if isinstance(parts, list):  # version 2 has their number only
@@ -131,15 +129,23 @@ class SinusRecord:
         return cls(**known | {"box": BoxRecord.from_json(content["box"]), "findings": findings})
 
 
-def _measured(sinus: SinusResult) -> dict[str, Any]:
+def _numbers(sinus: SinusResult) -> dict[str, Any]:
+    """What is measured of a side, rounded."""
+    if sinus.probability is None:
+        return dict.fromkeys(_OF_JUDGED)
+    numbers = {
+        "probability": round(float(sinus.probability), 4),
+        "opacity_ml": round(float(sinus.opacity_ml), 3),
+        "opacity_fraction": round(float(sinus.opacity_fraction), 5),
+    }
     measures = sinus.score.measures
     if measures is None:
-        return {}
-    return {
+        return numbers
+    return numbers | {
         "cavity_ml": round(measures.cavity_ml, 2),
         "filled_fraction": round(measures.filled_fraction, 4),
         "depth_mm": round(measures.depth_mm, 1),
-        "grade": int(measures.grade(sinus.anomalous)),
+        "grade": int(measures.grade(sinus.score.anomalous)),
         "findings": tuple(FindingRecord.of(one, sinus.crop) for one in measures.findings),
     }
 
@@ -149,6 +155,5 @@ def rounded(values: Any, digits: int = 4) -> Vector:
     return tuple(round(float(value), digits) for value in np.asarray(values).ravel())
 
 
-DECISIONS = ("anomaly", "clear")
-_NUMBERS = ("probability", "threshold", "opacity_ml", "opacity_fraction")
+_NUMBERS, _OF_JUDGED = ("threshold",), ("probability", "opacity_ml", "opacity_fraction")
 _NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}

@@ -17,7 +17,7 @@ from ParanasalSSLLib.cli import predict as cli_predict
 from ParanasalSSLLib.crop import CropConfig, SinusCrop, cut_crop
 from ParanasalSSLLib.model.bundle import SinusScore
 from ParanasalSSLLib.model.card import SinusReading
-from ParanasalSSLLib.model.opacity import measure_sinus
+from ParanasalSSLLib.model.opacity import SinusMeasures, measure_sinus
 from ParanasalSSLLib.predict import ScanResult, SinusResult
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -84,10 +84,12 @@ def make_result(
     verdict: str = "ok",
     reasons: tuple[str, ...] = (),
     measured: bool = False,
+    unrecognised: tuple[Side, ...] = (),
 ) -> ScanResult:
     """A result whose marked part is a ball of 6 mm, `offset_mm` from each box's centre (RAS).
 
-    measured: as from a bundle that outlines the cavity too, a ball of 14 mm in the box's middle.
+    measured: as from a bundle that outlines the cavity too, a ball of 14 mm in the box's middle;
+    unrecognised: sides where it finds none.
     """
     sinuses = {}
     for side in sides:
@@ -101,6 +103,8 @@ def make_result(
         if measured:
             cavity = ball(crop, CENTERS[side], 14.0).astype(np.float32)
             measures = measure_sinus(cavity, mask.astype(np.float32), crop.inside)
+            if side in unrecognised:
+                measures = SinusMeasures.none()
             mask = measures.opacity
         rebuilt = np.zeros_like(residual)
         score = SinusScore(probability, anomalous, residual, rebuilt, mask, measures)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ParanasalSSLLib.model.opacity import measure_sinus
 from ParanasalSSLLib.predict import GPU_WAS_FULL, predict_scan
 from ParanasalSSLLib.progress import Progress, Stage
 from ParanasalSSLLib.scans.volume import Provenance, Volume
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def with_lesion(toolbox: Any, side: Side) -> Any:
 @pytest.mark.parametrize("filled", list(Side))
 def test_filled_sinus_is_found_on_its_own_side(toolbox: Any, boxes: Any, filled: Side) -> None:
     result = predict_scan(with_lesion(toolbox, filled), toolbox.bundle, boxes)
-    assert result.sinuses[filled].anomalous
+    assert result.sinuses[filled].decision == Decision.ANOMALY
     clear = next(side for side in Side if side != filled)
-    assert not result.sinuses[clear].anomalous
+    assert result.sinuses[clear].decision == Decision.CLEAR
     assert result.sinuses[filled].opacity_ml > 2 > result.sinuses[clear].opacity_ml
 
 
@@ -87,6 +88,44 @@ def test_progress_sink_can_stop_the_work(toolbox: Any, boxes: Any) -> None:
         predict_scan(toolbox.head(), toolbox.bundle, boxes, stop)
 
 
+def outlining(toolbox: Any, **radius_mm: float) -> Any:
+    """A bundle whose networks take a filled ball for each sinus, of 16 mm unless a side has its own."""
+
+    class Outlines(type(toolbox.bundle)):  # type: ignore[misc]
+        def measure(self, crops: Any) -> Any:
+            return [self._outline(crop) for crop in crops]
+
+        def _outline(self, crop: SinusCrop) -> Any:
+            places = crop.to_world(np.moveaxis(np.indices(crop.shape), 0, -1))
+            away = np.linalg.norm(places - toolbox.centers[crop.side], axis=-1)
+            cavity = (away < radius_mm.get(crop.side.value, 16.0)).astype(np.float32)
+            return measure_sinus(cavity, cavity, crop.inside)
+
+        def analyse(self, crops: Any, measures: Any) -> Any:
+            scores = super().analyse(crops, measures)
+            return [
+                replace(score, measures=one, opacity=one.opacity, probability=one.evidence)
+                for score, one in zip(scores, measures, strict=True)
+            ]
+
+    return Outlines()
+
+
+@pytest.mark.parametrize("radius_mm", [0.0, 5.0, 24.0])
+@pytest.mark.parametrize("given", [True, False])
+def test_of_a_box_without_a_sinus_nothing_is_said(
+    toolbox: Any, boxes: Any, radius_mm: float, given: bool
+) -> None:
+    """Whether the networks outline nothing there, or what is too small or too large for one."""
+    bundle = outlining(toolbox, left=radius_mm)
+    result = predict_scan(toolbox.head(), bundle, boxes if given else None)
+    left, right = (result.sinuses[side] for side in (Side.LEFT, Side.RIGHT))
+    assert (left.decision, left.probability) == (Decision.NOT_JUDGED, None)
+    assert left.opacity_ml == 0 and not left.score.measures.findings
+    assert right.probability is not None and right.opacity_ml > 15
+    assert "No sinus is recognised in the left box." in result.placement.quality.reasons
+
+
 def by_hand(side: Side, center: Any) -> Placement:
     return Placement({side: SinusBox(side, center, origin="hand")})
 
@@ -103,17 +142,6 @@ def test_of_boxes_by_hand_it_is_told_too_that_the_image_ends_within_the_sinus(
     toolbox: Any, boxes: Any
 ) -> None:
     """The boxes lie above the sinuses: a sinus in their middle would be visible as a whole."""
-
-    class Outlines(type(toolbox.bundle)):  # type: ignore[misc]
-        def measure(self, crops: Any) -> Any:
-            return [self._outline(crop) for crop in crops]
-
-        def _outline(self, crop: SinusCrop) -> Any:
-            places = crop.to_world(np.moveaxis(np.indices(crop.shape), 0, -1))
-            away = np.linalg.norm(places - toolbox.centers[crop.side], axis=-1)
-            cavity = (away < 16.0).astype(np.float32)
-            return measure_sinus(cavity, np.zeros_like(cavity), crop.inside)
-
     head = toolbox.head()
     lowest = min(center[2] for center in toolbox.centers.values())
     first = int(head.to_index(np.array([0.0, 0.0, lowest - 9]))[2])
@@ -122,7 +150,7 @@ def test_of_boxes_by_hand_it_is_told_too_that_the_image_ends_within_the_sinus(
         side: SinusBox(side, np.add(c, [0, 0, 12]), origin="hand")
         for side, c in toolbox.centers.items()
     }
-    quality = predict_scan(cut, Outlines(), Placement(raised)).placement.quality
+    quality = predict_scan(cut, outlining(toolbox), Placement(raised)).placement.quality
     assert quality.verdict == "review"
     assert sum("The image ends within the" in reason for reason in quality.reasons) == 2
     assert all(0.7 < part < 0.95 for part in quality.visible_fraction.values())

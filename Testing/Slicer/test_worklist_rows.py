@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.quality import Quality, Verdict
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.record import ImageRecord, ModelRecord, ScanRecord, write_report
 from ParanasalSSLLib.results.sinus_record import BoxRecord, SinusRecord
 from ParanasalSSLLib.scans.source import ScanSource
-from ParanasalSSLLib.sinuses import Side
+from ParanasalSSLLib.sinuses import Decision, Side
 
 
 def record_of(identifier: str, left: float, right: float, verdict: Verdict = "ok") -> ScanRecord:
@@ -117,3 +120,25 @@ def test_numbers_are_exported_without_names_unless_asked(filled: Any, tmp_path: 
     assert (tmp_path / "plain_findings.csv").read_text().startswith("id,side,finding,ml")
     exportCsv(filled.rows(), tmp_path / "named.csv", withNames=True)
     assert "Mustermann_3.nii.gz" in (tmp_path / "named.csv").read_text()
+
+
+def test_a_side_that_is_not_judged_has_no_numbers(scan: Any, module: Any) -> None:
+    from ParanasalSSLPanel import places, results, tables
+    from ParanasalSSLPanel.compute import Findings
+
+    scored = record_of("sub-0001", 0.2, 0.1)
+    left = scored.sinuses[Side.LEFT]
+    none = dict.fromkeys(("probability", "opacity_ml", "opacity_fraction"))
+    measured = {"cavity_ml": 20.0, "filled_fraction": 0.1, "depth_mm": 2.0, "grade": 0}
+    sinuses = {
+        Side.LEFT: replace(left, decision=Decision.NOT_JUDGED, **none),
+        Side.RIGHT: replace(left, findings=(), **measured),
+    }
+    voxels = np.zeros(scan.GetImageData().GetDimensions())
+    masks = dict.fromkeys(Side, voxels > 0)
+    findings = Findings(voxels, masks, sinuses, Quality("review"), (), "tiny 1")
+    boxes = {side: SinusBox(side, (0.0, 0.0, 0.0)) for side in Side}
+    results.showFindings(scan, boxes, findings)
+    assert places.placesOf(scan) == [] and list(results.probabilitiesOf(scan)) == [Side.RIGHT]
+    page = tables.scoresHtml(scan)
+    assert page.count("Not judged") == 1 and page.count("–") == 5 and "nan" not in page

@@ -60,7 +60,7 @@ def test_what_cannot_be_compared_is_told_in_words(
     right = written(tmp_path / "c", replace(record(3.0, 20.0), sinuses={}))
     for path, words in (
         (other, "two models"),
-        (right, "No sinus was scored in both"),
+        (right, "No sinus was judged in both"),
         (tmp_path, "no folder of one scan's results"),
         (tmp_path / "missing.json", "cannot be read"),
     ):

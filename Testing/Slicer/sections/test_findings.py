@@ -93,7 +93,7 @@ def test_all_clear_is_said_in_words(panel: Any, standIn: Any, monkeypatch: Any) 
     standIn.findings = clear
     panel.ui.runButton.click()
     panel.ui.nextFindingButton.click()
-    assert panel.ui.findingLabel.text == "Both sinuses are clear: no finding."
+    assert panel.ui.findingLabel.text == "No finding: no anomaly is suspected."
 
 
 def test_the_views_show_the_sinuses_as_near_as_they_fit(slicer: Any, panel: Any) -> None:

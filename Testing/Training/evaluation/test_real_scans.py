@@ -97,6 +97,6 @@ def test_shipped_bundle_tells_clear_real_sinuses_from_ones_with_a_lesion(shared_
         assert not clear["anomalous"]
         lesion = grow_lesion(sinus.air, Kind.CYST, 4.0, rng)
         result = sinus.score(sinus.insert(lesion, rng))
-        assert result.anomalous
-        assert result.probability > float(str(clear["probability"])) + 0.2
+        assert result.score.anomalous
+        assert result.score.probability > float(str(clear["probability"])) + 0.2
         assert (largest_part(result.opacity) & lesion).any()

@@ -162,8 +162,8 @@ class RealSinus:
         result = self.score(self.found.volume)
         return {
             "quality": self.found.placement.quality.verdict,
-            "probability": round(result.probability, 4),
-            "anomalous": result.anomalous,
+            "probability": round(result.score.probability, 4),
+            "anomalous": result.score.anomalous,
             "mask_ml": round(result.opacity_ml, 2),
             "air_ml": round(float(self.air.sum()) / 1000, 1),
         }
@@ -230,8 +230,8 @@ def _compare(lesion: np.ndarray, result: SinusResult) -> dict[str, object]:
     mask = result.opacity
     return {
         "ml": round(float(lesion.sum()) / 1000, 2),
-        "probability": round(result.probability, 4),
-        "found": result.anomalous,
+        "probability": round(result.score.probability, 4),
+        "found": result.score.anomalous,
         "mask_ml": round(float(mask.sum()) / 1000, 2),
         "dice": round(dice(mask, lesion), 3),
         "surface_distance_mm": round(surface_distance_mm(mask, lesion), 2),
@@ -325,7 +325,7 @@ def _draw(pictures: list[tuple[str, SinusResult]], path: Path, seed: int) -> Non
         title, result = pictures[number]
         line, column = divmod(position, 4)
         _draw_planes(list(axes[line, 3 * column : 3 * column + 3]), result)
-        axes[line, 3 * column].set_title(f"{title}\np = {result.probability:.2f}", fontsize=6)
+        axes[line, 3 * column].set_title(f"{title}\np = {result.score.probability:.2f}", fontsize=6)
     figure.tight_layout(pad=0.3, h_pad=1.6)
     with write_whole(path) as temporary:
         figure.savefig(temporary, dpi=80)

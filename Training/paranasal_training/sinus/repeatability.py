@@ -156,7 +156,7 @@ def score_scan(path: Path, bundle: Bundle) -> Iterator[dict[str, object]]:
                 "quality": result.placement.quality.verdict,
                 "cavity_ml": round(measures.cavity_ml, 3),
                 "opacity_ml": round(measures.opacity_ml, 3),
-                "probability": round(sinus.probability, 4),
+                "probability": round(sinus.score.probability, 4),
             }
 
 
