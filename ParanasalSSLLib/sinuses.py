@@ -191,6 +191,11 @@ GRADE_WORDS = {Grade.CLEAR: "clear", Grade.PARTIAL: "partial", Grade.COMPLETE: "
 UNKNOWN = "–"  # in place of a number
 
 
+def number_words(number: float | None, form: str) -> str:
+    """A number in this form of `str.format`, where it is known."""
+    return UNKNOWN if number is None else form.format(number)
+
+
 def probability_words(probability: float | None) -> str:
     """A probability with two digits; never 0 or 1, since nothing is certain."""
     if probability is None:

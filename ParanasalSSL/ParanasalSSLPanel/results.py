@@ -62,6 +62,8 @@ def showFindings(
     findings: Findings,
 ) -> None:
     """Put the findings beside the scan, in place of those of an earlier run."""
+    from ParanasalSSLLib.results.reading import judged_probabilities
+
     _showResidual(scan, _shownResidual(findings))
     _showSegments(scan, findings)
     showTables(scan, findings)
@@ -69,12 +71,7 @@ def showFindings(
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
     setAttribute(scan, "scored in", _matrices(boxes))
     setAttribute(scan, "level", json.dumps(_level(findings)))
-    judged = {
-        side.value: sinus.probability
-        for side, sinus in findings.sinuses.items()
-        if sinus.probability is not None
-    }
-    setAttribute(scan, "probabilities", json.dumps(judged))
+    setAttribute(scan, "probabilities", json.dumps(judged_probabilities(findings.sinuses)))
     keepResult(scan, findings.files)
     keepPlaces(scan, boxes, findings)
 

@@ -22,7 +22,7 @@ from ParanasalSSLLib.cli.events import (
     to_json,
 )
 from ParanasalSSLLib.progress import Progress, ProgressBar, Stage
-from ParanasalSSLLib.sinuses import DECISION_WORDS, UNKNOWN, Decision, Side, probability_words
+from ParanasalSSLLib.sinuses import DECISION_WORDS, Decision, Side, number_words, probability_words
 
 if TYPE_CHECKING:
     from ParanasalSSLLib.results.record import ScanRecord
@@ -195,18 +195,15 @@ def result_table(record: ScanRecord) -> list[str]:
     for side, sinus in record.sinuses.items():
         line = (
             f"{side:<6}{probability_words(sinus.probability):>11}"
-            f"  {DECISION_WORDS[sinus.decision]:<20}{_told(sinus.opacity_ml, '.1f'):>6} ml"
+            f"  {DECISION_WORDS[sinus.decision]:<20}{number_words(sinus.opacity_ml, '{:.1f}'):>6} ml"
         )
         if outlined:
-            line += f"{_told(sinus.filled_fraction, '.0%'):>8}{_told(sinus.grade, 'd'):>7}"
+            filled = number_words(sinus.filled_fraction, "{:.0%}")
+            line += f"{filled:>8}{number_words(sinus.grade, '{}'):>7}"
         lines.append(f"{line}  {record.quality.verdict}")
     return lines + [
         line for side, sinus in record.sinuses.items() for line in _largest(side, sinus)
     ]
-
-
-def _told(number: float | None, form: str) -> str:
-    return UNKNOWN if number is None else format(number, form)
 
 
 def _largest(side: Side, sinus: SinusRecord) -> list[str]:

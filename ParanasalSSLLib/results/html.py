@@ -19,6 +19,7 @@ from ParanasalSSLLib.sinuses import (
     GRADE_WORDS,
     SINUSES,
     UNKNOWN,
+    number_words,
     probability_words,
 )
 
@@ -60,6 +61,7 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["number"] = number_words
     environment.filters["probability"] = probability_words
     environment.filters["ml"] = _ml
     return environment.get_template("report_template.html")

@@ -57,9 +57,8 @@ def _nothing_suspected(record: ScanRecord) -> list[str]:
 
 def _unknown(record: ScanRecord) -> list[str]:
     """The sides of which nothing is said."""
-    sinuses = record.sinuses
-    unjudged = [side for side in sinuses if sinuses[side].decision == Decision.NOT_JUDGED]
-    missing = [side for side in Side if side not in sinuses]
+    unjudged = [side for side in record.sinuses if side not in record.judged]
+    missing = [side for side in Side if side not in record.sinuses]
     return [
         f"look in the scan itself at {_named(sides)}, which {_was(sides)} not {word}"
         for sides, word in ((unjudged, "judged"), (missing, "scored"))

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from ParanasalSSLLib.files import sha256, write_json, write_whole
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.record import ScanRecord, read_report, write_report
+from ParanasalSSLLib.results.sinus_record import SinusRecord
 from ParanasalSSLLib.sinuses import SINUSES, Side
 
 Verdict = Literal["agree", "disagree", "unsure"]
@@ -47,7 +48,7 @@ class Reading:
     @classmethod
     def of(cls, record: ScanRecord, verdicts: Mapping[Side, Verdict], comment: str) -> Reading:
         """A reading of what the record says now."""
-        return cls(verdicts, comment.strip(), _probabilities(record))
+        return cls(verdicts, comment.strip(), judged_probabilities(record.sinuses))
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +57,7 @@ class Reading:
 
     def is_of(self, record: ScanRecord) -> bool:
         """Whether these are still the numbers that were read."""
-        return dict(self.read) == _probabilities(record)
+        return dict(self.read) == judged_probabilities(record.sinuses)
 
     @property
     def sentences(self) -> list[str]:
@@ -95,12 +96,10 @@ class Reading:
         return cls(verdicts, str(content["comment"]), read, edited)
 
 
-def _probabilities(record: ScanRecord) -> dict[Side, float]:
+def judged_probabilities(sinuses: Mapping[Side, SinusRecord]) -> dict[Side, float]:
     """Of the sides that are judged."""
     return {
-        side: sinus.probability
-        for side, sinus in record.sinuses.items()
-        if sinus.probability is not None
+        side: sinus.probability for side, sinus in sinuses.items() if sinus.probability is not None
     }
 
 

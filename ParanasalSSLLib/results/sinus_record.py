@@ -120,8 +120,9 @@ class SinusRecord:
         """
         known = {_NAMES_OF_VERSION_1.get(name, name): value for name, value in content.items()}
         decision = Decision(known["decision"])
-        numbers = _NUMBERS if decision == Decision.NOT_JUDGED else (*_NUMBERS, *_OF_JUDGED)
-        known |= {name: float(known[name]) for name in numbers} | {"decision": decision}
+        known |= {"decision": decision, "threshold": float(known["threshold"])}
+        if decision != Decision.NOT_JUDGED:
+            known |= {name: float(known[name]) for name in _OF_JUDGED}
         parts = known.get("findings")
         findings = None
         if isinstance(parts, list):  # version 2 has their number only
@@ -155,5 +156,5 @@ def rounded(values: Any, digits: int = 4) -> Vector:
     return tuple(round(float(value), digits) for value in np.asarray(values).ravel())
 
 
-_NUMBERS, _OF_JUDGED = ("threshold",), ("probability", "opacity_ml", "opacity_fraction")
+_OF_JUDGED = ("probability", "opacity_ml", "opacity_fraction")
 _NAMES_OF_VERSION_1 = {"anomaly_ml": "opacity_ml", "share_of_cube": "opacity_fraction"}
