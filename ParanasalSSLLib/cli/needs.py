@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ParanasalSSLLib.boxes.placement import Placement
     from ParanasalSSLLib.model.bundle import Bundle
+
+LOADING_ENDS_S = 10  # how long a call that is stopped waits for a model that is being loaded
 
 
 class CallFailedError(Exception):
@@ -38,14 +41,19 @@ class BundleLoader:
 
     def __init__(self, load: Callable[[], Bundle]) -> None:
         # What the main thread needs meanwhile is imported first: two threads that import the same
-        # packages in different orders may see them half-made.
+        # packages in different orders may see them half-made, and one that Ctrl-C interrupts while it
+        # waits for Python's import lock may keep it, so that the other never ends.
+        import nibabel  # noqa: F401
+
         import ParanasalSSLLib.results.write  # noqa: F401
 
         self._load = load
         self._bundle: Bundle | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="bundle")
+        self._thread = threading.Thread(target=self._work, name="bundle", daemon=True)
         self._thread.start()
+        # Torch does not like to be ended within its own import; but nothing may hold a stopped call up.
+        atexit.register(self._thread.join, LOADING_ENDS_S)
 
     def bundle(self) -> Bundle:
         """Wait for the model. An error of it is no fault of the scan's."""

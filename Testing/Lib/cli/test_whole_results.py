@@ -49,9 +49,22 @@ def test_it_ends_when_its_standard_input_ends(tmp_path: Path) -> None:
         assert process.stdin is not None and process.stdout is not None
         assert json.loads(process.stdout.readline())["stage"] == "read"
         process.stdin.close()
-        assert process.wait(timeout=60) == 130
+        assert (
+            process.wait(timeout=15) == 130
+        )  # `END_AT_LAST_S` would end what does not end by itself
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob(".*"))
     assert not (tmp_path / "out" / "sub-0001").exists()
+
+
+def test_a_model_that_is_never_loaded_does_not_hold_a_stopped_call_up() -> None:
+    program = """
+import sys, threading
+from ParanasalSSLLib.cli import needs
+needs.LOADING_ENDS_S = 0.1
+needs.BundleLoader(threading.Event().wait)
+sys.exit(130)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 130
 
 
 def test_an_open_standard_input_does_not_disturb_the_normal_end(tmp_path: Path) -> None:
