@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the shipped bundle; about 4 hours on 2 cores. It resumes where it stopped.
+# Makes bundle version 3, the shipped one without its sinus networks; about 4 hours on 2 cores. It resumes where it stopped.
 # DONORS: folder of healthy whole heads (see Training/README.md). SCANS: real scans to check with.
 set -eu
 here=$(dirname "$0")
