@@ -41,7 +41,7 @@ printf '{"Name": "Worked example", "BIDSVersion": "1.9.0"}\n' > bids/dataset_des
 step prepare crops paranasal prepare bids -o crops --key private_key.csv
 
 # 3. A table of the paper on them: division into test set and folds, autoencoder, residuals, pretraining,
-#    fine-tuning, comparison. Killed, the same command goes on.
+#    fine-tuning, comparison. Killed, the same command resumes.
 step experiment experiment paranasal experiment loss --preset "$here/preset.yaml" --crops crops -o experiment
 
 # 4. One of its runs becomes a model, with a card that says what it is.
