@@ -17,7 +17,6 @@ import traceback
 import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
-from itertools import groupby
 
 from ParanasalSSLLib.cli.command import Call, Command, load, parse
 from ParanasalSSLLib.cli.explain import explain
@@ -177,9 +176,11 @@ def _overview(commands: Sequence[Command], missing: Sequence[str]) -> Iterable[s
     yield "usage: paranasal COMMAND [options]"
     yield ""
     yield "Finds anomalies of the maxillary sinuses in head MRI. Research use only."
-    for subject, members in groupby(commands, key=lambda command: command.subject):
+    width = max(len(command.name) for command in commands)
+    for subject in dict.fromkeys(command.subject for command in commands):
         yield f"\n{subject}"
-        yield from (f"  {command.name:<16}{command.help}" for command in members)
+        members = (command for command in commands if command.subject == subject)
+        yield from (f"  {command.name:<{width}}  {command.help}" for command in members)
     yield "\nparanasal COMMAND --help explains the options; paranasal --version tells the version."
     if missing:
         yield "Not available here: " + ", ".join(missing) + "."
