@@ -46,7 +46,27 @@ def test_without_two_pretraining_runs_their_chance_is_not_known() -> None:
     rows = {name: runs.assign(pretraining=name) for name, runs in table(4, 0).items()}
     chance = estimate(rows)
     assert chance is not None and chance.pretraining is None
+    assert not chance.covers_pretraining
     assert estimate({"row": table(1, 0)["row0"].assign(training=None)}) is None
+
+
+def test_where_each_run_has_its_own_pretraining_the_rest_holds_its_chance() -> None:
+    found = []
+    for seed in range(60):
+        rows = table(8, seed)
+        rng = np.random.default_rng([seed, 1])
+        rows = {
+            name: runs.assign(
+                pretraining=runs["training"],
+                y=runs["y"] + 3 * PRETRAINING * rng.standard_normal(FOLDS),
+            )
+            for name, runs in rows.items()
+        }
+        chance = estimate(rows)
+        assert chance is not None and chance.pretraining is None and chance.covers_pretraining
+        found.append(chance.rest.variance)
+    wanted = 9 * PRETRAINING**2 + PRETRAINING**2 * 0.8 + REST**2  # runs in turn: 4 of 5 degrees
+    assert np.mean(found) == pytest.approx(wanted, rel=0.1)
 
 
 def test_means_of_rows_scatter_as_they_do_in_truth() -> None:

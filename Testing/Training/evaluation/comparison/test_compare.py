@@ -146,6 +146,16 @@ def test_real_scans_at_one_share(config: ComparisonConfig, tmp_path: Path) -> No
     assert pd.read_csv(tmp_path / "out/by_kind.csv").empty
 
 
+def test_what_the_intervals_cover_is_told(
+    config: ComparisonConfig, written: Path, tmp_path: Path
+) -> None:
+    assert "add the chance of training" in (written / "table.md").read_text(encoding="utf-8")
+    write_comparison(replace(config, output=tmp_path, folds=1))
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "add the chance of training" not in text
+    assert "intervals and p are of the test patients alone" in text
+
+
 def test_ours_open_leaves_nothing_to_compare(config: ComparisonConfig, tmp_path: Path) -> None:
     rows = ("none", "residual", "transfer")
     lone = replace(config, output=tmp_path, rows=rows, ours="transfer", percents=(10,))

@@ -46,11 +46,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Chance:
-    """The three parts; `pretraining` is None where no row has had two pretraining runs."""
+    """The three parts.
+
+    Attributes:
+        pretraining: None where it cannot be told apart.
+        in_rest: it cannot, because each run has a pretraining of its own: the rest holds it, too.
+    """
 
     fold: Part
     pretraining: Part | None
     rest: Part
+    in_rest: bool = False
+
+    @property
+    def covers_pretraining(self) -> bool:
+        """Whether the chance of pretraining is in any part."""
+        return self.pretraining is not None or self.in_rest
 
 
 def estimate(rows: RowRuns) -> Chance | None:
@@ -70,7 +81,7 @@ def estimate(rows: RowRuns) -> Chance | None:
     between, weight, groups, within, inside = _sums(table, share)
     if inside:
         rest = Part(within / inside, inside * share)
-    else:  # each run has a pretraining of its own: the rest holds its chance, too
+    else:  # each run has a pretraining of its own
         rest = Part(between / groups if groups else 0.0, groups or np.inf)
     pretraining = None
     if inside and weight:
@@ -78,7 +89,7 @@ def estimate(rows: RowRuns) -> Chance | None:
     own = 0.0 if count > 1 else np.nan
     spread = float(effect.var(ddof=1)) if folds > 1 and count > 1 else own
     fold = Part(max(0.0, np.nan_to_num(spread - rest.variance / count)), max(1, folds - 1))
-    return Chance(fold, pretraining, rest)
+    return Chance(fold, pretraining, rest, in_rest=bool(groups and not inside))
 
 
 def _distinct(rows: RowRuns) -> pd.DataFrame | None:

@@ -37,6 +37,12 @@ ONE_PRETRAINING = (
     "No row has had two pretraining runs here, so the chance of pretraining is in none of this: rows "
     "that are close may change places when they are pretrained again."
 )
+ONE_DIVISION = (
+    "There is one division of the training patients, so each row has been trained once, and the chance "
+    "of training (whose labels, which pretraining run, which random start) is in none of this: "
+    "intervals and p are of the test patients alone, and rows that are close, or that win, may change "
+    "places when they are trained again."
+)
 LABELS_USED = (
     "A percentage is that of the training patients whose labels the classifier learns from. All rows "
     "also use the labels of the whole validation part, for the choice of the epoch, the calibration "
@@ -147,19 +153,31 @@ def _reading(config: ComparisonConfig, results: Results) -> list[str]:
         f"{ours} in the paired comparison, p below 0.05 after Holm's correction over the methods of "
         "that label fraction and metric. No arrow at AUROC or AUPRC: no difference was shown, which is "
         "not the same as being equal. Other columns carry no arrows.",
+        *_chances(config, results),
+        LABELS_USED,
+        "AUROC: how often an anomalous sinus scores higher than a normal one. AUPRC: mean precision. "
+        "F1, sensitivity and specificity: at the threshold of the highest F1 on each fold's validation "
+        "set. ECE: mean gap between probability and observed share over ten bins. Brier: mean squared "
+        "error of the probability.",
+    ]
+
+
+def _chances(config: ComparisonConfig, results: Results) -> list[str]:
+    """Which sources of chance intervals and comparisons cover."""
+    patients = (
         f"Intervals and the paired comparison draw the test patients {config.resamples} times with "
-        "replacement, both sinuses of a patient together, and each time add the chance of training "
+        "replacement, both sinuses of a patient together"
+    )
+    if len(results.experiment.folds) == 1:
+        return [f"{patients}.", ONE_DIVISION]
+    return [
+        f"{patients}, and each time add the chance of training "
         "(whose labels, which pretraining run, which random start) as large as the runs of all rows "
         "of a label fraction show it to be, taken together, as if it were the same for all rows. In "
         "the comparison, what rows share (labels, a pretraining run) does not count. Folds have "
         "training patients in common, the more the larger the percentage, so that at large ones the "
         "chance of whose labels is greater than it looks.",
         *([] if results.pretraining else [ONE_PRETRAINING]),
-        LABELS_USED,
-        "AUROC: how often an anomalous sinus scores higher than a normal one. AUPRC: mean precision. "
-        "F1, sensitivity and specificity: at the threshold of the highest F1 on each fold's validation "
-        "set. ECE: mean gap between probability and observed share over ten bins. Brier: mean squared "
-        "error of the probability.",
     ]
 
 

@@ -155,8 +155,7 @@ class Sampled:
     Attributes:
         values: by cell and metric, float64 (B + 1,): the mean over its runs, then resamples.
         means: by cell and metric, the mean of what the runs' own records say.
-        pretraining: whether the chance of pretraining is in it: of the label fractions' chances, one
-            could be told apart.
+        pretraining: whether the chance of pretraining is in it, at one label fraction at least.
     """
 
     values: Mapping[MethodPercent, Mapping[str, np.ndarray]]
@@ -175,7 +174,7 @@ class Sampled:
             for number, metric in enumerate(METRICS):
                 rows = {row: _row_runs(runs, metric) for row, runs in cells.items()}
                 chances = estimate(rows)
-                known |= chances is not None and chances.pretraining is not None
+                known |= chances is not None and chances.covers_pretraining
                 count = len(drawn.counts) - 1
                 draws = Draws.draw(rows, count, (seed, 0xC4, percent, number))
                 for row in cells:
