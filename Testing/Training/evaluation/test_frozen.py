@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from paranasal_training.data.store import CropStore
+from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.evaluation.collapse import effective_rank, feature_deviation
 from paranasal_training.evaluation.comparison.provenance import Cost, read_training
 from paranasal_training.evaluation.frozen import (
@@ -23,6 +23,7 @@ from paranasal_training.stages.config import EvaluateFrozenConfig, PretrainConfi
 from paranasal_training.stages.pretrain import pretrain
 from sklearn.metrics import roc_auc_score
 
+from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import EncoderConfig
 from ParanasalSSLLib.model.networks import Classifier
 
@@ -44,6 +45,32 @@ def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is(probe) -> None
         test, answer = blobs(200, distance, 2)
         scores = probe(known, labels, np.concatenate([checks, test]), truth)
         assert low <= roc_auc_score(answer, scores[len(truth) :]) <= high
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn"])
+def test_labels_of_one_class_teach_no_probe(probe: str, tmp_path: Path) -> None:
+    """A quarter of the training patients is one, with a single sinus."""
+    table = pd.DataFrame(
+        {
+            "patient": [f"p{number}" for number in range(8)],
+            "side": "left",
+            "class": None,
+            "label": [0, 1] * 4,
+            "split": ["train"] * 4 + ["validation"] * 2 + ["test"] * 2,
+            "source": "toy",
+            "quality": "ok",
+        }
+    )
+    store = write_store(tmp_path / "crops", np.zeros((8, 64, 64, 64), np.uint8), table)
+    config = EvaluateFrozenConfig(
+        store=store.folder,
+        pretrained=tmp_path / "run",
+        output=tmp_path / "scores",
+        probe=probe,  # type: ignore[arg-type]
+        label_fraction=0.25,
+    )
+    with pytest.raises(BadConfig, match="all of one class"):
+        evaluate_frozen(config)
 
 
 def test_neighbours_are_balanced_between_the_classes() -> None:

@@ -23,7 +23,7 @@ from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import SCORED, write_scores
 from paranasal_training.runs.config import plain
 from paranasal_training.stages.config import EvaluateFrozenConfig, FinetuneConfig
-from paranasal_training.stages.finetune import start_network
+from paranasal_training.stages.finetune import class_weights, start_network
 from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.files import write_json
 from ParanasalSSLLib.model.networks import Classifier, channels_last
@@ -41,17 +41,19 @@ def evaluate_frozen(config: EvaluateFrozenConfig) -> dict[str, Any]:
 
     Raises:
         BadStore: the store is damaged, or a set lacks a class.
+        BadConfig: the labels that a probe learns from are all of one class.
         BadCheckpoint: the pretrained run is missing or damaged.
     """
     store = CropStore.open(config.store)
     partition = Partition.of(store, config.splits, config.fold)
     partition.require_both_classes()
+    learn = partition.rows("train", fraction=config.label_fraction)
+    labels = store.labels(learn)
+    class_weights(labels)  # refuses what no probe can learn from
     made = _time_made(config.pretrained)
     encoder = _encoder(config.pretrained, made, store.folder, store.checksum, config.device)
-    learn = partition.rows("train", fraction=config.label_fraction)
     checks, test = (partition.rows(part) for part in SCORED)
     known, seen, unseen = (encoder.features(rows) for rows in (learn, checks, test))
-    labels = store.labels(learn)
     probe = linear_scores if config.probe == "linear" else neighbour_scores
     scores = probe(known, labels, np.concatenate([seen, unseen]), store.labels(checks))
     metrics = write_scores(partition, scores, config.output)[1]
