@@ -11,8 +11,10 @@ from paranasal_training.data.config import SplitConfig
 from paranasal_training.data.splits import Partition, make_splits
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.stages.pretrain import pretraining_rows
+from paranasal_training.stages.residuals import unseen_by
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.experiment import read_plan, run_experiment
+from paranasal_training.workflow.needed import Needed
 from paranasal_training.workflow.plan import Plan
 from paranasal_training.workflow.usable_crops import division, require_usable
 
@@ -111,6 +113,18 @@ def test_folds_are_those_that_are_asked_for(tmp_path: Path) -> None:
             Plan.read("smoke", store.folder, splits=file, folds=folds)
     with pytest.raises(BadConfig, match="--crops"):
         Plan.read("smoke", splits=splits)
+
+
+def test_every_fold_of_a_division_has_its_autoencoder_though_fewer_are_run(
+    tmp_path: Path,
+) -> None:
+    store = store_of(tmp_path, 24, unlabelled=4)
+    splits = make_splits(SplitConfig(store=store.folder, output=tmp_path / "s.csv", folds=4))
+    plan = Plan.read("smoke", store.folder, splits=splits, folds=2)
+    names = plan.autoencoders_of("crossed")
+    folds = [plan.train_settings(name).get("fold", 1) for name in names]
+    assert folds == [1, 2, 3, 4] and set(names) <= set(Needed(plan, "beyond").autoencoders)
+    unseen_by(store, splits, folds)  # raises where a patient is known to all of them
 
 
 def test_the_other_side_of_a_labelled_patient_is_nothing_to_pretrain_on(tmp_path: Path) -> None:

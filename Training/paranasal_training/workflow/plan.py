@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from paranasal_training.data.splits import fold_count
 from paranasal_training.data.store import read_record
 from paranasal_training.workflow.declared import (
     HERE,
@@ -192,11 +193,16 @@ class Plan:
         return merged({"split": None}, merged(self.preset.residuals, own))
 
     def autoencoders_of(self, residuals: str) -> list[str]:
-        """The autoencoders that give residuals: one, or one for every fold."""
+        """The autoencoders that give residuals: one, or one for every fold of the division."""
         name, fold = declared_name(residuals)
         declared = self.residuals[name]
-        folds = range(1, self.folds + 1) if declared.get("crossed") else [fold]
+        folds = range(1, self._divided_folds + 1) if declared.get("crossed") else [fold]
         return [of_fold(declared["autoencoder"], one) for one in folds]
+
+    @property
+    def _divided_folds(self) -> int:
+        """Folds of the division; `folds` of them are run. Each has patients that others learn from."""
+        return fold_count(self.splits) if self.splits else self.folds
 
     def score_settings(self, row: str) -> Settings:
         """Settings of `paranasal evaluate-residuals` for a row without a classifier."""
