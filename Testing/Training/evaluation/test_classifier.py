@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,20 @@ import pandas as pd
 import pytest
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
-from paranasal_training.evaluation.classifier import fit_operating, probabilities, write_scores
+from paranasal_training.evaluation.classifier import (
+    evaluate,
+    fit_operating,
+    probabilities,
+    write_scores,
+)
+from paranasal_training.evaluation.config import EvaluateConfig
 from paranasal_training.evaluation.metrics import expected_calibration_error
+from paranasal_training.stages.config import FinetuneConfig
+from paranasal_training.stages.finetune import finetune
 
+from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.calibration import Calibration
+from ParanasalSSLLib.model.config import EncoderConfig
 
 
 def test_platt_scaling_finds_the_probabilities_that_made_the_labels() -> None:
@@ -58,3 +69,18 @@ def test_tiny_margins_keep_their_order_in_the_file(toy_store: CropStore, tmp_pat
     written = pd.read_csv(tmp_path / "predictions.csv")["margin"]
     np.testing.assert_array_equal(np.argsort(written), np.argsort(margins))
     np.testing.assert_allclose(written, margins, rtol=1e-6)
+
+
+def test_a_classifier_is_not_calibrated_on_what_it_has_learnt_from(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    network = EncoderConfig((4, 8, 16, 16), voxels=32)
+    run = finetune(
+        FinetuneConfig(store=toy_store.folder, output=tmp_path / "run", epochs=1, network=network)
+    )
+    config = EvaluateConfig(store=toy_store.folder, classifier=run, output=tmp_path / "again")
+    first = pd.read_csv(run / "predictions.csv")
+    evaluate(config)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "again/predictions.csv"), first)
+    with pytest.raises(BadConfig, match="was trained on fold 1"):
+        evaluate(replace(config, fold=2))

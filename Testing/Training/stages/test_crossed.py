@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_the_mean_residual_is_a_score_of_its_own(
     )
 
 
-def test_an_autoencoder_of_another_fold_is_refused(
+def test_an_autoencoder_of_another_fold_or_division_is_refused(
     toy_store: CropStore, splits: Path, caes: list[Path], tmp_path: Path
 ) -> None:
     config = EvaluateResidualsConfig(
@@ -110,6 +111,33 @@ def test_an_autoencoder_of_another_fold_is_refused(
     )
     with pytest.raises(BadConfig, match="was trained on fold 2"):
         evaluate_residuals(config)
+    other = make_splits(
+        SplitConfig(store=toy_store.folder, output=tmp_path / "other.csv", folds=3, seed=1)
+    )
+    tested = Partition.of(toy_store, other, 2).rows("test")
+    assert (Partition.of(toy_store, splits, 2).part[tested] == "train").any()
+    for of in (other, None):
+        with pytest.raises(BadConfig, match="another division"):
+            evaluate_residuals(replace(config, splits=of, fold=2))
+
+
+@pytest.mark.parametrize("kind", ["calibrated", "crossed"])
+def test_residuals_that_ask_who_was_held_out_keep_to_the_division(
+    toy_store: CropStore, caes: list[Path], tmp_path: Path, kind: str
+) -> None:
+    other = make_splits(
+        SplitConfig(store=toy_store.folder, output=tmp_path / "other.csv", folds=3, seed=1)
+    )
+    config = ResidualsConfig(
+        store=toy_store.folder, splits=other, cae=caes[0], output=tmp_path / "r", gain=1.0
+    )
+    with pytest.raises(BadConfig, match="another division"):
+        make_residuals(
+            replace(config, kind="calibrated")
+            if kind == "calibrated"
+            else replace(config, crossed=caes[1:])
+        )
+    assert not (tmp_path / "r").exists()
 
 
 def test_scores_are_in_standard_deviations() -> None:

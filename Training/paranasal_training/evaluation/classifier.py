@@ -111,9 +111,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         BadStore: the store is damaged, or a set lacks a class.
         BadCheckpoint: the run is not finished or damaged.
+        BadConfig: it has learnt from crops that it would be measured on.
     """
     store = CropStore.open(config.store)
     network, run = load_classifier(config.classifier)
+    run.require_division(store, config.splits, config.fold)
     partition = Partition.of(store, config.splits, config.fold)
     inputs = Inputs.open(store, network.config, config.residuals)
     network = network.to(resolve_device(config.device))

@@ -40,11 +40,13 @@ def evaluate_maps(config: EvaluateMapsConfig) -> dict[str, Any]:
     Raises:
         BadStore: damaged, without lesion masks, or a part without healthy or anomalous crops.
         BadCheckpoint: the autoencoder's run is not finished or damaged.
+        BadConfig: the autoencoder has learnt from crops that it would be judged on.
     """
     store = CropStore.open(config.store)
     lesions = _require_lesions(store)
     partition = Partition.of(store, config.splits, config.fold)
     network, run = load_cae(config.cae)
+    run.require_division(store, config.splits, config.fold)
     device = resolve_device(config.device)
     source = MapSource(store, lesions, channels_last(network.to(device)), config.residual, device)
     validation = _choose(source, partition.rows("validation"), "validation", config.limit)

@@ -13,7 +13,6 @@ from paranasal_training.runs.config import plain
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.config import EvaluateResidualsConfig
 from paranasal_training.stages.residuals import CHUNK, residual_maker
-from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.files import write_json
 
 
@@ -22,15 +21,11 @@ def evaluate_residuals(config: EvaluateResidualsConfig) -> dict[str, Any]:
 
     Raises:
         BadStore, BadCheckpoint: the input is missing or damaged, or a set lacks a class.
-        BadConfig: the autoencoder has learnt from what it would be calibrated on.
+        BadConfig: the autoencoder has learnt from what it would be calibrated or measured on.
     """
     store = CropStore.open(config.store)
     network, run = load_cae(config.cae)
-    if run.record["config"]["fold"] != config.fold:
-        raise BadConfig(
-            f"{config.cae} was trained on fold {run.record['config']['fold']}, so it knows healthy "
-            f"sinuses of the validation part of fold {config.fold}. Give an autoencoder of that fold."
-        )
+    run.require_division(store, config.splits, config.fold)
     partition = Partition.of(store, config.splits, config.fold)
     partition.require_both_classes()
     checks, test = partition.rows("validation"), partition.rows("test")

@@ -95,6 +95,33 @@ class FinishedRun:
     record: dict[str, Any]
     weights: dict[str, Tensor]
 
+    @property
+    def fold(self) -> int:
+        """Fold that it was validated on."""
+        return int(self.record["config"]["fold"])
+
+    def require_division(self, store: CropStore, splits: Path | None, fold: int) -> None:
+        """Raise `BadConfig` where it has learnt from what another division of the crops holds out.
+
+        Args:
+            store: crops that it is to be measured on; it has not learnt from others than its own.
+            splits, fold: how they are divided.
+        """
+        if self.record["store"] != store.checksum:
+            return
+        if self.fold != fold:
+            raise BadConfig(
+                f"{self.folder} was trained on fold {self.fold}, so it has learnt from the validation "
+                f"part of fold {fold}. Give a run of that fold, or --fold {self.fold}."
+            )
+        made_from = read_settings(self.folder / "inputs.json")  # early versions kept none
+        given = sha256(splits) if splits and splits.is_file() else None
+        if made_from and made_from.get("splits") != given:
+            raise BadConfig(
+                f"{self.folder} was trained by another division than {splits or 'that of the table'}, "
+                "so it may have learnt from its test set. Give the --splits that it was trained with."
+            )
+
 
 def read_run(folder: Path, *stages: str) -> FinishedRun:
     """Open the result of one of the stages ("CAEStage", "PretrainStage", "FinetuneStage").

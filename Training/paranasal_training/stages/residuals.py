@@ -38,10 +38,12 @@ def make_residuals(config: ResidualsConfig) -> Path:
     Raises:
         BadStore, BadCheckpoint: the input is missing or damaged, the output is of another kind,
             held-out healthy sinuses are too few to calibrate with, or there are no true lesions.
-        BadConfig: `crossed` lacks the autoencoder of a fold.
+        BadConfig: `crossed` lacks the autoencoder of a fold; an autoencoder was trained by another
+            division, where that decides which sinuses it has not learnt from.
     """
     store = CropStore.open(config.store)
     found = [load_cae(folder) for folder in (config.cae, *config.crossed)]
+    by = _looked_at_by(config, store, [run for _, run in found])
     records = [
         {key: run.record[key] for key in ("store", "config", "val_loss")} for _, run in found
     ]
@@ -52,14 +54,24 @@ def make_residuals(config: ResidualsConfig) -> Path:
     } | ({} if config.kind == "published" else {"residuals": config.kind})
     info |= {"crossed": records[1:]} if config.crossed else {}
     writer = ResidualWriter(config.output, store, found[0][0].config.voxels, info)
-    folds = [run.record["config"]["fold"] for _, run in found]
-    by = unseen_by(store, config.splits, folds) if config.crossed else np.zeros(len(store.table))
     rows = store.rows(config.split)
     rows = rows[~writer.done[rows]]
     for number, (network, run) in enumerate(found):
         maker = residual_maker(config, network, run, store)
         _write(maker, rows[by[rows] == number], writer, config.gain)
     return config.output
+
+
+def _looked_at_by(
+    config: ResidualsConfig, store: CropStore, runs: Sequence[FinishedRun]
+) -> np.ndarray:
+    """int (rows,): number of the autoencoder that gives each row's residual."""
+    if config.crossed or config.kind == "calibrated":
+        for run in runs:
+            run.require_division(store, config.splits, run.fold)
+    if not config.crossed:
+        return np.zeros(len(store.table), int)
+    return unseen_by(store, config.splits, [run.fold for run in runs])
 
 
 def _write(maker: Maker, rows: np.ndarray, writer: ResidualWriter, gain: float) -> None:
@@ -111,8 +123,7 @@ def residual_maker(config: MapsConfig, network: CAE, run: FinishedRun, store: Cr
 
     if config.kind == "published":
         return published
-    fold = run.record["config"]["fold"]
-    held_out = Partition.of(store, config.splits, fold).rows("validation", 0)
+    held_out = Partition.of(store, config.splits, run.fold).rows("validation", 0)
     healthy = _learn(network, store, held_out, config.residual, device)
     patients = store.table["patient"].to_numpy()
     return lambda rows: healthy.calibrated(published(rows), patients[rows])
