@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from paranasal_training.stages.config import ResidualsConfig, TrainConfig
 from paranasal_training.stages.healthy import learn_healthy
 from paranasal_training.stages.residuals import make_residuals
 
-from ParanasalSSLLib.errors import BadStore
-from ParanasalSSLLib.model.config import CAEConfig
+from ParanasalSSLLib.errors import BadConfig, BadStore
+from ParanasalSSLLib.model.config import CAEConfig, ResidualConfig
 
 EDGE = 32
 SMALL_CAE = CAEConfig(latent=16, channels=(4, 8, 8), last_stage="subpixel")
@@ -88,6 +90,23 @@ def test_the_oracle_is_the_true_lesion_and_needs_one(
     row = int(np.flatnonzero(oracle.done & toy_store.lesions.any(axis=(1, 2, 3)))[0])
     assert np.array_equal(oracle.residuals[row] > 0, toy_store.lesions[row] > 0)
     bare = write_store(tmp_path / "bare", toy_store.crops[:4], toy_store.table[:4])
-    config = ResidualsConfig(store=bare.folder, cae=cae, output=tmp_path / "x", kind="oracle")
     with pytest.raises(BadStore, match="no lesion masks"):
-        make_residuals(config)
+        make_residuals(replace(config, store=bare.folder, output=tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "calibrated"},
+        {"kind": "oracle"},
+        {"residual": ResidualConfig(otsu=True)},
+        {"residual": ResidualConfig(scaling="percentile")},
+    ],
+)
+def test_residuals_that_reach_1_are_not_cut_off(change: dict[str, Any]) -> None:
+    usual = ResidualsConfig(store=Path("s"), cae=Path("c"), output=Path("o"))
+    with pytest.raises(BadConfig, match="gain of 2"):
+        replace(usual, **change)
+    assert replace(usual, gain=1.0, **change).gain == 1
+    with pytest.raises(BadConfig, match="above 0"):
+        replace(usual, gain=0.0)

@@ -74,9 +74,20 @@ class ResidualsConfig(MapsConfig):
     """
     gain: float = 2.0
     """Factor on the residuals (0..1) before they are stored in 8 bit, above 0; what exceeds 1 /
-    gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; classifiers that
-    see residuals, `otsu` and percentile scaling need 1.
+    gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; what reaches 1 by its
+    nature (calibrated, oracle, `otsu`, percentile scaling) and what classifiers see needs 1.
     """
+
+    def __post_init__(self) -> None:
+        if self.gain <= 0:
+            raise BadConfig(f"gain is above 0, not {self.gain}.")
+        stretched = self.residual.otsu or self.residual.scaling == "percentile"
+        if self.gain > 1 and (stretched or self.kind != "published"):
+            what = self.kind if self.kind != "published" else "otsu and percentile-scaled"
+            raise BadConfig(
+                f"A gain of {self.gain:g} cuts {what} residuals, which reach 1, off at "
+                f"{1 / self.gain:g}. Give --gain 1."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
