@@ -13,6 +13,7 @@ from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import (
     evaluate,
     fit_operating,
+    measure,
     probabilities,
     write_scores,
 )
@@ -59,6 +60,17 @@ def test_a_temperature_never_turns_the_order_around() -> None:
 
 def test_a_margin_of_zero_is_undecided() -> None:
     assert Calibration(1.0, 0.0).probability(0.0) == 0.5
+
+
+def test_probabilities_of_1_do_not_make_equals_of_unequal_crops() -> None:
+    """Where the validation part separates the classes, Platt scaling makes them as steep as it can."""
+    checks = {"margin": [-0.2, -0.1, 0.0, 0.3, 0.4, 0.5], "label": [0, 0, 0, 1, 1, 1]}
+    test = {"margin": [-2.0, 3.0, 5.0, 7.0], "label": [0, 0, 1, 1]}
+    table = pd.concat([pd.DataFrame(checks), pd.DataFrame(test)], ignore_index=True)
+    table["split"] = ["validation"] * 6 + ["test"] * 4
+    scored, metrics = measure(table, "platt")
+    assert (scored["probability"].iloc[-3:] == 1).all()
+    assert metrics["test"]["auroc"] == metrics["test"]["auprc"] == 1
 
 
 def test_tiny_margins_keep_their_order_in_the_file(toy_store: CropStore, tmp_path: Path) -> None:

@@ -204,7 +204,10 @@ def measure(scored: pd.DataFrame, kind: CalibrationKind) -> tuple[pd.DataFrame, 
     parts = {part: scored[scored["split"] == part] for part in ("validation", "test")}
     metrics: dict[str, Any] = {
         part: classification_metrics(
-            rows["probability"].to_numpy(), labels_of(rows), operating.threshold
+            rows["probability"].to_numpy(),
+            labels_of(rows),
+            operating.threshold,
+            rows["margin"].to_numpy(),
         )
         for part, rows in parts.items()
     }

@@ -23,13 +23,24 @@ BINS, BINS_PER_UNIT = 4096, 2048
 
 
 def classification_metrics(
-    probability: np.ndarray, labels: np.ndarray, threshold: float
+    probability: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
+    order: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """The paper's AUROC, AUPRC and F1, and calibration errors."""
+    """The paper's AUROC, AUPRC and F1, and calibration errors.
+
+    Args:
+        probability, labels: (n,) of the crops.
+        threshold: on the probability.
+        order: (n,) scores that tell crops apart whose probabilities are both 0 or both 1 (None: the
+            probabilities).
+    """
+    order = probability if order is None else order
     called = probability >= threshold
     return {
-        "auroc": round(float(roc_auc_score(labels, probability)), 4),
-        "auprc": round(float(average_precision_score(labels, probability)), 4),
+        "auroc": round(float(roc_auc_score(labels, order)), 4),
+        "auprc": round(float(average_precision_score(labels, order)), 4),
         "f1": round(float(f1_score(labels, called)), 4),
         "sensitivity": round(float(called[labels == 1].mean()), 4),
         "specificity": round(float(1 - called[labels == 0].mean()), 4),
