@@ -127,6 +127,26 @@ def test_every_fold_of_a_division_has_its_autoencoder_though_fewer_are_run(
     unseen_by(store, splits, folds)  # raises where a patient is known to all of them
 
 
+def test_residuals_that_are_learnt_do_not_tell_labels_where_all_crops_are_labelled(
+    tmp_path: Path,
+) -> None:
+    store = store_of(tmp_path, 20)
+    plan = Plan.read("smoke", store.folder, folds=3)
+    needed = Needed(plan, "table2")
+    assert needed.residuals and set(needed.autoencoders) == {"plain", "plain.fold2", "plain.fold3"}
+    for name in needed.residuals:
+        assert plan.autoencoders_of(name) == needed.autoencoders
+    with_more = Plan.read("smoke", store_of(tmp_path / "more", 20, unlabelled=2).folder, folds=3)
+    assert with_more.autoencoders_of("calibrated") == ["plain"], (
+        "none has learnt from the unlabelled"
+    )
+    divided = Plan.read(
+        "smoke", store_of(tmp_path / "one", 9, ["train", "validation", "test"]).folder
+    )
+    assert divided.autoencoders_of("calibrated") == ["plain"]
+    assert "know something of labels" in " ".join(division(divided))
+
+
 def test_the_other_side_of_a_labelled_patient_is_nothing_to_pretrain_on(tmp_path: Path) -> None:
     store = store_of(tmp_path, 3, ["train", "validation", "test"], unlabelled=2)
     table = store.table.copy()

@@ -195,9 +195,20 @@ class Plan:
     def autoencoders_of(self, residuals: str) -> list[str]:
         """The autoencoders that give residuals: one, or one for every fold of the division."""
         name, fold = declared_name(residuals)
+        folds = range(1, self._divided_folds + 1) if self._crossed(name) else [fold]
+        return [of_fold(self.residuals[name]["autoencoder"], one) for one in folds]
+
+    def _crossed(self, name: str) -> bool:
+        """Whether labelled crops get residuals of autoencoders that have not learnt from them.
+
+        So they do, too, where pretraining learns from labelled crops: what an autoencoder has learnt
+        has small residuals, and it has learnt what is labelled healthy.
+        """
         declared = self.residuals[name]
-        folds = range(1, self._divided_folds + 1) if declared.get("crossed") else [fold]
-        return [of_fold(declared["autoencoder"], one) for one in folds]
+        if declared.get("crossed"):
+            return True
+        own = declared.get("of_folds") or declared.get("kind") == "oracle"
+        return not (self.unlabelled or self.divided or own)
 
     @property
     def _divided_folds(self) -> int:

@@ -77,4 +77,10 @@ def division(plan: Plan) -> list[str]:
             "No patients without labels: pretraining learns from each fold's training crops, without "
             "their labels."
         )
+    if not plan.unlabelled and plan.divided:
+        lines.append(
+            "With one division the autoencoder has learnt from the healthy ones among these, so that "
+            "rows that pretrain on residuals know something of labels. Without the column split, "
+            "residuals are those of an autoencoder that has not learnt from the crop."
+        )
     return lines
