@@ -39,11 +39,21 @@ def test_platt_scaling_finds_the_probabilities_that_made_the_labels() -> None:
     assert 0 < operating.threshold < 1
 
 
+def test_platt_scaling_does_not_depend_on_the_size_of_the_margins() -> None:
+    """Those of a strongly regularised probe are a thousandth of a network's."""
+    rng = np.random.default_rng(0)
+    margin = rng.normal(0, 2, 400)
+    labels = (rng.random(400) < 1 / (1 + np.exp(-margin))).astype(int)
+    usual, tiny = fit_operating(margin, labels), fit_operating(margin * 1e-4, labels)
+    assert tiny.calibration.slope == pytest.approx(usual.calibration.slope * 1e4, rel=1e-3)
+    assert tiny.threshold == pytest.approx(usual.threshold, rel=1e-3)
+
+
 def test_platt_scaling_never_turns_the_order_around_either() -> None:
     labels = np.array([1, 1, 1, 0, 0, 0, 0, 0])
     fitted = fit_operating(np.array([-2.0, -1, 0, 0, 1, 2, 2, 3]), labels).calibration
     assert fitted.slope > 0
-    assert fitted.probability(0.0) == pytest.approx(3 / 8)
+    assert fitted.probability(0.625) == pytest.approx(3 / 8), "the mean margin has the mean label"
 
 
 def test_a_temperature_never_turns_the_order_around() -> None:

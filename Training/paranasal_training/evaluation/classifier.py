@@ -183,7 +183,13 @@ def write_scores(
     columns = ["row", "patient", "side", "split", "class", "label", "margin", "probability"]
     columns += [name for name in ("true_class", "lesion_ml") if name in scored]
     # Margins of a strongly regularised probe are all tiny: decimals would make ties of them.
-    rounded = scored[columns].round(5).assign(margin=scored["margin"].map("{:.7g}".format))
+    rounded = (
+        scored[columns]
+        .round(5)
+        .assign(
+            margin=scored["margin"].map("{:.7g}".format), probability=scored["probability"].round(9)
+        )
+    )
     output.mkdir(parents=True, exist_ok=True)
     with write_whole(output / "predictions.csv") as temporary:
         rounded.to_csv(temporary, index=False)
@@ -258,17 +264,19 @@ def fit_operating(
     margin: np.ndarray, labels: np.ndarray, kind: CalibrationKind = "platt"
 ) -> Operating:
     """Platt or temperature scaling, and the threshold of the highest F1 (the paper's code)."""
+    spread = max(float(margin.std()), 1e-12)  # the solver's tolerance is one of margins of about 1
     regression = LogisticRegression(C=np.inf, fit_intercept=kind == "platt")
-    regression.fit(margin[:, None], labels)
+    regression.fit(margin[:, None] / spread, labels)
     slope, intercept = float(regression.coef_[0, 0]), float(np.ravel(regression.intercept_)[0])
     if slope < 1 / HOTTEST:  # calibration never turns the order of the scores around
         slope = 1 / HOTTEST
-        intercept = float(logit(labels.mean())) if kind == "platt" else 0.0
-    calibration = Calibration(round(slope, 6), round(intercept, 6))
+        centre = float(margin.mean()) / spread
+        intercept = float(logit(labels.mean())) - slope * centre if kind == "platt" else 0.0
+    calibration = Calibration(slope / spread, intercept)
     precision, recall, levels = precision_recall_curve(labels, probabilities(calibration, margin))
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
     threshold = float(np.clip(levels[int(f1[:-1].argmax())], 0.01, 0.99))
-    return Operating(calibration, round(threshold, 4))
+    return Operating(calibration, threshold)
 
 
 def probabilities(calibration: Calibration, margin: np.ndarray) -> np.ndarray:
