@@ -28,7 +28,12 @@ from paranasal_training.stages.config import (
     ResidualsConfig,
     TrainConfig,
 )
-from paranasal_training.stages.finetune import class_weights, finetune, transfer_encoder
+from paranasal_training.stages.finetune import (
+    class_weights,
+    finetune,
+    start_network,
+    transfer_encoder,
+)
 from paranasal_training.stages.pretrain import pretrain
 from paranasal_training.stages.residuals import make_residuals
 
@@ -298,6 +303,20 @@ def test_pretrained_encoder_really_arrives(runs: Path) -> None:
     assert torch.equal(network.encoder.conv1.weight, run.weights["encoder.conv1.weight"])
     deepest = "layer4.1.conv2.weight"
     assert torch.equal(network.encoder.state_dict()[deepest], run.weights[f"encoder.{deepest}"])
+
+
+def test_a_classifier_to_continue_from_arrives_with_its_head(
+    toy_store: CropStore, tmp_path: Path
+) -> None:
+    first = FinetuneConfig(
+        store=toy_store.folder, output=tmp_path / "first", epochs=1, batch_size=8, optimizer=FAST,
+        network=replace(SMALL_ENCODER, voxels=32),
+    )  # fmt: skip
+    finetune(first)
+    torch.manual_seed(1)
+    network = start_network(replace(first, pretrained=first.output, output=tmp_path / "second"))
+    weights = read_run(first.output, "FinetuneStage").weights
+    torch.testing.assert_close(dict(network.state_dict()), weights)
 
 
 def test_class_weights_make_up_for_rarity() -> None:

@@ -170,8 +170,8 @@ class FinetuneConfig(RunConfig):
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="adamw"))
     """Optimiser and learning rate."""
     pretrained: Path | None = None
-    """Folder of a finished `pretrain` run, or of a `finetune` run to continue from (unset: random
-    initial weights).
+    """Folder of a finished `pretrain` run, or of a `finetune` run to continue from, head and all
+    (unset: random initial weights).
     """
     keep_pretrained: float = 0.0
     """Fraction of the `pretrained` classifier's weights in the result, 0 to below 1: the weighted

@@ -103,7 +103,9 @@ def finetune(config: FinetuneConfig) -> Path:
 
 
 def start_network(config: FinetuneConfig) -> Classifier:
-    """The classifier with the encoder of the pretrained run, or with random weights.
+    """The classifier with what the pretrained run has of it, or with random weights.
+
+    That is the encoder of a `pretrain` run, and all of a `finetune` run.
 
     Raises:
         BadCheckpoint: the run is missing, or of another architecture than `network` asks for.
@@ -118,6 +120,8 @@ def start_network(config: FinetuneConfig) -> Classifier:
         )
     network = Classifier(_with_channels(config, found))
     transfer_encoder(network, run)
+    if run.record["stage"] == FinetuneStage.__name__:
+        network.mlp.load_state_dict(_part(run, "mlp."))
     return network
 
 
@@ -157,11 +161,7 @@ def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
     Raises:
         BadCheckpoint: weights are missing or of other shapes.
     """
-    encoder = {
-        name.removeprefix("encoder."): weight
-        for name, weight in run.weights.items()
-        if name.startswith("encoder.")
-    }
+    encoder = _part(run, "encoder.")
     first = encoder.get("conv1.weight")
     if first is not None and first.shape[1] == 1 and network.config.channels == 2:
         encoder["conv1.weight"] = torch.cat([first, torch.zeros_like(first)], dim=1)
@@ -172,3 +172,9 @@ def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
             f"{run.folder} was trained with another encoder "
             f"({run.record['network']}, not {network.config})."
         ) from error
+
+
+def _part(run: FinishedRun, prefix: str) -> dict[str, Tensor]:
+    """The weights of a run whose names begin so, by the rest of their names."""
+    weights = run.weights.items()
+    return {name.removeprefix(prefix): one for name, one in weights if name.startswith(prefix)}
