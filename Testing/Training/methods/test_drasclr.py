@@ -186,6 +186,15 @@ def test_keys_are_normalised_in_parts_of_a_shuffled_batch(
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("count", [5, 7, 10, 13])
+def test_no_part_has_a_single_crop(count: int, tiny: EncoderConfig) -> None:
+    method, sizes = build(tiny), []
+    method.key_encoder.conv1.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    method.embed_keys(torch.rand(count, 1, 32, 32, 32), 0, torch.Generator().manual_seed(0))
+    assert sum(sizes) == count and len(sizes) == min(4, count // 2)
+    assert min(sizes) >= 2
+
+
 def test_validation_leaves_the_queues_alone(tiny: EncoderConfig, make_sample: MakeSample) -> None:
     method = build(tiny).eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}

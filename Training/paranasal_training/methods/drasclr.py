@@ -148,7 +148,7 @@ class Task(Method):
         if parts == 1:
             return self._keys(patches, location)
         order = torch.randperm(len(crops), generator=generator).to(crops.device)
-        shuffled = patches.index_select(0, order).chunk(parts)
+        shuffled = patches.index_select(0, order).tensor_split(parts)
         keys = torch.cat([self._keys(part, location) for part in shuffled])
         return keys.index_select(0, order.argsort())
 
