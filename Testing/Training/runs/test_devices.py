@@ -27,6 +27,19 @@ def test_processes_divide_every_batch_among_them(toy_store: CropStore) -> None:
         assert parts[0][number].seed != parts[1][number].seed, "not the same noise twice"
 
 
+def test_no_seed_is_used_twice(toy_store: CropStore) -> None:
+    data = load_crops(toy_store, toy_store.rows("train"), voxels=32)
+    loaders = [BatchLoader(data, 8, 0, True, rank, 2) for rank in (0, 1)]
+    seeds = []
+    for epoch in range(3):
+        for loader in loaders:
+            loader.sampler.set_epoch(epoch)
+            seeds += [batch.seed for batch in loader]
+    assert len(seeds) == 3 * 2 * len(loaders[0]) == len(set(seeds))
+    alone = [batch.seed for batch in BatchLoader(data, 8, 0, True)]
+    assert alone == seeds[: len(alone)], "the first process draws as a single one"
+
+
 def test_no_process_is_left_without_a_crop(toy_store: CropStore) -> None:
     data = load_crops(toy_store, toy_store.rows("train")[:9], np.arange(9), voxels=32)
     parts = [

@@ -156,7 +156,8 @@ class BatchLoader:
             # Plain indexing would copy bytes one by one.
             crops = self.data.crops.index_select(0, chosen)
             target = self.data.target.index_select(0, chosen)
-            yield Batch(crops, target, seed + self.rank, seed, chosen)
+            own = mixed_seed(seed, self.rank) if self.rank else seed
+            yield Batch(crops, target, own, seed, chosen)
 
 
 def mixed_seed(*numbers: int) -> int:
