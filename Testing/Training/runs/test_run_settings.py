@@ -132,3 +132,10 @@ def test_finished_run_is_known_by_the_names_that_its_settings_had(
     assert not begin(config, toy_store), "complete already"
     with pytest.raises(BadConfig, match="another label_fraction"):
         begin(replace(config, label_fraction=1.0), toy_store)
+
+
+def test_epochs_after_the_last_validation_would_be_lost(tmp_path: Path) -> None:
+    paths = {"store": tmp_path, "output": tmp_path}
+    with pytest.raises(BadConfig, match=r"does not divide epochs 45.*last 5.*Choose 40 epochs"):
+        PretrainConfig(method="byol", epochs=45, validate_every=10, **paths)
+    assert FinetuneConfig(epochs=60, validate_every=3, **paths).recipe.epochs == 60

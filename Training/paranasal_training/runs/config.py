@@ -76,7 +76,7 @@ class RunConfig:
     accumulate: int = 1
     """Batches whose gradients make one step of the optimiser, 1 or more."""
     validate_every: int = 1
-    """Epochs between two validations, each with a checkpoint; 1 to `epochs`."""
+    """Epochs between two validations, each with a checkpoint; 1 or more, a divisor of `epochs`."""
     seed: int = 0
     """Seed of initial weights, order of crops and augmentation; a whole number of 0 or more."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -100,6 +100,11 @@ class RunConfig:
             raise BadConfig("accumulate, validate_every, devices and fold are 1 or more.")
         if self.validate_every > recipe.epochs:
             raise BadConfig("validate_every is at most epochs, otherwise nothing is ever saved.")
+        if left := recipe.epochs % self.validate_every:
+            raise BadConfig(
+                f"validate_every {self.validate_every} does not divide epochs {recipe.epochs}: what "
+                f"the last {left} would learn is never saved. Choose {recipe.epochs - left} epochs."
+            )
 
     def inputs(self) -> dict[str, Path | None]:
         """The files that say what comes out, beside the store, by setting."""
