@@ -83,9 +83,16 @@ def flag_of(name: str) -> str:
 
 
 def option_groups(
-    kind: type, prefix: str = "", title: str = "settings", loose: bool = False
+    kind: type,
+    prefix: str = "",
+    title: str = "settings",
+    loose: bool = False,
+    start: Any = None,
 ) -> list[Group]:
-    """The options of a dataclass and of those inside it, each under its subject."""
+    """The options of a dataclass and of those inside it, each under its subject.
+
+    start: one of that kind whose values are the defaults (unset: the dataclass's own).
+    """
     hints, sentences = get_type_hints(kind), field_sentences(kind)
     own: list[Option] = []
     inner: list[Group] = []
@@ -93,11 +100,13 @@ def option_groups(
         name, hint = prefix + item.name, hints[item.name]
         help_text = sentences.get(item.name, "")
         nested = _without_none(hint)
+        default = _default(item) if start is None else getattr(start, item.name)
         if dataclasses.is_dataclass(nested) and isinstance(nested, type):
             about = f"{item.name.replace('_', ' ')}: {help_text.rstrip('.')}"
-            inner += option_groups(nested, f"{name}.", about, loose or item.default is None)
+            inside = default if isinstance(default, nested) else None
+            inner += option_groups(nested, f"{name}.", about, loose or item.default is None, inside)
         elif item.init:
-            own.append(Option(name, hint, help_text, _default(item), loose))
+            own.append(Option(name, hint, help_text, default, loose))
     return [Group(title, tuple(own)), *inner] if own else inner
 
 

@@ -43,6 +43,8 @@ class Outer:
     """Things that may be missing."""
     files: list[Path] | None = None
     """File, any number."""
+    later: Inner = field(default_factory=lambda: Inner(steps=50))
+    """Things inside with a default of their own."""
     two_words: tuple[int, int] = (1, 2)
     """Two numbers."""
     fast: bool = False
@@ -80,6 +82,14 @@ def test_options_in_any_spelling_and_order() -> None:
 
 def test_a_group_that_may_be_missing_is_there_when_it_is_named() -> None:
     assert echo("a", "--maybe.lr", "2").maybe == Inner(lr=2)
+
+
+def test_a_group_keeps_the_default_that_its_field_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert echo("a").later == Inner(steps=50)
+    assert echo("a", "--later.lr", "2").later == Inner(lr=2, steps=50)
+    with pytest.raises(SystemExit):
+        run_command(ECHO, ["--help"])
+    assert "(default: 50)" in capsys.readouterr().out
 
 
 def test_options_come_from_a_file_and_the_line_wins(tmp_path: Path) -> None:
