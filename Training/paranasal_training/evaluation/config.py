@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import ResidualConfig
 
@@ -35,8 +36,10 @@ class EvaluateConfig:
     """
     calibration: CalibrationKind = "platt"
     """How scores become probabilities: platt fits slope and intercept, temperature a slope only."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+    device: DeviceName = "auto"
+    """What computes: a GPU where there is one (auto), the CPU, an NVIDIA GPU (of several the one that
+    CUDA_VISIBLE_DEVICES names) or an Apple GPU.
+    """
 
     def __post_init__(self) -> None:
         if self.jitter < 0 or self.calibration not in get_args(CalibrationKind):
@@ -61,8 +64,10 @@ class EvaluateMapsConfig:
     """CSV file of `paranasal split` (unset: the parts that the store's own table names)."""
     fold: int = 1
     """Fold of `splits` that the autoencoder was validated on, 1 or more."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+    device: DeviceName = "auto"
+    """What computes: a GPU where there is one (auto), the CPU, an NVIDIA GPU (of several the one that
+    CUDA_VISIBLE_DEVICES names) or an Apple GPU.
+    """
 
     def __post_init__(self) -> None:
         if self.limit < 0:

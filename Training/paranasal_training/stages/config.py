@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from paranasal_training.data.config import AugmentConfig, CoarseNoiseConfig
 from paranasal_training.runs.config import OptimizerConfig, Recipe, RunConfig
+from ParanasalSSLLib.devices import DeviceName
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.model.config import CAEConfig, EncoderConfig, ResidualConfig
 
@@ -56,8 +57,10 @@ class MapsConfig:
     """
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     """How a residual follows from crop and reconstruction."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+    device: DeviceName = "auto"
+    """What computes: a GPU where there is one (auto), the CPU, an NVIDIA GPU (of several the one that
+    CUDA_VISIBLE_DEVICES names) or an Apple GPU.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +154,10 @@ class EvaluateFrozenConfig:
     """Fold of `splits` that validates, 1 or more."""
     label_fraction: float = 1.0
     """Fraction of the training patients whose labels are used, above 0 to 1."""
-    device: str = "auto"
-    """What computes: auto, cpu, cuda (one of several: cuda:1) or mps."""
+    device: DeviceName = "auto"
+    """What computes: a GPU where there is one (auto), the CPU, an NVIDIA GPU (of several the one that
+    CUDA_VISIBLE_DEVICES names) or an Apple GPU.
+    """
 
     def __post_init__(self) -> None:
         if not 0 < self.label_fraction <= 1:
