@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from paranasal_training.data.batches import BatchLoader, load_crops
 from paranasal_training.data.store import CropStore
+from paranasal_training.stages.cae import train_cae
+from paranasal_training.stages.config import TrainConfig
 
 from ParanasalSSLLib.errors import BadConfig
 
@@ -52,6 +55,13 @@ def test_batches_that_cannot_be_divided_are_refused(toy_store: CropStore) -> Non
     data = load_crops(toy_store, toy_store.rows("test"), voxels=32)
     with pytest.raises(BadConfig, match="cannot be shared by 3"):
         BatchLoader(data, 8, 0, True, 0, 3)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_told_in_words(toy_store: CropStore, tmp_path: Path) -> None:
+    config = TrainConfig(store=toy_store.folder, output=tmp_path / "run", epochs=1, device="mps")
+    with pytest.raises(BadConfig, match="device mps, devices 1: this machine has no such device"):
+        train_cae(config)
 
 
 @pytest.mark.slow

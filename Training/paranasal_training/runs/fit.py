@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from paranasal_training.data.batches import BatchLoader, CropData
 from paranasal_training.data.store import CropStore
@@ -104,7 +105,8 @@ def fit(
             what it returns goes into `metrics.json`, what it writes belongs to the run.
 
     Raises:
-        BadConfig: the loss is not finite, the folder holds another run, or the disk is full.
+        BadConfig: the loss is not finite, the folder holds another run, the disk is full, or there
+            are no such devices.
         BadCheckpoint: the run is resumed, but a checkpoint of it is missing or damaged.
     """
     config = stage.config
@@ -195,6 +197,16 @@ def _loaders(
 
 
 def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    try:
+        return _trainer(config, callbacks)
+    except MisconfigurationException as error:
+        raise BadConfig(
+            f"device {config.device}, devices {config.devices}: this machine has no such device, or "
+            f"not as many ({str(error).strip().splitlines()[0].rstrip('.!')})."
+        ) from error
+
+
+def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     logs = config.output / "logs"
     return pl.Trainer(
         accelerator=config.accelerator,
