@@ -30,6 +30,7 @@ CORE = "core"
         ("threads: two", "threads is a whole number"),
         ("split: {folds: none}", "split.folds"),
         ("pretrain_by_row: {ae: 3}", "pretrain_by_row"),
+        ("{runs_a_process: true, finetune: {devices: 2}}", "runs on one device"),
         ("bogus: {}", "bogus"),
     ],
 )

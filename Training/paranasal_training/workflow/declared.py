@@ -40,7 +40,9 @@ class Preset:
     percents: tuple[int, ...] = (10, 20, 100)
     """Percentages of labels, ascending."""
     runs_a_process: bool = False
-    """Whether one process does all folds of a row, one after the other: it starts up once only."""
+    """Whether one process does all folds of a row, one after the other: it starts up once only. Not
+    for fine-tuning on several `devices`, whose processes end with their run.
+    """
     threads: int = 1
     """CPU threads of one run."""
     gpus: int = 0
@@ -61,6 +63,12 @@ class Preset:
             raise BadConfig(f"percents are 1 to 100, ascending, not {list(self.percents)}")
         if type(self.folds) is not int or min(self.threads, self.pretrain_seeds) < 1:
             raise BadConfig("split.folds, threads and pretrain_seeds are whole numbers, 1 or more")
+
+        tuned = [self.finetune, *self.finetune_by_share.values()]
+        if self.runs_a_process and any(one.get("devices", 1) != 1 for one in tuned):
+            raise BadConfig(
+                "runs_a_process is for runs on one device; finetune has several devices"
+            )
 
     @property
     def folds(self) -> int:
