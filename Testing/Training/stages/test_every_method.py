@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,18 @@ def test_a_collapse_is_logged_and_told(
     table = pd.read_csv(tmp_path / "r/logs/csv/version_0/metrics.csv")
     for name in ("train/spread", "val/spread"):
         assert table[name].dropna().tolist() == [pytest.approx(0.02)]
+
+
+def test_a_run_that_ends_in_its_warm_up_is_told(
+    few: CropStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = PretrainConfig(
+        store=few.folder, output=tmp_path / "r", method="simclr", epochs=1, batch_size=4,
+        network=TINY,
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        pretrain(config)
+        assert "rises for 20 epochs and the run has 1" in caplog.text
+        caplog.clear()
+        pretrain(replace(config, output=tmp_path / "s", optimizer=FAST))
+        assert "rises" not in caplog.text

@@ -90,7 +90,9 @@ class RunConfig:
     encoder is not reached.
     """
     optimizer: OptimizerConfig | None = None
-    """Optimiser and learning rate (unset: the method's own recipe)."""
+    """Optimiser and learning rate, as a whole: where one of them is given, the others are as shown
+    (unset: the method's own recipe).
+    """
 
     def __post_init__(self) -> None:
         recipe = self.recipe

@@ -111,6 +111,7 @@ def fit(
     """
     config = stage.config
     clock = Clock()
+    _tell_slow_start(config)
     keep_memory()
     write_settings(config, store)
     watch, last = WatchLoss(), RunCheckpoint(config, "last")
@@ -140,6 +141,17 @@ def fit(
     }
     write_result(stage, store, facts, after)
     return config.output
+
+
+def _tell_slow_start(config: RunConfig) -> None:
+    warmup, epochs = config.recipe.optimizer.warmup_epochs, config.recipe.epochs
+    if warmup >= epochs:
+        logger.warning(
+            "The learning rate rises for %g epochs and the run has %d: it ends before much is learnt. "
+            "Train longer, or set the optimizer with fewer warmup_epochs.",
+            warmup,
+            epochs,
+        )
 
 
 def _train(
