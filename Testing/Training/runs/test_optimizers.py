@@ -76,6 +76,13 @@ def test_a_momentum_of_one_or_more_is_refused() -> None:
         OptimizerConfig(name="sgd", momentum=1.0)
 
 
+def test_what_an_optimizer_would_not_use_is_refused() -> None:
+    with pytest.raises(BadConfig, match="momentum is for sgd and lars; adam has its own"):
+        OptimizerConfig(momentum=0.9)
+    with pytest.raises(BadConfig, match="plain_vectors is for lars, not for sgd"):
+        OptimizerConfig(name="sgd", plain_vectors=True)
+
+
 def test_learning_rate_rises_then_falls_to_zero() -> None:
     factor = learning_rate_factor(warmup=4, steps=12)
     assert [factor(step) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]

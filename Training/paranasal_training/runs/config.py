@@ -38,6 +38,10 @@ class OptimizerConfig:
             )
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise BadConfig(f"optimizer: momentum is 0 or more and below 1, not {self.momentum}.")
+        if self.momentum is not None and self.name not in ("sgd", "lars"):
+            raise BadConfig(f"optimizer: momentum is for sgd and lars; {self.name} has its own.")
+        if self.plain_vectors and self.name != "lars":
+            raise BadConfig(f"optimizer: plain_vectors is for lars, not for {self.name}.")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise BadConfig(f"optimizer: clip_norm is above 0, not {self.clip_norm}.")
 
