@@ -47,7 +47,9 @@ class Options:
     at least, so that small batches have fewer.
     """
     neighbours: int = 2
-    """Patches whose mean stands for the surroundings, 1 to below the number of locations."""
+    """Nearest patches whose summed logits are those of the surroundings, 1 to below the number of
+    locations.
+    """
     beta: float = 1.0
     """Weight of the surroundings' loss, above 0."""
     grid: int = 2
