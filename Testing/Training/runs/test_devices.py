@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from paranasal_training.data.batches import BatchLoader, load_crops
 from paranasal_training.data.store import CropStore
@@ -62,6 +65,26 @@ def test_a_device_that_is_not_there_is_told_in_words(toy_store: CropStore, tmp_p
     config = TrainConfig(store=toy_store.folder, output=tmp_path / "run", epochs=1, device="mps")
     with pytest.raises(BadConfig, match="device mps, devices 1: this machine has no such device"):
         train_cae(config)
+
+
+def test_a_job_with_fewer_tasks_than_devices_is_told(
+    toy_store: CropStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = {"NTASKS": "1", "JOB_NAME": "job", "JOB_ID": "1", "NODELIST": "localhost"}
+    for name, value in {**job, "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+    def stop(*words: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.Trainer, "fit", stop)
+    config = TrainConfig(store=toy_store.folder, output=tmp_path / "run", device="cpu", devices=2)
+    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+        train_cae(config)
+    assert "2 devices are asked for, but the scheduler started 1 processes" in caplog.text
 
 
 @pytest.mark.slow

@@ -210,12 +210,20 @@ def _loaders(
 
 def _make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     try:
-        return _trainer(config, callbacks)
+        trainer = _trainer(config, callbacks)
     except MisconfigurationException as error:
         raise BadConfig(
             f"device {config.device}, devices {config.devices}: this machine has no such device, or "
             f"not as many ({str(error).strip().splitlines()[0].rstrip('.!')})."
         ) from error
+    if trainer.world_size != config.devices:  # inside a job of Slurm
+        logger.warning(
+            "%d devices are asked for, but the scheduler started %d processes: ask it for a task "
+            "for each device.",
+            config.devices,
+            trainer.world_size,
+        )
+    return trainer
 
 
 def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
