@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,22 @@ def test_accumulated_batches_make_the_steps_of_one_larger_batch(
     assert large[0] == 8, "4 batches an epoch"
     assert train("accumulated", 4, 2) == (8, pytest.approx(large[1], rel=1e-5))
     assert train("small", 4, 1)[0] == 16
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "seen"), [(4, 1, 24), (4, 2, 24), (16, 1, 28), (5, 1, 20)]
+)
+def test_crops_that_were_seen_are_counted_whatever_makes_a_step(
+    toy_store: CropStore, tmp_path: Path, batch_size: int, accumulate: int, seen: int
+) -> None:
+    crops = torch.arange(14, dtype=torch.uint8).reshape(14, 1, 1, 1, 1)
+    data = CropData(crops, torch.zeros(14, dtype=torch.int64))
+    config = RunConfig(
+        store=toy_store.folder, output=tmp_path / "r", epochs=2, batch_size=batch_size,
+        accumulate=accumulate,
+    )  # fmt: skip
+    fit(OneWeightStage(OneWeight(), config), toy_store, data, data)
+    assert json.loads((tmp_path / "r/run.json").read_text())["crops_seen"] == seen
 
 
 class StageOnTheMove(OneWeightStage):

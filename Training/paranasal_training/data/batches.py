@@ -141,6 +141,11 @@ class BatchLoader:
             return max(1, len(self.data) // self.batch_size)
         return -(-len(self.data) // self.batch_size)
 
+    @property
+    def crops(self) -> int:
+        """How many crops an epoch has."""
+        return min(len(self.data), len(self) * self.batch_size)
+
     def __iter__(self) -> Iterator[Batch]:
         order = self.sampler.indices().to(self.data.crops.device)
         for number in range(len(self)):

@@ -124,7 +124,8 @@ def fit(
     # checkpoint holds what the best one's callback knows by then.
     with quiet_lightning():
         trainer = _make_trainer(config, [watch, clock, *([best] if best else []), last])
-        _train(trainer, stage, *_loaders(trainer, config, train, validation))
+        batches, checks = _loaders(trainer, config, train, validation)
+        _train(trainer, stage, batches, checks)
     result = read_checkpoint(chosen)
     stage.load_state_dict(result["state_dict"])
     stage.complete()
@@ -135,7 +136,7 @@ def fit(
         "val_loss": best_loss(best) if best else watch.val_loss,
         "seconds": round(clock.seconds, 1),
         "steps": trainer.global_step,
-        "crops_seen": trainer.global_step * config.recipe.batch_size * config.accumulate,
+        "crops_seen": config.recipe.epochs * batches.crops,
         "train_crops": len(train),
         "validation_crops": len(validation),
     }
