@@ -105,8 +105,8 @@ def test_the_oracle_is_the_true_lesion_and_needs_one(
 )
 def test_residuals_that_reach_1_are_not_cut_off(change: dict[str, Any]) -> None:
     usual = ResidualsConfig(store=Path("s"), cae=Path("c"), output=Path("o"))
+    assert replace(usual, **change).gain == 1
     with pytest.raises(BadConfig, match="gain of 2"):
-        replace(usual, **change)
-    assert replace(usual, gain=1.0, **change).gain == 1
+        replace(usual, gain=2.0, **change)
     with pytest.raises(BadConfig, match="above 0"):
         replace(usual, gain=0.0)

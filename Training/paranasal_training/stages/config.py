@@ -75,10 +75,10 @@ class ResidualsConfig(MapsConfig):
     """Further autoencoders, one for every other fold of `splits`: each crop's residual then comes
     from one that has not learnt from that patient, as a classifier that sees residuals needs it.
     """
-    gain: float = 2.0
-    """Factor on the residuals (0..1) before they are stored in 8 bit, above 0; what exceeds 1 /
-    gain is cut off. With 2 these are 0.26 % of the simulated cohort's voxels; what reaches 1 by its
-    nature (calibrated, oracle, `otsu`, percentile scaling) and what classifiers see needs 1.
+    gain: float = 1.0
+    """Factor on the residuals (0..1) before they are stored in 8 bit, above 0. More than 1 keeps small
+    ones finer and cuts off what exceeds 1 / gain (with 2, 0.26 % of the simulated cohort's voxels); it
+    is not for what reaches 1 by its nature: calibrated, oracle, `otsu`, percentile scaling.
     """
 
     def __post_init__(self) -> None:
