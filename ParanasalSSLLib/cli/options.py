@@ -147,7 +147,7 @@ def build(kind: type, values: dict[str, Any], prefix: str = "") -> Any:
             inner = {k: v for k, v in values.items() if k.startswith(f"{name}.")}
             if item.default is not None:
                 given[item.name] = build(nested, inner, f"{name}.")
-            elif said := {k: v for k, v in inner.items() if v not in (None, False)}:
+            elif said := {k: v for k, v in inner.items() if v is not None and v is not False}:
                 given[item.name] = build(nested, said, f"{name}.")
         elif name in values:
             given[item.name] = _typed(values[name], hints[item.name])

@@ -82,6 +82,7 @@ def test_options_in_any_spelling_and_order() -> None:
 
 def test_a_group_that_may_be_missing_is_there_when_it_is_named() -> None:
     assert echo("a", "--maybe.lr", "2").maybe == Inner(lr=2)
+    assert echo("a", "--maybe.steps", "0").maybe == Inner(steps=0)
 
 
 def test_a_group_keeps_the_default_that_its_field_has(capsys: pytest.CaptureFixture[str]) -> None:

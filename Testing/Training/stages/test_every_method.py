@@ -98,3 +98,4 @@ def test_a_run_that_ends_in_its_warm_up_is_told(
         caplog.clear()
         pretrain(replace(config, output=tmp_path / "s", optimizer=FAST))
         assert "rises" not in caplog.text
+        assert "in place of its recipe's lars, cosine, warm-up of 20 epochs" in caplog.text

@@ -24,6 +24,7 @@ from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.collapse import effective_rank, feature_deviation
 from paranasal_training.methods import Method, Sample, make_method
+from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.runs.fit import begin, finish_untrained, fit
 from paranasal_training.runs.stage import TrainingStage
 from paranasal_training.stages.config import PretrainConfig
@@ -123,6 +124,7 @@ def pretrain(config: PretrainConfig) -> Path:
     method = make_method(config.method, config.network, config.options)
     if not method.learns:
         return finish_untrained(PretrainStage(method, config), store, method.facts)
+    _tell_other_optimizer(config)
     rows = pretraining_rows(Partition.of(store, config.splits, config.fold))
     residuals = _open_residuals(config, store, rows) if method.needs_residuals else None
     train, validation = (
@@ -131,6 +133,20 @@ def pretrain(config: PretrainConfig) -> Path:
     method.fit_to(len(train))
     gain = residuals.gain if residuals else 1.0
     return fit(PretrainStage(method, config, gain), store, train, validation)
+
+
+def _tell_other_optimizer(config: PretrainConfig) -> None:
+    """Who gives a learning rate alone may expect the rest of the recipe, but it is given as a whole."""
+    given, own = config.recipe.optimizer, config.own_recipe.optimizer
+    if _of_optimizer(given) != _of_optimizer(own):
+        logger.warning(
+            "%s learns by %s here, in place of its recipe's %s.",
+            *(config.method, _of_optimizer(given), _of_optimizer(own)),
+        )
+
+
+def _of_optimizer(config: OptimizerConfig) -> str:
+    return f"{config.name}, {config.schedule}, warm-up of {config.warmup_epochs:g} epochs"
 
 
 def _load(
