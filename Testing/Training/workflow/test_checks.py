@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from paranasal_training.workflow.checks import keep_to_its_crops, require_settings
+from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.declared import preset_names
-from paranasal_training.workflow.experiment import look_ahead
+from paranasal_training.workflow.experiment import look_ahead, run_experiment
 from paranasal_training.workflow.plan import DONORS, Plan
 
 from ParanasalSSLLib.errors import BadConfig
@@ -85,6 +86,26 @@ def test_a_working_folder_keeps_to_its_crops(tmp_path: Path) -> None:
     for name in ("other", None):
         with pytest.raises(BadConfig, match="of other crops"):
             keep_to_its_crops(work, of(name))
+
+
+@pytest.mark.parametrize("mine", ["splits.csv", "crops/notes.txt", "results/loss/page.html"])
+def test_what_a_user_has_in_the_working_folder_is_never_replaced(mine: str, tmp_path: Path) -> None:
+    path = tmp_path / "work" / mine
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    for dry_run in (True, False):
+        config = ExperimentConfig(
+            name="loss", preset="smoke", output=tmp_path / "work", dry_run=dry_run
+        )
+        with pytest.raises(BadConfig, match=r"work.*(notes|splits|results)"):
+            run_experiment(config)
+    assert path.read_text() == "mine"
+    assert [name for name in (tmp_path / "work").rglob("*") if name.is_file()] == [path]
+
+
+def test_looking_ahead_does_not_bind_a_folder_to_its_crops(tmp_path: Path) -> None:
+    keep_to_its_crops(tmp_path, Plan.read("smoke"), note=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dry_run_leaves_settings_as_they_were(tmp_path: Path) -> None:

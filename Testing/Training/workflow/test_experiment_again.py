@@ -29,13 +29,15 @@ while [ $# -gt 0 ]; do
 done
 case $name in
 split) echo > "$output" ;;
+simulate)
+    mkdir -p "$output"
+    echo '{"format_version": 1, "kind": "crop store", "rows": 0, "info": {"simulated": true},
+           "sha256": {"crops.npy": "", "table.csv": ""}}' > "$output/store.json"
+    ;;
 *)
     [ -e "$output/checkpoints/last.ckpt" ] && echo "$output" >> resumed.txt
     mkdir -p "$output"
-    for file in store.json run.json done.npy metrics.json page.html; do
-        echo '{"format_version": 1, "kind": "crop store", "rows": 0, "info": {"simulated": true},
-               "sha256": {"crops.npy": "", "table.csv": ""}}' > "$output/$file"
-    done
+    for file in run.json done.npy metrics.json page.html; do echo '{}' > "$output/$file"; done
     echo "{$settings}" > "$output/config.json"
     ;;
 esac
@@ -87,6 +89,11 @@ def test_what_is_done_again_is_what_the_edited_settings_concern(
         (steps / missing).unlink()
     assert steps_done(steps, str(preset)) == {"finetune": 1, "compare": 1}
     assert (steps / "resumed.txt").read_text() == "finetune/l1/100/fold1\n"
+    notes = steps / "crops/notes.txt"
+    notes.write_text("mine")
+    preset.write_text(text.replace("patients: 24", "patients: 20"))
+    assert steps_done(steps, str(preset))["simulate"] == 1
+    assert notes.read_text() == "mine", "another cohort takes no user's file with it"
     assert not checkpoint.exists(), "a complete run needs none"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ParanasalSSLLib.errors import BadStore
 
 FORMAT_VERSION = 1
-REMAKE = "Make it again (for example with `paranasal simulate`)."
+REMAKE = "Make it again (with `paranasal prepare` or `paranasal simulate`)."
 
 
 def read_store_record(path: Path, kind: str, required: Collection[str]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from ParanasalSSLLib.files import sha256, write_json, write_whole_folder
 
 CROP_SHAPE = (64, 64, 64)
 COLUMNS = ("row", "patient", "side", "class", "label", "split", "source", "quality")
+STORE_FILES = ("crops.npy", "lesions.npy", "table.csv", "store.json")
 SPLITS = ("train", "validation", "test", "labelled", "unlabelled")
 
 

@@ -18,11 +18,13 @@ from paranasal_training.stages.config import (
     TrainConfig,
 )
 from paranasal_training.workflow.needed import Needed
+from paranasal_training.workflow.own_crops import refuse_real_crops
 from paranasal_training.workflow.plan import Plan
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.files import sha256, write_json
 
 CROPS_OF = "crops_of.json"  # in the working folder
+MADE = ("settings", "autoencoder", "residuals", "pretrain", "finetune", "maps", "linear", "knn")
 
 KINDS: dict[str, type] = {
     "simulate": SimulateConfig,
@@ -59,11 +61,30 @@ def _needed(field: Any) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def keep_to_its_crops(folder: Path, plan: Plan) -> None:
+def require_own_folder(folder: Path, plan: Plan, name: str) -> None:
+    """See that a working folder holds nothing of a user's that steps would replace.
+
+    Raises:
+        BadConfig: it does: no experiment has been run there, or its cohort lies among other files.
+    """
+    if plan.crops is None:
+        refuse_real_crops(folder / "crops")
+    if any((folder / mark).exists() for mark in (CROPS_OF, ".snakemake")):
+        return
+    made = MADE if plan.splits or plan.divided else (*MADE, "splits.csv", "splits.json")
+    there = [what for what in (*made, f"results/{name}") if (folder / what).exists()]
+    if there:
+        raise BadConfig(
+            f"{folder} holds {', '.join(there)}, which an experiment would write, but no experiment "
+            "has been run there. Give a new working folder with --output."
+        )
+
+
+def keep_to_its_crops(folder: Path, plan: Plan, note: bool = True) -> None:
     """Note which crops and which division a working folder's runs are of.
 
     Others would have everything made again, in a folder that is meant for these. The same ones may have
-    moved, or have been made anew in their place.
+    moved, or have been made anew in their place. note: False only looks.
 
     Raises:
         BadConfig: its runs are of others.
@@ -79,7 +100,8 @@ def keep_to_its_crops(folder: Path, plan: Plan) -> None:
                 f"The runs in {folder} are of other {what} ({known_place or 'its own'}). "
                 "Give another working folder with --output."
             )
-    write_json(path, now)
+    if note:
+        write_json(path, now)
 
 
 def _identity(file: Path | None) -> tuple[str | None, str | None]:

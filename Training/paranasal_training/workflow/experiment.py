@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from paranasal_training.workflow.checks import keep_to_its_crops, require_settings
+from paranasal_training.workflow.checks import (
+    keep_to_its_crops,
+    require_own_folder,
+    require_settings,
+)
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.failures import failures, forget_failures
 from paranasal_training.workflow.plan import HERE, Plan
@@ -28,7 +32,8 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     """Run an experiment; returns the page with its results (None: it was a dry run).
 
     Raises:
-        BadConfig: no such experiment or preset, or one of the runs failed (its message stands above).
+        BadConfig: no such experiment or preset, a folder that holds other things, or one of the runs
+            failed (its message stands above).
         BadStore: the crops are too few for it.
         KeyboardInterrupt: stopped by the user.
     """
@@ -39,8 +44,9 @@ def run_experiment(config: ExperimentConfig) -> Path | None:
     if told := division(plan):
         say(*told)
     folder = config.folder
+    require_own_folder(folder, plan, config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_to_its_crops(folder, plan)
+    keep_to_its_crops(folder, plan, note=not config.dry_run)
     command = snakemake_command(config, plan, folder)
     done = look_ahead(command, folder) if config.dry_run else run_alone(command, folder)
     if done.returncode < 0:

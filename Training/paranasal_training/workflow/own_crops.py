@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from paranasal_training.data.splits import fold_count
-from paranasal_training.data.store import read_record
+from paranasal_training.data.store import STORE_FILES, read_record
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
 DIVIDED = {"train", "validation", "test"}
@@ -89,3 +89,20 @@ def count_folds(own: OwnCrops | None, splits: Path | None, wanted: int | None, u
         source = splits or f"The column split of {own.folder / 'table.csv'}"
         raise BadConfig(f"--folds {wanted}: {source} has {there}.")
     return wanted or there
+
+
+def refuse_real_crops(folder: Path) -> None:
+    """Raise `BadConfig` when a folder, where the simulated cohort goes, holds anything but a cohort."""
+    if (folder / "store.json").is_file():
+        if not read_record(folder)["info"].get("simulated"):
+            raise BadConfig(
+                f"{folder.resolve()} holds crops of scans, not the simulated cohort. Give them with "
+                "--crops, or choose another working folder."
+            )
+        return
+    names = sorted(path.name for path in folder.glob("[!.]*") if path.name not in STORE_FILES)
+    if names:
+        raise BadConfig(
+            f"{folder.resolve()}, where the simulated cohort goes, holds something else "
+            f"({names[0]}). Move it away, or choose another working folder."
+        )

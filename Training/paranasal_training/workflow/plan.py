@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 
 from paranasal_training.data.splits import fold_count
-from paranasal_training.data.store import read_record
 from paranasal_training.workflow.declared import (
     HERE,
     Experiment,
@@ -327,15 +326,6 @@ def declared_name(name: str) -> tuple[str, int]:
     """Name and fold that `of_fold` put together."""
     name, _, fold = name.partition(".fold")
     return name, int(fold or 1)
-
-
-def refuse_real_crops(folder: Path) -> None:
-    """Raise `BadConfig` when a folder, where the simulated cohort goes, holds a store of scans."""
-    if (folder / "store.json").is_file() and not read_record(folder)["info"].get("simulated"):
-        raise BadConfig(
-            f"{folder.resolve()} holds crops of scans, not the simulated cohort. Give them with "
-            "--crops, or choose another working folder."
-        )
 
 
 def processor() -> str:
