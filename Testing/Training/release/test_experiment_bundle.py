@@ -19,11 +19,11 @@ from paranasal_training.release.config import (
     ExperimentBundleConfig,
     ModelCardConfig,
 )
-from paranasal_training.release.experiment_bundle import settings_of
+from paranasal_training.release.experiment_bundle import bundle_experiment, settings_of
 from paranasal_training.release.model_card import model_card
 from paranasal_training.runs.record import FinishedRun
 
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, UnsafeOutput
 from ParanasalSSLLib.model.bundle import shipped_bundle_path
 from ParanasalSSLLib.model.card import read_card
 from ParanasalSSLLib.model.config import ResidualConfig
@@ -99,6 +99,22 @@ def test_the_runs_that_there_are_are_named_where_one_is_missing(experiment: Path
     config = ExperimentBundleConfig(experiment=experiment, output=Path("b"), row="ours", fold=1)
     with pytest.raises(BadConfig, match="none/10/fold2, none/100/fold2, ours/10/fold2"):
         settings_of(config)
+
+
+def test_no_other_bundle_and_no_other_folder_is_written_into(
+    experiment: Path, tmp_path: Path
+) -> None:
+    config = ExperimentBundleConfig(experiment=experiment, output=tmp_path / "mine", fold=2)
+    config.output.mkdir()
+    (config.output / "README.md").write_text("mine")
+    with pytest.raises(UnsafeOutput, match="mine is there already"):
+        bundle_experiment(replace(config, row="ours"))
+    assert [path.name for path in config.output.iterdir()] == ["README.md"]
+    older = shutil.copytree(shipped_bundle_path(), tmp_path / "older")
+    name = read_card(older).name
+    with pytest.raises(UnsafeOutput, match=f"holds the bundle {name}, version"):
+        bundle_experiment(replace(config, row="ours", output=older))
+    assert read_card(older).name == name
 
 
 def test_mask_levels_come_from_sinuses_that_the_autoencoder_has_not_seen(

@@ -30,12 +30,14 @@ from paranasal_training.runs.record import FinishedRun
 from paranasal_training.stages.cae import load_cae
 from paranasal_training.stages.residuals import residual_pairs
 from ParanasalSSLLib.crop import CropConfig
-from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore
+from ParanasalSSLLib.errors import BadCheckpoint, BadConfig, BadStore, UnsafeOutput
+from ParanasalSSLLib.files import refuse_filled
 from ParanasalSSLLib.model.anomaly import AnomalyNetwork
 from ParanasalSSLLib.model.bundle import Bundle
+from ParanasalSSLLib.model.bundle_folder import CARD
 from ParanasalSSLLib.model.bundle_saving import save_bundle
 from ParanasalSSLLib.model.calibration import Calibration
-from ParanasalSSLLib.model.card import BundleCard
+from ParanasalSSLLib.model.card import BundleCard, read_card
 from ParanasalSSLLib.model.masks import MaskConfig, air_fraction, mask_evidence, opacity_mask
 from ParanasalSSLLib.model.networks import CAE
 from ParanasalSSLLib.model.torch_networks import TorchNetworks
@@ -71,7 +73,9 @@ def make_bundle(config: BundleConfig) -> Path:
     Raises:
         BadStore, BadCheckpoint: an input is missing, damaged or unfinished.
         BadConfig: the runs were trained on other crops than `store`, or do not belong together.
+        UnsafeOutput: the output holds something else than an older bundle of this name and version.
     """
+    _refuse_others(config)
     store = CropStore.open(config.store)
     cae, cae_run = load_cae(config.cae)
     classifier, classifier_run = load_classifier(config.classifier)
@@ -115,6 +119,19 @@ def make_bundle(config: BundleConfig) -> Path:
     save_bundle(Bundle(card, networks, healthy.thresholds), config.output)
     add_onnx(AddOnnxConfig(bundle=config.output))
     return write_model_card(ModelCardConfig(bundle=config.output))
+
+
+def _refuse_others(config: BundleConfig) -> None:
+    """Raise `UnsafeOutput` where the output holds another bundle, or no bundle."""
+    if not (config.output / CARD).is_file():
+        refuse_filled(config.output)
+        return
+    older = read_card(config.output)
+    if (older.name, older.version) != (config.name, config.version):
+        raise UnsafeOutput(
+            f"{config.output} holds the bundle {older.name}, version {older.version}. Choose another "
+            "folder, or remove it."
+        )
 
 
 def read_predictions(run: Path, store: CropStore) -> pd.DataFrame:

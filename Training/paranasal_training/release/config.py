@@ -20,7 +20,7 @@ class BundleConfig:
     classifier: Path
     """Folder of a finished `finetune` run."""
     output: Path
-    """Folder of the bundle."""
+    """Folder of the bundle; one of this name and version that is there is made anew."""
     splits: Path | None = None
     """CSV file of `paranasal split` that both were trained with (unset: the parts of the store's own
     table); needed where they are of different folds.
@@ -53,7 +53,7 @@ class ExperimentBundleConfig:
     experiment: Path
     """Working folder of `paranasal experiment`."""
     output: Path
-    """Folder of the bundle."""
+    """Folder of the bundle; one of this name and version that is there is made anew."""
     row: str = "residual"
     """Row of the experiment's table, by its name (the folder below `finetune`)."""
     percent: int | None = None

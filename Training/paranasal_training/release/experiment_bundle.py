@@ -22,7 +22,7 @@ def bundle_experiment(config: ExperimentBundleConfig) -> Path:
 
     Raises:
         BadConfig: there is no such run; names those that there are.
-        BadStore, BadCheckpoint: see `make_bundle`.
+        BadStore, BadCheckpoint, UnsafeOutput: see `make_bundle`.
     """
     return make_bundle(settings_of(config))
 
