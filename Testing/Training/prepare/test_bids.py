@@ -161,7 +161,8 @@ def test_a_participant_twice_is_refused(tmp_path: Path) -> None:
 def test_a_table_without_labels_need_not_fit(tmp_path: Path) -> None:
     folder = make_bids(tmp_path, "sub-01")
     (folder / "participants.tsv").write_text("participant_id\tage\nsub-77\t61\n")
-    assert read(folder)[1] == ""
+    scans, told = read(folder)
+    assert scans[0].labels == {} and "no columns of labels" in told and "sub-77" not in told
 
 
 # --------------------------------------------------------------------------------------- files

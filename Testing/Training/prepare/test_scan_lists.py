@@ -22,7 +22,7 @@ A, B = "scans/Ann.nii.gz", "scans/Bob.nii.gz"
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["path;patient", f"{A};Ann"], "lacks the column path and patient; found.*path;patient"),
+        (["path;patient", f"{A};Ann"], "lacks the column.*found.*path;patient.*with commas"),
         ([HEAD], "is empty"),
         ([HEAD, f"{A},Ann,0,0", f"scans/../{A},Bob,0,0"], "line 3.*line 2 .*already"),
         ([HEAD, f"{A},Ann,0,0", f"{B},Ann,0,4"], "line 3.*right label of patient Ann.*line 2"),
@@ -36,6 +36,8 @@ A, B = "scans/Ann.nii.gz", "scans/Bob.nii.gz"
         (["path,patient,left_class", f"{A},Ann,0"], "left_class do not go together"),
         ([f"{HEAD},left_label", f"{A},Ann,0,0,0"], "do not go together"),
         ([f"{HEAD},split", f"{A},Ann,0,0,dev"], "split is 'dev'"),
+        ([f"{HEAD},Split", f"{A},Ann,0,0,test"], "column Split is not known; its name is split"),
+        ([HEAD, f"{A},Ann,0,0", f"{B},ANN,0,0"], "line 3.*ANN is written Ann on line 2"),
         ([f"{HEAD},split", f"{A},Ann,,,test"], "split test, but has no label"),
         (
             [f"{HEAD},split", f"{A},Ann,0,0,train", f"{B},Ann,0,0,test"],
@@ -55,6 +57,26 @@ def test_numbers_as_spreadsheets_write_them_are_labels(site: Path) -> None:
     assert (first.labels[Side.LEFT].label, first.labels[Side.LEFT].kind) == (1, None)
     assert (first.labels[Side.RIGHT].label, first.labels[Side.RIGHT].kind) == (0, 0)
     assert second.labels == {}
+
+
+def test_what_was_read_of_the_labels_is_said_before_the_work(
+    site: Path, serial: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_table(
+        site, f"{HEAD},split", f"{A},Ann,3,0,train", f"{B},Bob,4,n/a,test", "scans/Cy.nii.gz,Cy,,,"
+    )
+    prepare(by_hand(site), site.parent / "crops")
+    said = capsys.readouterr().err
+    assert "3 patients: 1 sinuses normal, 2 anomalous, 3 without a label" in said
+    assert "train 1, test 1." in said
+
+
+def test_a_table_whose_columns_of_labels_are_not_known_is_told(site: Path) -> None:
+    told: list[str] = []
+    save_table(site, "path,patient,Kieferhöhle_links,Befund", f"{A},Ann,0,1")
+    assert read_scans(site, tell=told.append)[0].labels == {}
+    assert "no columns of labels" in told[0] and "Kieferhöhle_links, Befund" in told[0]
+    assert "left_class" in told[0]
 
 
 def test_other_contradictions_are_refused(site: Path) -> None:

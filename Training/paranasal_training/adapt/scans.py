@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paranasal_training.prepare.bids import SUFFIXES, Tell, raw_files
+from paranasal_training.prepare.bids import SUFFIXES, raw_files
 from paranasal_training.prepare.scans import read_scans
+from paranasal_training.prepare.tables import Tell
 from ParanasalSSLLib.cli.scan_list import read_scan_list
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.scans.source import ScanSource

@@ -8,15 +8,20 @@ over is told by name; where both lines with labels and scans are left over, all 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paranasal_training.prepare.tables import Line, labels_of, read_table, split_of
+from paranasal_training.prepare.tables import (
+    Line,
+    Tell,
+    labels_of,
+    read_table,
+    split_of,
+    tell_no_labels,
+)
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.scans.bids import BIDS_FILE, NOT_RAW
-
-Tell = Callable[[str], None]
 
 SUFFIXES = ("FLAIR", "T1w", "T2w", "PDw")
 PARTICIPANTS = "participants.tsv"
@@ -54,7 +59,7 @@ def find_bids_scans(folder: Path, suffix: str | None, tell: Tell) -> list[BidsSc
     scanned = list(dict.fromkeys(path.relative_to(folder).parts[0] for path in paths))
     folders = sorted(path.name for path in folder.glob("sub-*") if path.is_dir())
     _tell_names(tell, f"No {chosen} scan in", [name for name in folders if name not in scanned])
-    participants = _participants(folder)
+    participants = _participants(folder, tell)
     found = _partners(participants, folders, tell)
     if participants:
         lone = [line for line in participants if line not in found.values()]
@@ -124,7 +129,7 @@ def _chosen_suffix(folder: Path, suffix: str | None, found: Mapping[str, int]) -
 # -------------------------------------------------------------------------------- participants
 
 
-def _participants(folder: Path) -> list[Line]:
+def _participants(folder: Path, tell: Tell) -> list[Line]:
     """The lines of the table; none where there is no table, or no labels and splits in it."""
     path = folder / PARTICIPANTS
     if not path.exists():
@@ -134,6 +139,7 @@ def _participants(folder: Path) -> list[Line]:
         first = lines.setdefault(_id(line), line)
         if first is not line:
             raise BadConfig(f"{line.place}: {_id(line)} was on {first.place} already. Keep one.")
+    tell_no_labels(list(lines.values()), path, tell)
     return [line for line in lines.values() if line.is_labelled]
 
 

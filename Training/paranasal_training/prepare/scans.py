@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paranasal_training.prepare.bids import Tell, find_bids_scans
-from paranasal_training.prepare.tables import SinusLabel, labels_of, read_table, split_of
+from paranasal_training.prepare.bids import find_bids_scans
+from paranasal_training.prepare.tables import (
+    SinusLabel,
+    Tell,
+    labels_of,
+    read_table,
+    split_of,
+    tell_no_labels,
+)
 from ParanasalSSLLib.boxes.placement import Placement, read_placement
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.sinuses import Side
@@ -62,9 +69,10 @@ def read_scans(
     elif suffix is not None:
         raise BadConfig(f"suffix {suffix} chooses files of a BIDS folder; {source} is a table.")
     else:
-        scans = _from_table(source)
+        scans = _from_table(source, tell)
     _refuse_missing(scans)
     _refuse_twice(scans)
+    _refuse_two_spellings(scans)
     _refuse_contradictions(scans)
     return scans
 
@@ -101,9 +109,11 @@ def read_hand_boxes(folder: Path | None, scans: list[Scan]) -> dict[int, Placeme
     return {number: read_placement(*paths) for number, paths in files.items()}
 
 
-def _from_table(path: Path) -> list[Scan]:
+def _from_table(path: Path, tell: Tell) -> list[Scan]:
     scans = []
-    for number, line in enumerate(read_table(path, ("path", "patient")), start=1):
+    lines = read_table(path, ("path", "patient"))
+    tell_no_labels(lines, path, tell)
+    for number, line in enumerate(lines, start=1):
         name, patient = line.cells["path"], line.cells["patient"]
         if not name or not patient:
             raise BadConfig(f"{line.place}: {'path' if not name else 'patient'} is empty.")
@@ -160,6 +170,18 @@ def _refuse_twice(scans: list[Scan]) -> None:
         first = seen.setdefault(os.path.realpath(scan.path), scan)
         if first is not scan:
             raise BadConfig(f"{scan.place}: {scan.name} was on {first.place} already. Keep one.")
+
+
+def _refuse_two_spellings(scans: list[Scan]) -> None:
+    """Ids that differ in capitals alone are one patient's, who might be trained on and tested."""
+    first: dict[str, Scan] = {}
+    for scan in scans:
+        before = first.setdefault(scan.patient.casefold(), scan)
+        if before.patient != scan.patient:
+            raise BadConfig(
+                f"{scan.place}: patient {scan.patient} is written {before.patient} on {before.place}. "
+                "Write every id in one way."
+            )
 
 
 def _refuse_contradictions(scans: list[Scan]) -> None:

@@ -31,6 +31,7 @@ from paranasal_training.prepare.review import (
     write_review,
 )
 from paranasal_training.prepare.scans import Scan, read_hand_boxes, read_scans
+from paranasal_training.prepare.tables import SPLITS
 from paranasal_training.prepare.work import (
     CROP_BYTES,
     PICTURE_BYTES,
@@ -83,6 +84,7 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
     quality = output.with_name(f"{output.name}.quality")
     refuse_no_folder(quality)
     scans = read_scans(config.scans, config.suffix, _tell)
+    _tell(labels_in_words(scans))
     boxes = read_hand_boxes(config.boxes, scans)
     ids = patient_ids(scans, config.keep_ids)
     if config.key is not None:
@@ -118,6 +120,19 @@ def _is_used_up(work: Path, output: Path) -> bool:
 def _tell(words: str) -> None:
     """On the terminal, by the source's own names, which are written nowhere."""
     print(f"Note: {words}", file=sys.stderr)
+
+
+def labels_in_words(scans: list[Scan]) -> str:
+    """How many labels of which kind there are, so that what was misread is seen before the work."""
+    of_sinuses = {(s.patient, side): label for s in scans for side, label in s.labels.items()}
+    label = Counter(found.label for found in of_sinuses.values())
+    patients = {scan.patient: scan.split for scan in scans}
+    without = len(Side) * len(patients) - len(of_sinuses)
+    words = f"labels of {len(patients)} patients: {label[0]} sinuses normal, {label[1]} anomalous, "
+    words += f"{without} without a label; "
+    parts = Counter(split for split in patients.values() if split)
+    given = ", ".join(f"{name} {parts[name]}" for name in SPLITS if parts[name])
+    return words + (f"patients by the column split: {given}." if given else "no column split.")
 
 
 def patient_ids(scans: list[Scan], keep: bool) -> dict[str, str]:

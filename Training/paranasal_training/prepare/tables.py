@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.sinuses import Kind, Side
+
+Tell = Callable[[str], None]
 
 SPLITS = ("train", "validation", "test")
 LABEL_COLUMNS = {
@@ -83,7 +85,9 @@ def read_table(path: Path, required: Iterable[str]) -> list[Line]:
                 if any(cells.values()):
                     lines.append(Line(place, cells))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadConfig(f"{path} cannot be read as a table (UTF-8): {error}.") from error
+        raise BadConfig(
+            f"{path} cannot be read as a table: {error}. Save it as text in UTF-8."
+        ) from error
     if not lines:
         raise BadConfig(f"{path} is empty: there is no line below the names of the columns.")
     return lines
@@ -94,18 +98,31 @@ def _check_columns(columns: list[str], required: Iterable[str], path: Path) -> N
     if missing:
         found = ", ".join(columns) or "none"
         word = "tabs" if path.suffix.lower() == ".tsv" else "commas"
+        hint = f" Save it with {word} between the cells." if len(columns) == 1 else ""
         raise BadConfig(
-            f"{path} lacks the column {' and '.join(missing)}; found between {word}: {found}."
+            f"{path} lacks the column {' and '.join(missing)}; found between {word}: {found}.{hint}"
         )
     if "" in columns or len(set(columns)) < len(columns):
         raise BadConfig(f"{path} has a column without a name, or two of one name: {columns}.")
     strange = [name for name in columns if name not in _LABEL_NAMES and _SIDE_LIKE.fullmatch(name)]
     if strange:
         raise BadConfig(f"{path}: the column {strange[0]} is not known. {LABEL_HELP}")
+    split = [name for name in columns if name != "split" and name.casefold() == "split"]
+    if split:
+        raise BadConfig(f"{path}: the column {split[0]} is not known; its name is split.")
     found_known = _LABEL_NAMES & set(columns)
     if found_known and found_known not in [set(s.values()) for s in LABEL_COLUMNS.values()]:
         raise BadConfig(
             f"{path}: {', '.join(sorted(found_known))} do not go together. {LABEL_HELP}"
+        )
+
+
+def tell_no_labels(lines: list[Line], path: Path, tell: Tell) -> None:
+    """Say where a table has no columns of labels: none of its scans has any, which may not be meant."""
+    if not any(line.is_labelled for line in lines):
+        found = ", ".join(lines[0].cells)
+        tell(
+            f"{path} has no columns of labels, hence no sinus has one; found: {found}. {LABEL_HELP}"
         )
 
 
