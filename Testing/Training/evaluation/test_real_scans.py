@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from paranasal_training.cohort.lesions import grow_lesion
+from paranasal_training.evaluation import real_scans
 from paranasal_training.evaluation.config import SCAN_TABLE, RealCheckConfig
 from paranasal_training.evaluation.real_scans import (
     AcceptanceCriteria,
@@ -17,7 +21,7 @@ from paranasal_training.evaluation.real_scans import (
     share_in_scan_grid,
 )
 
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, UnreadableScan
 from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import find_sinuses
@@ -62,6 +66,9 @@ def test_bars_are_met_only_by_figures_that_reach_them() -> None:
         ("scan,side,clear\na.nii,l,yes\n", r"line 2: side is 'l'.*left or right"),
         ("scan,side,clear\na.nii,left,no\nb.nii,left,1\n", "line 3: clear is '1'"),
         ("scan,side,clear\na.nii,left,no\n", "no clear side"),
+        ("scan,side,clear\n,left,yes\n", "line 2: scan is empty"),
+        ("scan,side,clear\na.nii,left,yes\na.nii,left,no\n", "line 3: the left .*line 2 already"),
+        ("scan;side;clear\na.nii;left;no\n", "lacks the column .*with commas"),
         ("", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -79,6 +86,49 @@ def test_a_table_without_any_of_its_scans_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("scan,side,clear\na.nii,left,yes\n")
     with pytest.raises(BadConfig, match=r"None of the scans in t\.csv"):
         check_real(RealCheckConfig(scans=tmp_path, table=tmp_path / "t.csv"), tmp_path / "out")
+
+
+def test_a_scan_that_cannot_be_read_stops_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Sinus:
+        """Stands for one that was found and scored."""
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def facts(self) -> dict[str, object]:
+            return {"anomalous": False}
+
+        def with_lesions(self, config: RealCheckConfig) -> Iterator[tuple[dict[str, Any], Any]]:
+            lesion = {"kind": "cyst", "ml": 4.0, "found": True, "dice": 0.5}
+            score, empty = SimpleNamespace(probability=1.0), np.zeros((64, 64, 64))
+            crop = SimpleNamespace(data=empty)
+            result = SimpleNamespace(score=score, opacity=empty, crop=crop)
+            for _ in range(30):
+                yield lesion | {"largest_part_on_lesion": True}, result
+
+    def read(path: Path) -> Volume:
+        if path.name == "good.nii":
+            return Volume(np.zeros((4, 4, 4), np.float32), np.eye(4))
+        raise UnreadableScan(f"{path} is damaged.")
+
+    placed = SimpleNamespace(boxes=dict.fromkeys(Side))
+    for name, stand_in in {
+        "RealSinus": Sinus, "read_volume": read, "find_boxes": lambda volume: placed
+    }.items():  # fmt: skip
+        monkeypatch.setattr(real_scans, name, stand_in)
+    for name in ("bad.nii", "good.nii"):
+        (tmp_path / name).touch()
+    lines = ["scan,side,clear", "bad.nii,left,yes", "gone.nii,left,yes", "good.nii,left,yes"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    config = RealCheckConfig(scans=tmp_path, table=tmp_path / "t.csv")
+    made = check_real(config, tmp_path / "out")
+    assert made["clear_below_threshold"] == "1 of 1" and made["left_out"] == 2
+    assert "1 of 3 scans are not in" in caplog.text
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert "- bad.nii: bad.nii is damaged." in summary and str(tmp_path) not in summary
+    assert len(pd.read_csv(tmp_path / "out/lesions.csv")) == 30
 
 
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:

@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from paranasal_training.cohort.donors import outline_air
 from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.evaluation.config import RealCheckConfig
 from paranasal_training.evaluation.metrics import dice, surface_distance_mm
+from paranasal_training.evaluation.sides_table import read_sides
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.registration import find_boxes
+from ParanasalSSLLib.cli.explain import explain
 from ParanasalSSLLib.crop import cut_crop
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.files import write_whole
 from ParanasalSSLLib.geometry import Grid, apply_affine
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
@@ -46,11 +49,7 @@ VOLUMES_ML = (0.5, 1.0, 2.0, 4.0, 8.0)
 BARRED_ML = 2.0  # the bars below are for lesions of at least this volume
 GROWN = (Kind.THICKENING, Kind.POLYP, Kind.CYST)
 DEEP_MM = 2.0
-SIDES = ("scan", "side", "clear")
-SIDES_HELP = (
-    "It has one line for each sinus: scan (a file or folder below --scans), side (left or right, the "
-    "patient's), clear (yes or no)."
-)
+DRAWN = 24
 DEEP = "thickening of 2 mm or more"
 
 
@@ -80,61 +79,69 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
 
     Raises:
         BadConfig: the table is unusable, the folder holds none of its scans, or nothing in them is
-            clear and large enough for a lesion.
+            clear and large enough for a lesion. A scan that cannot be read is left out, and told.
     """
     sides = read_sides(config.table)
     bundle = load_bundle(config.bundle or shipped_bundle_path())
-    found = dict(_find_scans(config.scans, sides["scan"].unique()))
-    if not found:
-        raise BadConfig(f"None of the scans in {config.table.name} lies in {config.scans}.")
-    clear_rows, lesion_rows, pictures = [], [], []
-    for scan, side_name, is_clear in tqdm(
-        list(sides[["scan", "side", "clear"]].itertuples(index=False)), desc="real sinuses"
-    ):
-        if scan not in found:
-            logger.warning("%s is not in the folder: left out", scan)
+    _warn_of_missing(config, list(sides["scan"].unique()))
+    clear_rows: list[dict[str, object]] = []
+    lesion_rows: list[dict[str, object]] = []
+    left_out, pictures = [], _Pictures(config.seed)
+    for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):
+        try:
+            found = _find(config.scans / scan)
+        except (ParanasalError, OSError) as error:  # one bad scan never stops the others
+            left_out.append(f"{scan}: {explain(error)}".replace(f"{config.scans}/", ""))
             continue
-        if Side(side_name) not in found[scan].placement.boxes:
-            logger.warning("%s: the %s sinus is not in the image: left out", scan, side_name)
-            continue
-        sinus = RealSinus(found[scan], Side(side_name), bundle)
-        clear_rows.append({"scan": scan, "side": side_name, "clear": is_clear} | sinus.facts())
-        if is_clear == "yes":
-            for row, result in sinus.with_lesions(config):
-                lesion_rows.append({"scan": scan, "side": side_name} | row)
-                pictures.append((f"{scan} {side_name} {row['kind']} {row['ml']:.1f} ml", result))
+        for side, is_clear in of_scan[["side", "clear"]].itertuples(index=False):
+            if Side(side) not in found.placement.boxes:
+                left_out.append(f"{scan}: the {side} sinus is not in the image.")
+                continue
+            sinus = RealSinus(found, Side(side), bundle)
+            clear_rows.append({"scan": scan, "side": side, "clear": is_clear} | sinus.facts())
+            for row, result in sinus.with_lesions(config) if is_clear == "yes" else ():
+                lesion_rows.append({"scan": scan, "side": side} | row)
+                pictures.add(f"{scan} {side} {row['kind']} {row['ml']:.1f} ml", result)
+    for words in left_out:
+        logger.warning("left out: %s", words)
     if not lesion_rows:
         raise BadConfig(f"{config.scans}: no lesion could be inserted into a clear sinus.")
     clear, lesions = pd.DataFrame(clear_rows), pd.DataFrame(lesion_rows)
     bars = _bars(clear, lesions)
-    _write(output, clear, lesions, bars, bundle)
-    _draw(pictures, output / "sheet.png", config.seed)
-    return {**bars.__dict__, "met": bars.met}
+    _write(output, clear, lesions, bars, bundle, left_out)
+    _draw(pictures, output / "sheet.png")
+    return {**bars.__dict__, "met": bars.met, "left_out": len(left_out)}
 
 
-def read_sides(path: Path) -> pd.DataFrame:
-    """The table of sides, checked; columns: see `RealCheckConfig.table`. Raises `BadConfig`."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise BadConfig(f"{path} cannot be read as a CSV table. {SIDES_HELP}") from error
-    if missing := [name for name in SIDES if name not in table]:
-        raise BadConfig(f"{path} lacks the column {', '.join(missing)}. {SIDES_HELP}")
-    for name, values in (("side", ("left", "right")), ("clear", ("yes", "no"))):
-        for number, value in enumerate(table[name], start=2):
-            if value not in values:
-                raise BadConfig(f"{path}, line {number}: {name} is {value!r}. {SIDES_HELP}")
-    if "yes" not in set(table["clear"]):
-        raise BadConfig(f"{path} names no clear side: there is nothing to insert lesions into.")
-    return table
+def _find(path: Path) -> FoundSinuses:
+    """A scan and its boxes. Raises `ParanasalError`: it cannot be read, or holds no head."""
+    volume = read_volume(path)
+    return FoundSinuses(volume, find_boxes(volume))
 
 
-def _find_scans(folder: Path, names: np.ndarray) -> Iterator[tuple[str, FoundSinuses]]:
-    for name in names:
-        path = Path(folder) / name
-        if path.exists():
-            volume = read_volume(path)
-            yield name, FoundSinuses(volume, find_boxes(volume))
+def _warn_of_missing(config: RealCheckConfig, names: list[str]) -> None:
+    """Raises `BadConfig`: no scan is there."""
+    missing = [name for name in names if not (config.scans / name).exists()]
+    if len(missing) == len(names):
+        raise BadConfig(f"None of the scans in {config.table.name} lies in {config.scans}.")
+    if missing:
+        words = "%d of %d scans are not in %s: left out; first %s"
+        logger.warning(words, len(missing), len(names), config.scans, missing[0])
+
+
+class _Pictures:
+    """A random 24 of all lesions; the others are not kept in memory."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng, self.seen = np.random.default_rng(seed), 0
+        self.kept: list[tuple[int, str, SinusResult]] = []
+
+    def add(self, title: str, result: SinusResult) -> None:
+        self.seen += 1
+        if len(self.kept) < DRAWN:
+            self.kept.append((self.seen, title, result))
+        elif (place := int(self.rng.integers(self.seen))) < DRAWN:
+            self.kept[place] = (self.seen, title, result)
 
 
 class RealSinus:
@@ -277,6 +284,7 @@ def _write(
     lesions: pd.DataFrame,
     bars: AcceptanceCriteria,
     bundle: Bundle,
+    left_out: list[str],
 ) -> None:
     by_kind = lesions[lesions["ml"] >= BARRED_ML - 0.01].groupby("kind")
     kinds = by_kind[["found", "largest_part_on_lesion", "dice"]].mean().round(2)
@@ -297,6 +305,7 @@ def _write(
     )
     for (bar, met), figure in zip(bars.met.items(), figures, strict=True):
         lines.append(f"- {bar}: {figure} ({'met' if met else 'NOT met'})")
+    lines += ["", "### Left out", "", *(f"- {words}" for words in left_out)] if left_out else []
     summary = {"weights_sha256": bundle.card.weights_sha256, "bars": bars.__dict__, "met": bars.met}
     output.mkdir(parents=True, exist_ok=True)
     for name, text in (
@@ -314,15 +323,13 @@ def _markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 
-def _draw(pictures: list[tuple[str, SinusResult]], path: Path, seed: int) -> None:
-    """Crops with inserted lesions and the mask found (yellow), a random 24 of them."""
-    order = np.random.default_rng(seed).permutation(len(pictures))[:24]
+def _draw(pictures: _Pictures, path: Path) -> None:
+    """Crops with inserted lesions and the mask found (yellow)."""
     figure = Figure(figsize=(20, 14))
     axes = figure.subplots(6, 12, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for position, number in enumerate(sorted(order)):
-        title, result = pictures[number]
+    for position, (_, title, result) in enumerate(sorted(pictures.kept, key=itemgetter(0))):
         line, column = divmod(position, 4)
         _draw_planes(list(axes[line, 3 * column : 3 * column + 3]), result)
         axes[line, 3 * column].set_title(f"{title}\np = {result.score.probability:.2f}", fontsize=6)
