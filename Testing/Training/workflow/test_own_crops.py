@@ -97,6 +97,25 @@ def test_a_split_of_the_table_is_honoured(tmp_path: Path) -> None:
         Plan.read("smoke", store_of(tmp_path / "some", 8, ["test", "labelled"]).folder)
 
 
+def test_a_patient_in_two_parts_is_said_before_anything_starts(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 16, ["train", "train", "validation", "test"])
+    table = store.table.copy()
+    table.loc[table.index[1], "split"] = "test"
+    changed = write_store(tmp_path / "changed", store.crops, table, info={"simulated": False})
+    with pytest.raises(BadStore, match="p00 is in train and in test"):
+        require_usable(Plan.read("smoke", changed.folder), "loss")
+
+
+def test_a_division_that_no_command_made_is_told_how_it_is_given(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 8)
+    own = tmp_path / "own.csv"
+    with pytest.raises(BadStore, match=r"own\.csv does not exist"):
+        Plan.read("smoke", store.folder, splits=own)
+    own.write_text("patient,set\np00,test\n")
+    with pytest.raises(BadStore, match=r"own\.json beside it is missing.*the column split"):
+        Plan.read("smoke", store.folder, splits=own)
+
+
 def test_folds_are_those_that_are_asked_for(tmp_path: Path) -> None:
     store = store_of(tmp_path, 24)
     config = ExperimentConfig(name="loss", preset="smoke", crops=store.folder, folds=3)

@@ -37,6 +37,7 @@ POSITION = "position_{}"
 TOLERANCE = 1.0  # sinuses of a kind by which a beginning may miss its quota, where it can
 COLUMN_TYPES: Any = {"patient": str, "fold": "Int64"}
 REMAKE = "Make it again with `paranasal split`."
+OWN_DIVISION = "A division of your own goes into the column split of the table of scans."
 
 
 def make_splits(config: SplitConfig) -> Path:
@@ -80,7 +81,12 @@ def fold_count(splits: Path) -> int:
     try:
         return int(json.loads(_record_path(splits).read_text(encoding="utf-8"))["folds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadStore(f"{splits} is missing, damaged or not of `paranasal split`.") from error
+        if not splits.is_file():
+            raise BadStore(f"{splits} does not exist. Check the path.") from error
+        raise BadStore(
+            f"{splits} is not as `paranasal split` made it: {_record_path(splits).name} beside it is "
+            f"missing or damaged. {OWN_DIVISION}"
+        ) from error
 
 
 def patient_strata(store: CropStore) -> pd.DataFrame:
@@ -187,7 +193,7 @@ class Partition:
 
         Raises:
             BadStore: the file is missing, damaged or of another store, or lacks the fold or a
-                labelled patient; there is no file and the store is not divided.
+                labelled patient; there is no file and the store is not divided, or parts a patient.
         """
         if splits is not None:
             return cls.read(store, splits, fold)
@@ -199,6 +205,7 @@ class Partition:
             )
         if store.table["label"].isna().all():
             return cls(store, part, np.zeros(len(part)))
+        _refuse_parted(store)
         # The other side of a patient with a label is nothing to pretrain on.
         part[(part == "unlabelled") & store.table["patient"].isin(patients_with_labels(store))] = ""
         return cls(store, part, _positions_as_divided(store, part))
@@ -272,6 +279,17 @@ def patients_with_labels(store: CropStore) -> set[str]:
     return set(store.table["patient"][store.table["label"].notna()])
 
 
+def _refuse_parted(store: CropStore) -> None:
+    """Raise `BadStore` for a patient with labels in two parts of the store's own table."""
+    labelled = store.table[store.table["label"].notna()]
+    parts = labelled.groupby("patient")["split"].unique()
+    for patient, of in parts[parts.str.len() > 1].items():
+        raise BadStore(
+            f"{store.folder / 'table.csv'}: patient {patient} is in {' and in '.join(of)}. A patient "
+            "has one split: put the table of scans right, and prepare the crops again."
+        )
+
+
 def _positions_as_divided(store: CropStore, part: np.ndarray) -> np.ndarray:
     """Positions of all rows of a store whose own table divides it."""
     line = patient_strata(store).sort_values("patient", ignore_index=True)
@@ -296,7 +314,7 @@ def _read_table(path: Path, store: CropStore) -> pd.DataFrame:
         raise BadStore(f"{path} divides other crops than those in {store.folder}. {REMAKE}")
     names = (*COLUMNS, *(POSITION.format(run) for run in range(1, record["folds"] + 1)))
     if not intact or tuple(table.columns) != names:
-        raise BadStore(f"{path} was changed after it was made. {REMAKE}")
+        raise BadStore(f"{path} was changed after it was made. {REMAKE} {OWN_DIVISION}")
     twice = table["patient"][table["patient"].duplicated()]
     if len(twice):
         raise BadStore(f"{path}: patient {twice.iloc[0]} stands in it twice. {REMAKE}")

@@ -88,8 +88,9 @@ class Plan:
         path = named("presets", preset)
         made = read_yaml(named("cohorts", cohort or "many"))
         made |= {"donors": str(Path(donors).resolve())} if donors else {}
+        settings = read_yaml(path)
         try:
-            sizes = Preset(**tupled(read_yaml(path)))
+            sizes = Preset(**tupled(settings))
             rows = {name: TableRow(**row) for name, row in declared["rows"].items()}
             experiments = {
                 name: Experiment(**tupled(one)) for name, one in declared["experiments"].items()
