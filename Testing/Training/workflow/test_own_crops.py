@@ -59,6 +59,15 @@ def test_crops_that_are_all_labelled_are_fit_for_it_and_pretraining_is_said_in_w
     assert with_more.unlabelled and "without labels" not in " ".join(division(with_more))
 
 
+def test_a_preset_that_would_use_shifted_boxes_says_that_there_are_none(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 20)
+    assert "--jitter" in " ".join(division(Plan.read("cpu", store.folder)))
+    assert "--jitter" not in " ".join(division(Plan.read("smoke", store.folder)))
+    table = store.table.assign(jitter=[0, 1] * 20)
+    shifted = write_store(tmp_path / "shifted", store.crops, table, info={"simulated": False})
+    assert "--jitter" not in " ".join(division(Plan.read("cpu", shifted.folder)))
+
+
 def test_pretraining_learns_from_training_crops_where_nothing_is_unlabelled(
     tmp_path: Path,
 ) -> None:

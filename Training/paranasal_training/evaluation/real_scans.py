@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,9 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     sides = read_sides(config.table)
     bundle = load_bundle(config.bundle or shipped_bundle_path())
     _warn_of_missing(config, list(sides["scan"].unique()))
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=output):  # what cannot be written is known before the work
+        pass
     clear_rows: list[dict[str, object]] = []
     lesion_rows: list[dict[str, object]] = []
     left_out, pictures = [], _Pictures(config.seed)
@@ -307,7 +311,6 @@ def _write(
         lines.append(f"- {bar}: {figure} ({'met' if met else 'NOT met'})")
     lines += ["", "### Left out", "", *(f"- {words}" for words in left_out)] if left_out else []
     summary = {"weights_sha256": bundle.card.weights_sha256, "bars": bars.__dict__, "met": bars.met}
-    output.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("clear.csv", clear.to_csv(index=False)),
         ("lesions.csv", lesions.to_csv(index=False)),

@@ -22,6 +22,7 @@ class OwnCrops:
     simulated: whether it is simulated. masks: whether its lesions are known.
     divided: whether its own table names training, validation and test.
     unlabelled: whether there are patients to pretrain on beside those with labels.
+    shifted: whether there are crops of shifted boxes.
     """
 
     folder: Path
@@ -29,6 +30,7 @@ class OwnCrops:
     masks: bool
     divided: bool
     unlabelled: bool
+    shifted: bool
 
     @classmethod
     def read(cls, folder: Path) -> OwnCrops:
@@ -45,14 +47,16 @@ class OwnCrops:
             # A simulated table is divided too, into one partition; its folds are made from it all.
             not simulated and bool(named & DIVIDED) and _all_named(folder, named),
             len(without) >= LEAST_UNLABELLED,
+            "jitter" in table and bool(table["jitter"].any()),
         )
 
 
 def _table(folder: Path) -> pd.DataFrame:
-    path = folder / "table.csv"
+    path, needed = folder / "table.csv", ["patient", "split", "label"]
     try:
-        return pd.read_csv(path, usecols=["patient", "split", "label"], dtype={"patient": str})
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(path, dtype={"patient": str})
+        return table[[*needed, *({"jitter"} & set(table))]]
+    except (OSError, ValueError, KeyError) as error:
         raise BadStore(f"{path} is damaged and cannot be read as CSV.") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from paranasal_training.data.config import SplitConfig
 from paranasal_training.data.splits import Partition, divided_patients
 from paranasal_training.data.store import CropStore
+from paranasal_training.workflow.own_crops import OwnCrops
 from paranasal_training.workflow.plan import Plan
 from ParanasalSSLLib.errors import BadStore
 
@@ -82,5 +83,12 @@ def division(plan: Plan) -> list[str]:
             "With one division the autoencoder has learnt from the healthy ones among these, so that "
             "rows that pretrain on residuals know something of labels. Without the column split, "
             "residuals are those of an autoencoder that has not learnt from the crop."
+        )
+    sizes = plan.preset
+    wanted = any(stage.get("jittered") for stage in (sizes.train, sizes.pretrain, sizes.finetune))
+    if wanted and not OwnCrops.read(plan.crops).shifted:
+        lines.append(
+            "No crops of shifted boxes (`paranasal prepare --jitter 15` makes them): `jittered: true` "
+            "of the preset changes nothing."
         )
     return lines
