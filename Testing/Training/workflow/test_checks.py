@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from paranasal_training.workflow.checks import keep_to_its_crops, require_settings
-from paranasal_training.workflow.config import ExperimentConfig
+from paranasal_training.workflow.config import ExperimentConfig, StudyConfig
 from paranasal_training.workflow.declared import preset_names
 from paranasal_training.workflow.experiment import look_ahead, run_experiment
 from paranasal_training.workflow.plan import DONORS, Plan
 
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, UnsafeOutput
 
 CORE = "core"
 
@@ -101,6 +101,20 @@ def test_what_a_user_has_in_the_working_folder_is_never_replaced(mine: str, tmp_
             run_experiment(config)
     assert path.read_text() == "mine"
     assert [name for name in (tmp_path / "work").rglob("*") if name.is_file()] == [path]
+
+
+def test_a_file_in_the_place_of_the_working_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "work").touch()
+    with pytest.raises(UnsafeOutput, match="work is no folder"):
+        run_experiment(ExperimentConfig(name="loss", preset="smoke", output=tmp_path / "work"))
+
+
+def test_places_where_nothing_could_run_are_refused() -> None:
+    for places in ({"cores": 0}, {"gpus": -1}):
+        with pytest.raises(BadConfig, match="cores are 1 or more"):
+            ExperimentConfig(name="loss", **places)
+        with pytest.raises(BadConfig, match="cores are 1 or more"):
+            StudyConfig(scans=[], output=Path("out"), **places)
 
 
 def test_looking_ahead_does_not_bind_a_folder_to_its_crops(tmp_path: Path) -> None:

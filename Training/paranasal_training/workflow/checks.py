@@ -21,7 +21,7 @@ from paranasal_training.workflow.needed import Needed
 from paranasal_training.workflow.own_crops import refuse_real_crops
 from paranasal_training.workflow.plan import Plan
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
-from ParanasalSSLLib.files import sha256, write_json
+from ParanasalSSLLib.files import refuse_no_folder, sha256, write_json
 
 CROPS_OF = "crops_of.json"  # in the working folder
 MADE = ("settings", "autoencoder", "residuals", "pretrain", "finetune", "maps", "linear", "knn")
@@ -66,7 +66,9 @@ def require_own_folder(folder: Path, plan: Plan, name: str) -> None:
 
     Raises:
         BadConfig: it does: no experiment has been run there, or its cohort lies among other files.
+        UnsafeOutput: it is no folder.
     """
+    refuse_no_folder(folder)
     if plan.crops is None:
         refuse_real_crops(folder / "crops")
     if any((folder / mark).exists() for mark in (CROPS_OF, ".snakemake")):

@@ -61,6 +61,7 @@ class ExperimentConfig:
             raise BadConfig(
                 "--cohort and --donors are of simulated crops, --crops are there already."
             )
+        _require_places(self.cores, self.gpus)
 
     @property
     def folder(self) -> Path:
@@ -113,3 +114,10 @@ class StudyConfig:
             raise BadConfig(f"--scans-a-step {self.scans_a_step}: at least one scan a step")
         if self.output.exists() and not self.output.is_dir():
             raise BadConfig(f"--output {self.output} is a file; name a folder")
+        _require_places(self.cores, self.gpus)
+
+
+def _require_places(cores: int, gpus: int) -> None:
+    """Raise `BadConfig` for no core at all, on which Snakemake would wait for ever."""
+    if cores < 1 or gpus < 0:
+        raise BadConfig(f"--cores {cores} --gpus {gpus}: cores are 1 or more, gpus 0 or more.")
