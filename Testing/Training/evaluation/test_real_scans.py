@@ -94,11 +94,11 @@ def test_a_scan_that_cannot_be_read_stops_no_other_one(
     class Sinus:
         """Stands for one that was found and scored."""
 
-        def __init__(self, *_: object) -> None:
-            pass
+        def __init__(self, found: object, side: Side, bundle: object) -> None:
+            self.side = side
 
         def facts(self) -> dict[str, object]:
-            return {"anomalous": False}
+            return {"anomalous": False, "judged": self.side == Side.LEFT}
 
         def with_lesions(self, config: RealCheckConfig) -> Iterator[tuple[dict[str, Any], Any]]:
             lesion = {"kind": "cyst", "ml": 4.0, "found": True, "dice": 0.5}
@@ -121,14 +121,15 @@ def test_a_scan_that_cannot_be_read_stops_no_other_one(
     for name in ("bad.nii", "good.nii"):
         (tmp_path / name).touch()
     lines = ["scan,side,clear", "bad.nii,left,yes", "gone.nii,left,yes", "good.nii,left,yes"]
+    lines.append("good.nii,right,yes")
     (tmp_path / "t.csv").write_text("\n".join(lines))
     config = RealCheckConfig(scans=tmp_path, table=tmp_path / "t.csv")
     made = check_real(config, tmp_path / "out")
-    assert made["clear_below_threshold"] == "1 of 1" and made["left_out"] == 2
+    assert made["clear_below_threshold"] == "1 of 2" and made["left_out"] == 2
     assert "1 of 3 scans are not in" in caplog.text
     summary = (tmp_path / "out/summary.md").read_text()
     assert "- bad.nii: bad.nii is damaged." in summary and str(tmp_path) not in summary
-    assert len(pd.read_csv(tmp_path / "out/lesions.csv")) == 30
+    assert len(pd.read_csv(tmp_path / "out/lesions.csv")) == 60
 
 
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:

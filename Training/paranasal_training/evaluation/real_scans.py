@@ -93,7 +93,8 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     left_out, pictures = [], _Pictures(config.seed)
     for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):
         try:
-            found = _find(config.scans / scan)
+            volume = read_volume(config.scans / scan)
+            found = FoundSinuses(volume, find_boxes(volume))
         except (ParanasalError, OSError) as error:  # one bad scan never stops the others
             left_out.append(f"{scan}: {explain(error)}".replace(f"{config.scans}/", ""))
             continue
@@ -115,12 +116,6 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     _write(output, clear, lesions, bars, bundle, left_out)
     _draw(pictures, output / "sheet.png")
     return {**bars.__dict__, "met": bars.met, "left_out": len(left_out)}
-
-
-def _find(path: Path) -> FoundSinuses:
-    """A scan and its boxes. Raises `ParanasalError`: it cannot be read, or holds no head."""
-    volume = read_volume(path)
-    return FoundSinuses(volume, find_boxes(volume))
 
 
 def _warn_of_missing(config: RealCheckConfig, names: list[str]) -> None:
@@ -173,7 +168,8 @@ class RealSinus:
         result = self.score(self.found.volume)
         return {
             "quality": self.found.placement.quality.verdict,
-            "probability": round(result.score.probability, 4),
+            "judged": result.is_judged,  # no sinus recognised: neither clear nor a number of it
+            "probability": round(result.score.probability, 4) if result.is_judged else None,
             "anomalous": result.score.anomalous,
             "mask_ml": round(result.opacity_ml, 2),
             "air_ml": round(float(self.air.sum()) / 1000, 1),
@@ -262,7 +258,7 @@ def _bars(clear: pd.DataFrame, lesions: pd.DataFrame) -> AcceptanceCriteria:
     really_clear = clear[clear["clear"] == "yes"]
     large = lesions[(lesions["ml"] >= BARRED_ML - 0.01) & (lesions["kind"] != DEEP)]
     return AcceptanceCriteria(
-        f"{int((~really_clear['anomalous']).sum())} of {len(really_clear)}",
+        f"{int((really_clear['judged'] & ~really_clear['anomalous']).sum())} of {len(really_clear)}",
         round(float(large["found"].mean()), 3),
         round(float(large["largest_part_on_lesion"].mean()), 3),
         round(float(large["dice"].mean()), 3),
