@@ -6,8 +6,10 @@ import os
 import shutil
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from paranasal_training.data.store import CropStore
 from paranasal_training.prepare import parallel, work
@@ -18,7 +20,7 @@ from site_scans import CENTERS, by_hand, save_head, save_table
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.boxes.placement import Placement
-from ParanasalSSLLib.errors import BadStore, UnsafeOutput
+from ParanasalSSLLib.errors import BadConfig, BadStore, UnsafeOutput
 from ParanasalSSLLib.files import alone
 
 
@@ -107,6 +109,29 @@ def test_scan_is_done_again_only_when_something_changed(site: Path, serial: list
     next(folder.glob("*.npz")).write_bytes(b"half")
     assert len(redone(jobs())) == 1
     assert redone(jobs(jitter=1)) == [1, 2, 3]
+
+
+def test_what_is_kept_spares_all_but_the_scan_that_has_changed(
+    site: Path, serial: list[int]
+) -> None:
+    """Most of a site's later calls: a label put right, a scan replaced."""
+    config = replace(by_hand(site), kept=site.parent / "kept")
+    prepare(config, site.parent / "crops")
+    assert serial == [1, 2, 3]
+    first, *others = site.read_text().splitlines()
+    corrected = [line[:-1] + "1" if line.endswith("0") else line for line in others]
+    assert corrected != others
+    site.write_text("\n".join([first, *corrected]))
+    save_head(site.parent / "scans/Bob.nii.gz", seed=9)
+    serial.clear()
+    prepare(config, site.parent / "again")
+    assert serial == [2]
+    before, after = (CropStore.open(site.parent / name) for name in ("crops", "again"))
+    assert list(before.table["label"]) != list(after.table["label"])
+    same = before.table["patient"] == before.table["patient"].iloc[0]
+    assert np.array_equal(before.crops[same], after.crops[same])
+    with pytest.raises(BadConfig, match="in the store"):
+        prepare(replace(config, kept=site.parent / "third" / "kept"), site.parent / "third")
 
 
 def test_result_that_cannot_be_written_stops_with_words(

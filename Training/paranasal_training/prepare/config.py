@@ -54,6 +54,11 @@ class PrepareConfig:
     """Name patients in the table as the source does, not p0001, p0002, ..."""
     key: Path | None = None
     """CSV file that will say which patient and path each scan was; private (unset: none)."""
+    kept: Path | None = None
+    """Folder that keeps what was cut of each scan, under names that tell nothing, half a MB for two
+    crops: once a label is put right or a scan replaced, a call with it does the changed scans only
+    (unset: none).
+    """
     processes: int | None = None
     """Scans done at the same time, 1 or more (unset: one for each core)."""
 

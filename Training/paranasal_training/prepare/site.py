@@ -76,10 +76,10 @@ def prepare(config: PrepareConfig, output: Path) -> Path:
 
 
 def _prepare(config: PrepareConfig, output: Path) -> Path:
-    work = output.with_name(f".{output.name}.prepare")
+    passing = output.with_name(f".{output.name}.prepare")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        if _is_used_up(work, output):  # the last call was killed just after it had ended
-            shutil.rmtree(work, ignore_errors=True)
+        if _is_used_up(passing, output):  # the last call was killed just after it had ended
+            shutil.rmtree(passing, ignore_errors=True)
         raise BadStore(f"{output} is there already. Choose another folder, or remove it.")
     quality = output.with_name(f"{output.name}.quality")
     refuse_no_folder(quality)
@@ -89,6 +89,7 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
     ids = patient_ids(scans, config.keep_ids)
     if config.key is not None:
         write_key(scans, ids, config.key, output)
+    work = _kept(config.kept, output) or passing
     jobs = [
         plan_job(scan, work, config.jitter, config.jitter_sd, config.seed, boxes.get(scan.number))
         for scan in scans
@@ -103,9 +104,19 @@ def _prepare(config: PrepareConfig, output: Path) -> Path:
     ]
     _write_quality(jobs, seen, quality)
     _write_store(config, scans, jobs, seen, output)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(passing, ignore_errors=True)
     _print_verdicts(scans, seen, quality)
     return output
+
+
+def _kept(folder: Path | None, output: Path) -> Path | None:
+    """The whole path of the folder that keeps what was cut. Raises `BadConfig`: it is in the store."""
+    if folder is None:
+        return None
+    if folder.absolute().is_relative_to(output):
+        raise BadConfig(f"kept {folder} would lie in the store. Choose another folder.")
+    refuse_no_folder(folder)
+    return folder.absolute()
 
 
 def _is_used_up(work: Path, output: Path) -> bool:
