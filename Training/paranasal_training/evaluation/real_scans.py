@@ -14,21 +14,19 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy import ndimage
 from tqdm import tqdm
 
 from paranasal_training.cohort.donors import outline_air
 from paranasal_training.cohort.lesions import grow_lesion
 from paranasal_training.evaluation.config import RealCheckConfig
+from paranasal_training.evaluation.lesion_pictures import LesionPictures
 from paranasal_training.evaluation.metrics import dice, surface_distance_mm
 from paranasal_training.evaluation.sides_table import read_sides
 from ParanasalSSLLib.boxes.box import SinusBox
@@ -50,7 +48,6 @@ VOLUMES_ML = (0.5, 1.0, 2.0, 4.0, 8.0)
 BARRED_ML = 2.0  # the bars below are for lesions of at least this volume
 GROWN = (Kind.THICKENING, Kind.POLYP, Kind.CYST)
 DEEP_MM = 2.0
-DRAWN = 24
 DEEP = "thickening of 2 mm or more"
 
 
@@ -88,34 +85,49 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=output):  # what cannot be written is known before the work
         pass
-    clear_rows: list[dict[str, object]] = []
-    lesion_rows: list[dict[str, object]] = []
-    left_out, pictures = [], _Pictures(config.seed)
+    seen = _Seen(config.seed)
     for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):
-        try:
-            volume = read_volume(config.scans / scan)
-            found = FoundSinuses(volume, find_boxes(volume))
-        except (ParanasalError, OSError) as error:  # one bad scan never stops the others
-            left_out.append(f"{scan}: {explain(error)}".replace(f"{config.scans}/", ""))
-            continue
-        for side, is_clear in of_scan[["side", "clear"]].itertuples(index=False):
-            if Side(side) not in found.placement.boxes:
-                left_out.append(f"{scan}: the {side} sinus is not in the image.")
-                continue
-            sinus = RealSinus(found, Side(side), bundle)
-            clear_rows.append({"scan": scan, "side": side, "clear": is_clear} | sinus.facts())
-            for row, result in sinus.with_lesions(config) if is_clear == "yes" else ():
-                lesion_rows.append({"scan": scan, "side": side} | row)
-                pictures.add(f"{scan} {side} {row['kind']} {row['ml']:.1f} ml", result)
-    for words in left_out:
+        _look(str(scan), dict(of_scan[["side", "clear"]].to_numpy()), config, bundle, seen)
+    for words in seen.left_out:
         logger.warning("left out: %s", words)
-    if not lesion_rows:
+    if not seen.lesions:
         raise BadConfig(f"{config.scans}: no lesion could be inserted into a clear sinus.")
-    clear, lesions = pd.DataFrame(clear_rows), pd.DataFrame(lesion_rows)
+    clear, lesions = pd.DataFrame(seen.clear), pd.DataFrame(seen.lesions)
     bars = _bars(clear, lesions)
-    _write(output, clear, lesions, bars, bundle, left_out)
-    _draw(pictures, output / "sheet.png")
-    return {**bars.__dict__, "met": bars.met, "left_out": len(left_out)}
+    _write(output, clear, lesions, bars, bundle, seen.left_out)
+    seen.pictures.draw(output / "sheet.png")
+    return {**bars.__dict__, "met": bars.met, "left_out": len(seen.left_out)}
+
+
+class _Seen:
+    """Of all scans: a row for each sinus, one for each lesion, what was left out and why."""
+
+    def __init__(self, seed: int) -> None:
+        self.clear: list[dict[str, object]] = []
+        self.lesions: list[dict[str, object]] = []
+        self.left_out: list[str] = []
+        self.pictures = LesionPictures(seed)
+
+
+def _look(
+    scan: str, sides: dict[str, str], config: RealCheckConfig, bundle: Bundle, seen: _Seen
+) -> None:
+    """Score the sides of one scan. sides: by name, "yes" where one is clear."""
+    try:
+        volume = read_volume(config.scans / scan)
+        found = FoundSinuses(volume, find_boxes(volume))
+    except (ParanasalError, OSError) as error:  # one bad scan never stops the others
+        seen.left_out.append(f"{scan}: {explain(error)}".replace(f"{config.scans}/", ""))
+        return
+    for side, is_clear in sides.items():
+        if Side(side) not in found.placement.boxes:
+            seen.left_out.append(f"{scan}: the {side} sinus is not in the image.")
+            continue
+        sinus = RealSinus(found, Side(side), bundle)
+        seen.clear.append({"scan": scan, "side": side, "clear": is_clear} | sinus.facts())
+        for row, result in sinus.with_lesions(config) if is_clear == "yes" else ():
+            seen.lesions.append({"scan": scan, "side": side} | row)
+            seen.pictures.add(f"{scan} {side} {row['kind']} {row['ml']:.1f} ml", result)
 
 
 def _warn_of_missing(config: RealCheckConfig, names: list[str]) -> None:
@@ -126,21 +138,6 @@ def _warn_of_missing(config: RealCheckConfig, names: list[str]) -> None:
     if missing:
         words = "%d of %d scans are not in %s: left out; first %s"
         logger.warning(words, len(missing), len(names), config.scans, missing[0])
-
-
-class _Pictures:
-    """A random 24 of all lesions; the others are not kept in memory."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng, self.seen = np.random.default_rng(seed), 0
-        self.kept: list[tuple[int, str, SinusResult]] = []
-
-    def add(self, title: str, result: SinusResult) -> None:
-        self.seen += 1
-        if len(self.kept) < DRAWN:
-            self.kept.append((self.seen, title, result))
-        elif (place := int(self.rng.integers(self.seen))) < DRAWN:
-            self.kept[place] = (self.seen, title, result)
 
 
 class RealSinus:
@@ -320,27 +317,3 @@ def _write(
 def _markdown(table: pd.DataFrame) -> str:
     rows = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy()]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
-
-
-def _draw(pictures: _Pictures, path: Path) -> None:
-    """Crops with inserted lesions and the mask found (yellow)."""
-    figure = Figure(figsize=(20, 14))
-    axes = figure.subplots(6, 12, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for position, (_, title, result) in enumerate(sorted(pictures.kept, key=itemgetter(0))):
-        line, column = divmod(position, 4)
-        _draw_planes(list(axes[line, 3 * column : 3 * column + 3]), result)
-        axes[line, 3 * column].set_title(f"{title}\np = {result.score.probability:.2f}", fontsize=6)
-    figure.tight_layout(pad=0.3, h_pad=1.6)
-    with write_whole(path) as temporary:
-        figure.savefig(temporary, dpi=80)
-
-
-def _draw_planes(axes: list[Axes], result: SinusResult) -> None:
-    for axis, panel in zip((2, 1, 0), axes, strict=True):
-        at = int(result.opacity.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) or 32
-        panel.imshow(result.crop.data.take(at, axis).T, cmap="gray", origin="lower")
-        outline = result.opacity.take(at, axis).T
-        if outline.any():
-            panel.contour(outline, [0.5], colors="gold", linewidths=0.8)
