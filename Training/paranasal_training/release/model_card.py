@@ -110,7 +110,7 @@ def _architecture(card: BundleCard) -> str:
         f"{card.residual.median_kernel_voxels}. Mask: threshold per voxel, level "
         f"{card.mask.level_anomalous} in sinuses called anomalous, {card.mask.level_normal} in others, "
         f"parts of {card.mask.minimum_part_voxels} voxels or more. Decision: calibrated probability "
-        f"of {card.decision_threshold} or more. Licence: {card.licence}. "
+        f"of {card.decision_threshold:.4g} or more. Licence: {card.licence}. "
         f"SHA-256 of the weights: `{card.weights_sha256}`."
     )
 

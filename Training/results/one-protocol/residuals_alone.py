@@ -1,8 +1,8 @@
 """What the ablations change, the residual, judged alone: `python residuals_alone.py WORK`.
 
 WORK is the working folder of the experiments. A crop's score is its mean residual, without
-classifier and pretraining, in the first division. Writes `residuals_alone.csv` into `table3` and
-`postprocessing` beside this file.
+classifier and pretraining, in the first division. Writes `residuals_alone.csv` into `table3`, `labels`
+and `postprocessing` beside this file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 NORMALS = ("normals20", "normals40", "normals60", "normals80", "plain")
+LABELS = ("labels10", "plain")
 FILTERS = ("median0", "plain", "median5", "median7", "otsu", "percentile")
 HERE = Path(__file__).parent
 
@@ -37,9 +38,10 @@ def judged(work: Path, row: str, autoencoder: str, kind: str) -> dict[str, objec
 
 
 def main(work: Path) -> None:
-    """Write both tables."""
+    """Write all tables."""
     tables = {
         "table3": [judged(work, row, row, "calibrated") for row in NORMALS],
+        "labels": [judged(work, row, row, "calibrated") for row in LABELS],
         "postprocessing": [judged(work, row, "plain", "published") for row in FILTERS],
     }
     for name, rows in tables.items():

@@ -127,12 +127,10 @@ def _draw_line(
     percents = [p for p in results.percents if (method, p) in results.summary]
     found = [results.summary[method, percent][metric] for percent in percents]
     mean = np.array([interval.mean for interval in found])
-    half = np.nan_to_num([interval.half for interval in found])
+    low, high = np.array([[one.low for one in found], [one.high for one in found]])
     axis.plot(percents, mean, **style)
     alpha = 0.18 if method == results.ours else 0.07
-    axis.fill_between(
-        percents, mean - half, mean + half, color=style["color"], alpha=alpha, linewidth=0
-    )
+    axis.fill_between(percents, low, high, color=style["color"], alpha=alpha, linewidth=0)
 
 
 def _dot_figure(results: Results) -> Figure:
@@ -145,8 +143,8 @@ def _dot_figure(results: Results) -> Figure:
         for number, method in enumerate(results.present):
             found = results.summary[method, percent][metric]
             style = {k: v for k, v in styles[method].items() if not k.startswith("line")}
-            half = np.nan_to_num(found.half)
-            axis.errorbar(found.mean, number, xerr=half, elinewidth=1.6, capsize=3, **style)
+            ends = np.nan_to_num([[found.mean - found.low], [found.high - found.mean]])
+            axis.errorbar(found.mean, number, xerr=ends, elinewidth=1.6, capsize=3, **style)
         axis.set_title(METRIC_NAMES[metric])
         axis.set_xlabel(f"test {METRIC_NAMES[metric]}, {percent} % of the labels")
     _name_rows(axes[0], results, results.present)

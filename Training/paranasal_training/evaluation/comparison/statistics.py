@@ -37,13 +37,13 @@ class Interval:
 
     @property
     def low(self) -> float:
-        """Its lower end."""
-        return self.mean - self.half
+        """Its lower end; no figure is below 0."""
+        return float(np.clip(self.mean - self.half, 0, 1))
 
     @property
     def high(self) -> float:
-        """Its upper end."""
-        return self.mean + self.half
+        """Its upper end; no figure is above 1."""
+        return float(np.clip(self.mean + self.half, 0, 1))
 
 
 # ----------------------------------------------------------------------------- test patients
@@ -179,7 +179,8 @@ class Sampled:
                 draws = Draws.draw(rows, count, (seed, 0xC4, percent, number))
                 for row in cells:
                     deviation = np.concatenate([[0.0], draws.values[row]])
-                    values[row, percent][metric] = plain[row, percent][metric] + deviation
+                    figures = plain[row, percent][metric] + deviation
+                    values[row, percent][metric] = figures.clip(0, 1)  # as every metric is
         means = {
             cell: {name: float(np.mean([run.metrics[name] for run in runs])) for name in METRICS}
             for cell, runs in experiment.runs.items()
