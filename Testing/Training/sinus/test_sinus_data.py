@@ -13,7 +13,7 @@ from paranasal_training.sinus import shards
 from paranasal_training.sinus.config import SinusCropsConfig
 from paranasal_training.sinus.crops import Heads, draw_sample, side_as_it_is
 from paranasal_training.sinus.healthy import Tissue
-from paranasal_training.sinus.looks import Pose, Rescan, draw_rescan
+from paranasal_training.sinus.looks import Pose, Rescan, draw_rescan, draw_table
 from paranasal_training.sinus.outline import Limits, outline_cavity
 from paranasal_training.sinus.painting import (
     DARK_FLUID,
@@ -235,6 +235,16 @@ def test_signals_run_from_dark_fluid_to_the_brightest() -> None:
     assert 0.1 < dark.mean() < 0.35
     assert levels.max() > 0.85
     assert min(field.min() for field, _ in draws) > TISSUE.air
+
+
+@pytest.mark.parametrize("air", [0.0, 0.05, 0.13, 0.2, 0.3])
+def test_another_contrast_has_no_jump_between_levels_that_lie_next_to_each_other(
+    air: float,
+) -> None:
+    """In noisy scans too, whose air is bright: neighbours would come out black and white."""
+    for seed in range(100):
+        table, _ = draw_table(air, np.random.default_rng(seed))
+        assert abs(np.diff(table)).max() < 0.03
 
 
 def test_only_thin_slices_are_scanned_again() -> None:

@@ -121,7 +121,7 @@ def draw_table(air: float, rng: np.random.Generator) -> tuple[np.ndarray, str]:
         values = knots ** rng.uniform(0.6, 1.6) * rng.normal(1, 0.08, 6)
         name = "gamma"
     else:
-        knots = np.array([floor, 0.15 + floor, 0.33, 0.5, 0.65, 0.8, 1.0])
+        knots = np.array([floor, 0.15 + floor, max(0.33, 0.2 + floor), 0.5, 0.65, 0.8, 1.0])
         values = rng.uniform(0.22, 1.0, 7)
         values[1] = rng.uniform(0.15, 0.4)
         name = "tissues"
