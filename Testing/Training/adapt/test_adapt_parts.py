@@ -11,12 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from paranasal_training.adapt import report as pages
 from paranasal_training.adapt.adapt import _fingerprint, write_key
 from paranasal_training.adapt.choose import Choice, choose
 from paranasal_training.adapt.config import AdaptConfig
 from paranasal_training.adapt.learn import blended, mixed_rows
 from paranasal_training.adapt.look import SideFacts
-from paranasal_training.adapt.outcome import DecisionRule, called, fit_rule, outcome_of
+from paranasal_training.adapt.outcome import (
+    DecisionRule,
+    Outcome,
+    called,
+    fit_rule,
+    outcome_of,
+)
 from paranasal_training.adapt.persons import groups_of
 from paranasal_training.adapt.scans import find_site_scans, listed_site_scans
 from scipy.special import logit
@@ -261,8 +268,8 @@ def painted(scan: str, evidence: float, ml: float, when: str) -> dict[str, objec
     }  # fmt: skip
 
 
-def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
-    """A diseased sinus taken for a clear one would raise it, and real disease be overlooked."""
+def outcome_with_a_doubtful_side() -> Outcome:
+    """Three sides in which little is seen, and one in which much is, before and after."""
     choices = [Choice(clear_side(f"p{n:04d}_1"), ()) for n in range(4)]
     evidence = [0.1, 0.2, 0.15, 0.95]
     rows = []
@@ -276,11 +283,30 @@ def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
     )
     scored = pd.DataFrame(rows)
     clear = scored[scored["opacity_ml"] == 0]
-    before = DecisionRule(Calibration(), 0.2)
-    outcome = outcome_of(choices, scored, clear, as_is, before, 0.95)
+    return outcome_of(choices, scored, clear, as_is, DecisionRule(Calibration(), 0.2), 0.95)
+
+
+def test_a_side_that_is_doubtful_afterwards_sets_no_threshold() -> None:
+    """A diseased sinus taken for a clear one would raise it, and real disease be overlooked."""
+    outcome = outcome_with_a_doubtful_side()
     assert [side.doubtful for side in outcome.sides] == [False, False, False, True]
     assert outcome.painted["after"]["found"]["volume"]["2 to 5 ml"]["fraction"] == 1.0
     assert outcome.sides[3].called_after and called(outcome.sides) == (0, 2)
+
+
+def test_the_report_says_that_doubtful_sides_are_not_among_those_called_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are called anomalous, most of them: without a word the row would say that none is."""
+    monkeypatch.setattr(pages, "draw_sheet", lambda outcome, jobs: b"")
+    outcome = outcome_with_a_doubtful_side()
+    report = pages.Report("site", 4, 4, [], outcome, [], False, 0.2)
+    words = "none: used sinuses as they were scanned, without the 1 to look at below, called clear"
+    assert f"| {words} | 15 |" in pages.write_report(report, [], tmp_path / "with")
+    assert words in (tmp_path / "with" / pages.PAGE).read_text()
+    sure = replace(outcome, sides=outcome.sides[:3])
+    text = pages.write_report(replace(report, outcome=sure), [], tmp_path / "without")
+    assert "| none: used sinuses as they were scanned, called clear | 15 |" in text
 
 
 @pytest.mark.parametrize("lowest", [0.3, 0.7])

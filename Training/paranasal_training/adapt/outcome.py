@@ -58,7 +58,7 @@ class Outcome:
         rule: of the new bundle.
         sides: all that were looked at.
         painted: figures on painted samples of left-out persons and on their clear sinuses, before
-            and after, as either bundle decides; see `judged_at`.
+            and after, as either bundle decides, of doubtful sides none; see `judged_at`.
     """
 
     rule: DecisionRule

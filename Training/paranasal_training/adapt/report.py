@@ -76,7 +76,7 @@ class Report:
 
     @property
     def clear_samples(self) -> int:
-        """Samples of used sinuses as they are."""
+        """Samples of used sinuses as they are, of doubtful ones none."""
         return int(self.outcome.painted[AFTER]["as_they_are_called_clear"]["samples"])
 
     @property
