@@ -77,6 +77,15 @@ def test_scans_given_one_by_one_belong_together_by_subject_or_folder(tmp_path: P
     assert [s.person for s in find_site_scans(subjects, quiet)] == ["p0001", "p0001", "p0002"]
 
 
+def test_it_is_said_when_every_scan_is_taken_for_another_persons(tmp_path: Path) -> None:
+    said: list[str] = []
+    one_folder = [touch(tmp_path / f"001_{kind}.nii") for kind in ("T1w", "FLAIR")]
+    assert len({s.person for s in find_site_scans(one_folder, said.append)}) == 2
+    assert len(said) == 1 and "of another person" in said[0]
+    find_site_scans([touch(tmp_path / f"sub-1_{n}.nii") for n in "ab"], said.append)
+    assert len(said) == 1
+
+
 def test_a_table_says_whose_scans_they_are(tmp_path: Path) -> None:
     touch(tmp_path / "x.nii"), touch(tmp_path / "y.nii")
     (tmp_path / "scans.csv").write_text("path,patient\nx.nii,Meier\ny.nii,Meier\n")

@@ -15,6 +15,10 @@ from ParanasalSSLLib.errors import BadConfig
 from ParanasalSSLLib.scans.source import ScanSource
 
 TABLES = (".csv", ".tsv")
+ALL_APART = (
+    "Each scan is taken for one of another person. If some are of the same one, the figures after "
+    "the adaptation flatter: give a table with the columns path and patient."
+)
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _WORD = r"((?<![a-z])|(?<=[23]d))"  # what follows begins a word
 
@@ -38,7 +42,8 @@ class SiteScan:
 def find_site_scans(sources: Sequence[Path], tell: Tell) -> list[SiteScan]:
     """All scans of a BIDS folder, of a table, or those given one by one; persons numbered.
 
-    tell: is called with a sentence for whatever is left out.
+    tell: is called with a sentence for whatever is left out, and where every scan of several that
+        are given one by one is taken for another person's.
 
     Raises:
         BadConfig: nothing is there, or a scan is given twice.
@@ -50,6 +55,8 @@ def find_site_scans(sources: Sequence[Path], tell: Tell) -> list[SiteScan]:
         found = _of_bids(first, tell)
     else:
         found = _one_by_one([ScanSource(Path(path).absolute()) for path in sources])
+        if 1 < len({person for _, person in found}) == len(found):
+            tell(ALL_APART)
     if not found:
         raise BadConfig(f"{first} holds no scans (a BIDS folder, a table, or scans are wanted).")
     return _numbered(found)
