@@ -18,8 +18,9 @@ class FollowUpConfig:
     """Compares two results of one patient, in ml and mm; research use only.
 
     The error bar is one standard deviation that the head's position alone makes, as it was measured for
-    the model; a change counts as beyond chance where it exceeds 1.96 of them. Results hold no
-    identity: that they may be of two patients is told only where both have DICOM objects.
+    the model; a change counts as beyond chance where it exceeds 1.96 of them. Another scanner or other
+    slices are not in it. Results hold no identity: that they may be of two patients is told only where
+    both have DICOM objects.
     """
 
     earlier: Path

@@ -39,7 +39,10 @@ class Change:
 
     @property
     def is_beyond_chance(self) -> bool | None:
-        """Whether fewer than 5 % of repeated scans would differ as much; None: not known."""
+        """Whether the position alone would make fewer than 5 % differ as much; None: not known.
+
+        Another acquisition (slices, noise, scanner) may make more of a difference.
+        """
         return None if self.sd is None else abs(self.difference) > NORMAL_95 * self.sd
 
 
