@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import slicer
 from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 
-from ParanasalSSLPanel.scanNodes import PREFIX, attributeOf, setAttribute
+from ParanasalSSLPanel.scanNodes import PREFIX, attributeOf, removeWhole, setAttribute
 
 HIDDEN = "hidden with its case"
 
@@ -31,9 +31,8 @@ def showCase(*scans: vtkMRMLScalarVolumeNode | None) -> None:
 
 def closeCase(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take a scan and all that belongs to it out of the scene."""
-    for node in nodesOfCase(scan):
-        slicer.mrmlScene.RemoveNode(node)
-    slicer.mrmlScene.RemoveNode(scan)
+    for node in (*nodesOfCase(scan), scan):
+        removeWhole(node)
 
 
 def drawn(scan: vtkMRMLScalarVolumeNode) -> Iterator[vtkMRMLNode]:

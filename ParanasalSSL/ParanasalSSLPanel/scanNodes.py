@@ -33,7 +33,22 @@ def removeNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     """Take the node of that role out of the scene."""
     node = nodeOf(scan, role)
     if node is not None:
-        slicer.mrmlScene.RemoveNode(node)
+        removeWhole(node)
+
+
+def removeWhole(node: vtkMRMLNode) -> None:
+    """Take a node out of the scene, with its display and storage nodes.
+
+    The scene would keep these, and a volume's display node keeps its voxels in memory.
+    """
+    own = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        own += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        own += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    slicer.mrmlScene.RemoveNode(node)
+    for each in (each for each in own if each is not None):
+        slicer.mrmlScene.RemoveNode(each)
 
 
 def releaseNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:

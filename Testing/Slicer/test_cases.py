@@ -72,6 +72,19 @@ def test_closing_a_case_leaves_the_others(slicer: Any, panel: Any, two: tuple[An
     assert visible(scan) == {True}
 
 
+def test_nothing_of_a_closed_case_stays_in_memory(slicer: Any, panel: Any, scan: Any) -> None:
+    """A display node that stays keeps the voxels of its volume."""
+    panel.ui.placeBoxesButton.click()
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    panel.ui.runButton.click()
+    panel.ui.placeBoxesButton.click()  # the results go, the boxes stay
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    panel.ui.runButton.click()
+    panel.ui.closeCaseButton.click()
+    for kind in ("Display", "Storage"):
+        assert slicer.mrmlScene.GetNumberOfNodesByClass(f"vtkMRML{kind}Node") == 0
+
+
 # ---------------------------------------------------------------------------- the reader's views
 
 
