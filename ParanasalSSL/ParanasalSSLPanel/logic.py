@@ -110,7 +110,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
             results.removeFindings(scan)
             showBoxes(scan, found.boxes, found.quality)
 
-        begun(self._computation.place(volume, _shown(scan, show, watcher)))
+        begun(self._computation.place(volume, _shown(scan, volume, show, watcher)))
 
     def placeBoxes(self, scan: vtkMRMLScalarVolumeNode) -> Any:
         """As `startPlacing`, but for scripts: waits, and returns the `Quality` of the boxes."""
@@ -142,7 +142,7 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
             results.showFindings(scan, scored, findings)
             adjustBoxes(scan, False)
 
-        shown = _shown(scan, show, watcher)
+        shown = _shown(scan, volume, show, watcher)
         begun(self._computation.start(volume, boxes, quality, settings, shown))
 
     def run(self, scan: vtkMRMLScalarVolumeNode, settings: Settings | None = None) -> Findings:
@@ -151,17 +151,26 @@ class ParanasalSSLLogic(ScriptedLoadableModuleLogic):
 
 
 def _shown(
-    scan: vtkMRMLScalarVolumeNode, show: Callable[[Any], None], watcher: Watcher[Any]
+    scan: vtkMRMLScalarVolumeNode,
+    volume: Any,
+    show: Callable[[Any], None],
+    watcher: Watcher[Any],
 ) -> Watcher[Any]:
-    """The watcher, told only after what was found is shown; a scan that has gone is a failure."""
+    """The watcher, told only after what was found is shown.
+
+    A scan that has gone, or lies elsewhere than the `volume` that was given away, is a failure.
+    """
     gone = _("The scan was removed in the meantime.")
+    moved = _("The scan was moved in the meantime, so nothing is shown. Try again.")
 
     def done(found: Any) -> None:
-        if slicer.mrmlScene.IsNodePresent(scan):
+        if not slicer.mrmlScene.IsNodePresent(scan):
+            watcher.failed(gone)
+        elif not scans.isWhere(scan, volume):
+            watcher.failed(moved)
+        else:
             show(found)
             watcher.done(found)
-        else:
-            watcher.failed(gone)
 
     return replace(watcher, done=done)
 

@@ -254,9 +254,11 @@ class ParanasalSSLWidget(Doing, ScriptedLoadableModuleWidget, slicer.util.VTKObs
         self.followUpSection.style(*self.overlay)
 
     def _onScanChanged(self, caller: Any, event: Any) -> None:
-        """Its voxels have arrived (a reader adds the node first), or were changed elsewhere."""
+        """Its voxels have arrived (a reader adds the node first), were changed, or moved elsewhere."""
         if self._stamp != scans.stampOf(self.scan):
             self._showScan()
+        if self.resultsSection.isOutdated != self._isOutdated():
+            self._onBoxMoved()
 
     def _showScan(self) -> None:
         self._stamp = scans.stampOf(self.scan) if self.scan is not None else 0

@@ -144,6 +144,19 @@ def worldAffine(node: vtkMRMLScalarVolumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(nodeToWorld) @ affine
 
 
+def isWhere(node: vtkMRMLScalarVolumeNode, volume: Volume) -> bool:
+    """Whether a volume node still has its voxels where they were when `volume` was made of it."""
+    from ParanasalSSLLib.geometry import Grid, is_same_place
+
+    image = node.GetImageData()
+    if image is None:
+        return False
+    try:
+        return is_same_place(Grid(image.GetDimensions(), worldAffine(node)), volume)
+    except ParanasalError:  # warped
+        return False
+
+
 def voxelMl(node: vtkMRMLScalarVolumeNode) -> float:
     """Volume of a voxel, ml."""
     return float(abs(np.linalg.det(worldAffine(node)[:3, :3]))) / 1000

@@ -20,6 +20,7 @@ class ResultsSection:
 
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
+        self.isOutdated = False  # as it is said
         self._tour = places.Tour()
         self._ui.previousFindingButton.connect("clicked(bool)", self._onPrevious)
         self._ui.nextFindingButton.connect("clicked(bool)", self._onNext)
@@ -103,7 +104,7 @@ class ResultsSection:
 
     def showOutdated(self, scan: Any, outdated: bool) -> None:
         """Say whether the numbers belong to the boxes, in words and by how all looks."""
-        self._ui.outdatedLabel.visible = outdated
+        self._ui.outdatedLabel.visible = self.isOutdated = outdated
         self._ui.outdatedLabel.styleSheet = warningStyle(self._ui.outdatedLabel)
         self._ui.scoresLabel.enabled = self._ui.findingsView.enabled = not outdated
         if scan is not None:

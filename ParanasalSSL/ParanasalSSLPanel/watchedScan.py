@@ -32,6 +32,7 @@ class WatchedScan:
         watched = [
             (scan, scan.ImageDataModifiedEvent, self._onScan),
             (scan, vtk.vtkCommand.ModifiedEvent, self._onScan),
+            (scan, scan.TransformModifiedEvent, self._onScan),
         ]
         boxes = [node for side in Side if (node := boxNode(scan, side)) is not None]
         watched += [(node, node.PointModifiedEvent, self._onBox) for node in boxes]
