@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ParanasalSSLLib.results.layout import ScanFiles
-from ParanasalSSLPanel import followUp, results, tables
+from ParanasalSSLPanel import followUp, kept, results, tables
 from ParanasalSSLPanel.comparison import Comparison
 from ParanasalSSLPanel.followUp import Earlier
 from ParanasalSSLPanel.interface import Panel
@@ -24,14 +24,17 @@ class FollowUpSection:
         self._panel, self._ui = panel, panel.ui
         self._choices: list[Earlier] = []
         self.comparison: Comparison | None = None
+        self._wordsOf: tuple[Any, ScanFiles | None] | None = (
+            None  # scan and result that are compared
+        )
         self._ui.compareButton.connect("clicked(bool)", self._onCompare)
         self._ui.compareFolderButton.connect("clicked(bool)", self._onFolder)
         self._ui.closeComparisonButton.connect("clicked(bool)", self._onClose)
 
     def update(self, scan: Any, busy: bool) -> None:
-        """What can be compared; a comparison of another scan, or of one that has gone, is closed."""
+        """What can be compared; a comparison of another scan or result, or one that has gone, ends."""
         scored = scan is not None and tables.tableOf(scan) is not None
-        if self.comparison is not None and not self._isOf(scan):
+        if self._wordsOf is not None and not self._isOf(scan):
             self.stop()
         worklist = self._panel.worklistSection.worklist
         self._choices = followUp.earlierResults(scan, worklist) if scored else []
@@ -46,8 +49,9 @@ class FollowUpSection:
         self._ui.closeComparisonButton.enabled = self.comparison is not None
 
     def _isOf(self, scan: Any) -> bool:
-        assert self.comparison is not None
-        return self.comparison.isPresent and self.comparison.later is scan
+        """The earlier result may have no scan, and so be compared in numbers only."""
+        present = self.comparison is None or self.comparison.isPresent
+        return present and scan is not None and self._wordsOf == (scan, kept.resultOf(scan))
 
     def style(self, threshold: float, opacity: float) -> None:
         """Let the earlier scan's overlay look as the present one's."""
@@ -59,7 +63,7 @@ class FollowUpSection:
         if self.comparison is not None:
             comparison, self.comparison = self.comparison, None
             comparison.close()
-            self._ui.changesLabel.text = ""
+        self._wordsOf, self._ui.changesLabel.text = None, ""
 
     def _onCompare(self, checked: bool = False) -> None:
         choice = self._choices[self._ui.earlierComboBox.currentIndex]
@@ -73,6 +77,7 @@ class FollowUpSection:
         earlier = choice.scan or self._opened(choice)
         words = followUp.doubtHtml(scan, choice.files.folder, earlier) + words
         self.stop()
+        self._wordsOf = scan, kept.resultOf(scan)
         if earlier is not None:
             self.comparison = Comparison(scan, earlier)
             self.comparison.show(*self._panel.overlay)

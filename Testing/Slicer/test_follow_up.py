@@ -224,3 +224,26 @@ def test_an_earlier_scan_of_the_worklist_is_opened_for_it(
     two.panel.ui.compareFolderButton.click()
     assert "+0.00" in two.panel.ui.changesLabel.text, "numbers alone"
     assert two.panel.followUpSection.comparison is None
+
+
+def test_numbers_alone_go_with_their_scan(
+    two: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another patient's changes must not stand under the scan that is chosen next."""
+    import qt
+    from ParanasalSSLPanel import kept
+
+    from ParanasalSSLLib.results.export import export_result
+
+    files = ScanFiles.in_output(tmp_path / "elsewhere", "sub-0009")
+    export_result(kept.resultOf(two.earlier), files)
+    chosen = staticmethod(lambda *_: str(files.folder))
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", chosen)
+    ui = two.panel.ui
+    for change in (lambda: ui.scanSelector.setCurrentNode(two.earlier), ui.runButton.click):
+        ui.compareFolderButton.click()
+        assert "opacity" in ui.changesLabel.text
+        two.panel.refresh()
+        assert "opacity" in ui.changesLabel.text
+        change()
+        assert ui.changesLabel.text == ""
