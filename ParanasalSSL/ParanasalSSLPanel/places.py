@@ -74,14 +74,17 @@ def goTo(scan: vtkMRMLScalarVolumeNode, place: Place) -> None:
 
 
 class Tour:
-    """Goes from one finding to the next, and around; past those of sinuses that are clear."""
+    """Goes from one finding to the next, and around; past those of sinuses that are clear.
+
+    Other findings, of another scan or run, are gone through from the first one on.
+    """
 
     def __init__(self) -> None:
-        self._last = -1
+        self._last, self._places = -1, list[Place]()
 
     def go(self, scan: vtkMRMLScalarVolumeNode, step: int) -> Place | None:
         """Look at the next (`step` 1) or previous (-1) finding; None if there is none."""
-        places = placesOf(scan)
+        places = self._placesOf(scan)
         worth = [number for number, place in enumerate(places) if not place.clear]
         if not worth:
             return None
@@ -96,12 +99,18 @@ class Tour:
 
     def goTo(self, scan: vtkMRMLScalarVolumeNode, number: int) -> Place | None:
         """Look at the finding in that line of the table."""
-        places = placesOf(scan)
+        places = self._placesOf(scan)
         if not 0 <= number < len(places):
             return None
         self._last = number
         goTo(scan, places[number])
         return places[number]
+
+    def _placesOf(self, scan: vtkMRMLScalarVolumeNode) -> list[Place]:
+        places = placesOf(scan)
+        if places != self._places:
+            self._last, self._places = -1, places
+        return places
 
 
 def _places(

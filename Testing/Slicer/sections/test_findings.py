@@ -48,6 +48,31 @@ def test_the_tour_walks_the_findings_and_leaves_out_clear_sinuses(
     assert panel.ui.findingLabel.text == "Left maxillary sinus: 0.20 ml, 5 mm, no wall"
 
 
+def test_the_tour_of_another_scan_begins_with_its_first_finding(
+    findings: None, standIn: Any, slicer: Any, panel: Any, scan: Any
+) -> None:
+    from dataclasses import replace
+
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+
+    panel.ui.runButton.click()
+    panel.ui.nextFindingButton.click()
+    panel.ui.scanSelector.setCurrentNode(addMadeUpScan("Other"))
+    panel.ui.placeBoxesButton.click()
+    of_first, side = standIn.findings, Side.LEFT
+
+    def found(*arguments: Any) -> Any:
+        one = of_first(*arguments)
+        moved = tuple(replace(each, ml=0.5) for each in one.sinuses[side].findings)
+        sinuses = {**one.sinuses, side: replace(one.sinuses[side], findings=moved)}
+        return replace(one, sinuses=sinuses)
+
+    standIn.findings = found
+    panel.ui.runButton.click()
+    panel.ui.nextFindingButton.click()
+    np.testing.assert_allclose(centres_of_views(slicer), [(-24.0, 30.0, -25.0)] * 3, atol=1e-3)
+
+
 def test_a_click_in_the_list_goes_to_the_finding(
     findings: None, slicer: Any, panel: Any, scan: Any
 ) -> None:
