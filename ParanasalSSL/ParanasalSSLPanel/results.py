@@ -53,6 +53,7 @@ SEEN_THROUGH = 0.25
 CLOSED_SURFACE = "Closed surface"  # as vtkSegmentationConverter calls it
 FAINT = 0.3  # of results that are outdated
 MOVED = 1e-3  # a box whose matrix differs by more (mm, or rotation matrix entries) was moved
+AS_FOUND = "opacity as found"  # fingerprint of segments as they were made, on their node
 ROLES = ("residual", "segmentation", "levels", "table", "findings")
 
 
@@ -61,11 +62,13 @@ def showFindings(
     boxes: Mapping[Side, SinusBox],
     findings: Findings,
 ) -> None:
-    """Put the findings beside the scan, in place of those of an earlier run."""
+    """Put the findings beside the scan, in place of those of an earlier run, whose levels go."""
     from ParanasalSSLLib.results.reading import judged_probabilities
 
     _showResidual(scan, _shownResidual(findings))
     _showSegments(scan, findings)
+    _keepEdited(scan, "levels")
+    removeNode(scan, "levels")
     showTables(scan, findings)
     setAttribute(scan, "model", findings.model)
     setAttribute(scan, "notices", json.dumps([_ruleOf(findings), *findings.notices]))
@@ -78,8 +81,8 @@ def showFindings(
 
 def removeFindings(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take a scan's findings out of the scene, so that none stand beside boxes they don't fit."""
-    _keepEdited(scan)
     for role in ROLES:
+        _keepEdited(scan, role)
         removeNode(scan, role)
     for key in ("model", "notices", "scored in", "level", "probabilities", "reading"):
         setAttribute(scan, key, None)
@@ -214,11 +217,11 @@ def segmentationOf(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | N
 
 
 def _showSegments(scan: vtkMRMLScalarVolumeNode, findings: Findings) -> None:
-    _keepEdited(scan)
+    _keepEdited(scan, "segmentation")
     name = _("{scan} sinus opacity").format(scan=scan.GetName())
     layers = opacityLayers(findings.masks) + cavityLayers(findings.cavities)
     node = showLayers(scan, "segmentation", name, layers)
-    setAttribute(node, "opacity as found", fingerprintOf(node))
+    setAttribute(node, AS_FOUND, fingerprintOf(node))
 
 
 def show3D(scan: vtkMRMLScalarVolumeNode, shown: bool) -> None:
@@ -241,19 +244,19 @@ def isShown3D(scan: vtkMRMLScalarVolumeNode) -> bool:
     return node is not None and node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
 
 
-def isEdited(scan: vtkMRMLScalarVolumeNode) -> bool:
-    """Whether a user has edited the segments of a scan."""
-    node = segmentationOf(scan)
-    found = attributeOf(node, "opacity as found") if node is not None else None
+def isEdited(scan: vtkMRMLScalarVolumeNode, role: str = "segmentation") -> bool:
+    """Whether a user has edited the segments of a scan, or its levels."""
+    node = nodeOf(scan, role)
+    found = attributeOf(node, AS_FOUND) if node is not None else None
     return found is not None and found != fingerprintOf(node)
 
 
-def _keepEdited(scan: vtkMRMLScalarVolumeNode) -> None:
+def _keepEdited(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     """A segmentation that a user has edited stays in the scene, as one of the user's own."""
-    node = segmentationOf(scan)
-    if node is not None and isEdited(scan):
+    node = nodeOf(scan, role)
+    if node is not None and isEdited(scan, role):
         node.SetName(_("{name} (edited)").format(name=node.GetName()))
-        releaseNode(scan, "segmentation")
+        releaseNode(scan, role)
 
 
 def showResidualFile(file: ResidualFile) -> None:
@@ -280,8 +283,11 @@ def showLevels(scan: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
     layers = levelsOf(
         slicer.util.arrayFromVolume(residual).transpose(2, 1, 0), masksOf(opacity, scan)
     )
+    _keepEdited(scan, "levels")
     name = _("{scan} sinus residual, levels").format(scan=scan.GetName())
-    return showLayers(scan, "levels", name, layers)
+    node = showLayers(scan, "levels", name, layers)
+    setAttribute(node, AS_FOUND, fingerprintOf(node))
+    return node
 
 
 def _ruleOf(findings: Findings) -> str:

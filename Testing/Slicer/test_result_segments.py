@@ -151,3 +151,20 @@ def test_slicer_reads_the_librarys_segmentation(slicer: Any, tmp_path: Path) -> 
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, scan)
         assert wanted[wanted == label].size > 50
         assert np.array_equal(voxels.transpose(2, 1, 0) > 0, wanted == label)
+
+
+def test_levels_of_an_earlier_run_go_unless_a_user_has_edited_them(
+    slicer: Any, logic: Any, scored: Any
+) -> None:
+    from ParanasalSSLPanel.results import showLevels
+    from ParanasalSSLPanel.scanNodes import nodeOf
+
+    gone = showLevels(scored)
+    logic.run(scored)
+    assert nodeOf(scored, "levels") is None and not slicer.mrmlScene.IsNodePresent(gone)
+    own = showLevels(scored)
+    segmentation = own.GetSegmentation()
+    segmentation.RemoveSegment(segmentation.GetNthSegmentID(0))
+    logic.run(scored)
+    assert nodeOf(scored, "levels") is None and slicer.mrmlScene.IsNodePresent(own)
+    assert own.GetName().endswith("levels (edited)")
