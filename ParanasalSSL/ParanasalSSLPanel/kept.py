@@ -28,6 +28,7 @@ class Origin:
     home: ScanFiles
 
 
+RESULT, ORIGIN = "kept", "origin"  # facts on the scan's node: keys of these
 _results: dict[str, ScanFiles] = {}
 _origins: dict[str, Origin] = {}
 _folders: list[Path] = []
@@ -41,36 +42,48 @@ def newFolder() -> Path:
 
 
 def keepResult(scan: vtkMRMLScalarVolumeNode, files: ScanFiles | None) -> None:
-    """What is shown of the scan is written there; an earlier run's files are no longer needed."""
-    key = _keyOf(scan)
+    """What is shown of the scan is written there; an earlier run's files are no longer needed.
+
+    Every result has a key of its own: a scene that was saved after an earlier run, or a copy of the
+    scan, must not get the files of this one.
+    """
+    older = attributeOf(scan, RESULT)
+    setAttribute(scan, RESULT, None)
+    if older is not None and not _isInUse(older):
+        _forget(older)
+    if files is not None:
+        setAttribute(scan, RESULT, key := uuid.uuid4().hex)
+        _results[key] = files
+
+
+def _isInUse(key: str) -> bool:
+    scans = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return any(attributeOf(scan, RESULT) == key for scan in scans)
+
+
+def _forget(key: str) -> None:
     older = _results.pop(key, None)
     if older is not None and older.folder.parent in _folders:
         shutil.rmtree(older.folder.parent, ignore_errors=True)
         _folders.remove(older.folder.parent)
-    if files is not None:
-        _results[key] = files
 
 
 def resultOf(scan: vtkMRMLScalarVolumeNode) -> ScanFiles | None:
     """The files of what is shown; None for a scene that was loaded, or a scan without results."""
-    files = _results.get(attributeOf(scan, "kept") or "")
+    files = _results.get(attributeOf(scan, RESULT) or "")
     return files if files is not None and files.report_json.is_file() else None
 
 
 def keepOrigin(scan: vtkMRMLScalarVolumeNode, origin: Origin) -> None:
     """Remember where a scan was opened from."""
-    _origins[_keyOf(scan)] = origin
+    key = attributeOf(scan, ORIGIN) or uuid.uuid4().hex
+    setAttribute(scan, ORIGIN, key)
+    _origins[key] = origin
 
 
 def originOf(scan: vtkMRMLScalarVolumeNode) -> Origin | None:
     """Where a scan was opened from in this session; None if not by this module."""
-    return _origins.get(attributeOf(scan, "kept") or "")
-
-
-def _keyOf(scan: vtkMRMLScalarVolumeNode) -> str:
-    key = attributeOf(scan, "kept") or uuid.uuid4().hex
-    setAttribute(scan, "kept", key)
-    return key
+    return _origins.get(attributeOf(scan, ORIGIN) or "")
 
 
 @atexit.register

@@ -61,16 +61,21 @@ def setReading(
 ) -> None:
     """Keep a verdict with the scan, in its result, and in the worklist where the scan comes from.
 
-    Raises `ParanasalError`: the worklist's folder cannot be written.
+    Raises `ParanasalError`: the worklist's folder cannot be written, or has other numbers by now.
     """
     from ParanasalSSLLib.results.reading import write_reading
+    from ParanasalSSLLib.results.record import read_report
 
     reading = replace(verdictOf(scan), verdicts=dict(verdicts), comment=comment.strip())
     keepReading(scan, reading)
     origin, result = kept.originOf(scan), kept.resultOf(scan)
     home = origin.home if origin is not None else result
     try:
-        for files in filter(None, {home, result}):
+        places = [*filter(None, {home, result})]
+        if not all(reading.is_of(read_report(files.report_json)) for files in places):
+            other = _("the scan was scored anew elsewhere; close the case and open it again")
+            raise ValueError(other)
+        for files in places:
             write_reading(files, reading)
         if origin is not None:
             _updateOverview(origin.home)
