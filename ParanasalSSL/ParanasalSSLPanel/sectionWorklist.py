@@ -111,8 +111,14 @@ class WorklistSection:
                 ("--dicom-out",) if dicom else (),
             )
             self.say(_("Scoring in the background."))
-            self._run.start()
-            self.update()
+            try:
+                self._run.start()
+            except BaseException:  # a damaged list of files, a full disk
+                self._run = None
+                self.say("")
+                raise
+            finally:
+                self.update()
 
     def _onCancel(self, checked: bool = False) -> None:
         for run in (self._run, self.adaptation, self.sources):

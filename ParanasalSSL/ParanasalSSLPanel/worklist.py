@@ -24,7 +24,7 @@ from ParanasalSSLLib.cli.events import (
     StageBegun,
 )
 from ParanasalSSLLib.cli.scan_list import read_scan_list, write_scan_list
-from ParanasalSSLLib.errors import BadConfig
+from ParanasalSSLLib.errors import BadConfig, ParanasalError
 from ParanasalSSLLib.files import write_json
 from ParanasalSSLLib.results.layout import ScanFiles
 from ParanasalSSLLib.results.listing import Entry, Row, State, most_urgent_first
@@ -233,6 +233,13 @@ class WorklistRun:
             self._change(entry, "waiting" if stopped else "failed", words)
         self.changed()
         if self._moved and not self._failure and ending is not Ending.CANCELLED:
-            self.start()  # with those that are left
+            self._goOn()
         else:
             self.ended(self._failure or words)
+
+    def _goOn(self) -> None:
+        """With those that are left; nobody waits here to hear of an error."""
+        try:
+            self.start()
+        except (ParanasalError, OSError) as error:
+            self.ended(str(error))

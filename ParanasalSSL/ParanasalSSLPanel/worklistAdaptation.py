@@ -55,8 +55,14 @@ class WorklistAdaptation:
                 scans, output, settings, say, self._panel.log, self._onAdapted
             )
             say(_("Adapting in the background."))
-            self._run.start()
-            self._section.update()
+            try:
+                self._run.start()
+            except BaseException:  # a full disk
+                self._run = None
+                say("")
+                raise
+            finally:
+                self._section.update()
 
     def _onAdapted(self, folder: str, words: str) -> None:
         self._run = None

@@ -77,8 +77,15 @@ class WorklistSources:
         without = self._section.worklist.folder
         self._search = ScanSearch(folder, without, self._panel.log, ended)
         self._section.say(_("Looking for scans."))
-        self._search.start()
-        self._section.update()
+        with self._panel.telling():
+            try:
+                self._search.start()
+            except BaseException:  # a full disk
+                self._search = None
+                self._section.say("")
+                raise
+            finally:
+                self._section.update()
 
     def _offer(self, found: Mapping[ScanSource, str], words: Sequence[str]) -> None:
         if sum(bool(scan.files) for scan in found) > 1:

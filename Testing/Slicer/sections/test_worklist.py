@@ -147,3 +147,51 @@ def test_dicom_files_are_written_only_on_request(
         listed.ui.runWorklistButton.click()
         headless.wait_until(lambda: not listed.worklistSection.isRunning)
         assert ("--dicom-out" in (tmp_path / "arguments").read_text()) == wanted
+
+
+@pytest.mark.parametrize("when", ["at once", "with those that are left"])
+def test_a_damaged_list_of_files_leaves_no_button_dead(
+    listed: Any, fakeLibrary: Any, tmp_path: Path, when: str
+) -> None:
+    """Once it is put right, or taken out, the others can be scored."""
+    import headless
+
+    lost = tmp_path / "worklist.series" / "sub-0002.json"
+    lost.parent.mkdir()
+    fakeLibrary(
+        f"""
+        print('{{"event": "scan_failed", "message": "Damaged.", "id": "sub-0001"}}')
+        open({str(lost)!r}, "w").write("nothing")
+        print('{{"event": "summary"}}')
+        """
+    )
+    if when == "at once":
+        lost.write_text("nothing")
+    ui = listed.ui
+    ui.runWorklistButton.click()
+    headless.wait_until(lambda: not listed.worklistSection.isRunning, 30)
+    assert lost.name in ui.messageLabel.text + ui.worklistLabel.text
+    assert ui.runWorklistButton.enabled and not ui.cancelWorklistButton.enabled
+
+
+def test_a_full_disk_leaves_no_button_dead(
+    listed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ParanasalSSLPanel import adaptation, scanSearch, worklist, worklistAdaptation
+
+    def full() -> Path:
+        raise OSError(28, "No space left on device")
+
+    for user in (adaptation, scanSearch, worklist):
+        monkeypatch.setattr(user, "newFolder", full)
+    monkeypatch.setattr(worklistAdaptation, "requireTraining", lambda: None)
+    section, ui = listed.worklistSection, listed.ui
+    for begin in (
+        section.onRun,
+        lambda: section.sources.addFolder(tmp_path / "scans"),
+        lambda: section.adaptation.adapt(tmp_path / "model"),
+    ):
+        with pytest.raises(OSError, match="No space left"):  # Slicer shows it
+            begin()
+        assert not section.isRunning and ui.runWorklistButton.enabled
+        assert ui.addFolderButton.enabled and ui.adaptButton.enabled
