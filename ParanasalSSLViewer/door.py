@@ -105,7 +105,7 @@ class Door:
         files = self._files(request)
         if not _is_inside(files.report_html, self._cases.out):
             raise web.HTTPNotFound(text="This case has no report.")
-        return web.FileResponse(files.report_html)
+        return web.FileResponse(files.report_html, headers=_OF_REPORT)
 
     async def _export(self, request: web.Request) -> web.Response:
         files = self._files(request)
@@ -120,7 +120,7 @@ class Door:
         return web.Response(
             body=body,
             content_type="application/zip",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+            headers={**_FRESH, "Content-Disposition": f'attachment; filename="{name}"'},
         )
 
     def _files(self, request: web.Request) -> ScanFiles:
@@ -130,7 +130,11 @@ class Door:
             raise web.HTTPNotFound(text=str(error)) from error
 
 
-_FRESH = {"Cache-Control": "no-store"}
+_FRESH = {"Cache-Control": "no-store"}  # a browser would show a report from before the last run
+_OF_REPORT = {
+    **_FRESH,
+    "Content-Security-Policy": "sandbox",
+}  # whatever has written it runs nothing
 
 
 def _cookie(request: web.Request) -> str:

@@ -23,9 +23,10 @@ class FilesSection(Section):
         """See `Section`."""
         with html.Div(v_if="reported"):
             html.H2("Files")
-            self._draw_link("Report", "report", "`/report/${this_case}`", target="_blank")
-            self._draw_link("All files (zip)", "export", "`/export/${this_case}`")
-            address = "`/export/${this_case}?dicom=yes`"
+            case = "${encodeURIComponent(this_case)}"
+            self._draw_link("Report", "report", f"`/report/{case}`", target="_blank")
+            self._draw_link("All files (zip)", "export", f"`/export/{case}`")
+            address = f"`/export/{case}?dicom=yes`"
             self._draw_link("With DICOM SEG and SR", "export-dicom", address, v_if="dicom")
             html.P("{{ notice }}", v_for="notice in notices", key="notice", classes="soft mt-1")
 

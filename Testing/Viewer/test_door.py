@@ -159,3 +159,16 @@ def test_a_link_out_of_the_folder_is_not_exported(out: Path) -> None:
     content = zipped(ScanFiles.in_output(out, "sub-0001"), out)
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     assert names == ["sub-0001/sub-0001_report.html", "sub-0001/sub-0001_report.json"]
+
+
+def test_a_report_is_asked_for_anew_and_runs_nothing(out: Path) -> None:
+    """A browser that kept the old one would show its numbers after the next run."""
+
+    async def ask(session: ClientSession, address: str) -> None:
+        for path in ("/report/sub-0001", "/export/sub-0001"):
+            async with session.get(address + path) as answer:
+                assert answer.headers["Cache-Control"] == "no-store"
+        async with session.get(f"{address}/report/sub-0001") as answer:
+            assert answer.headers["Content-Security-Policy"] == "sandbox"
+
+    visit(out, come_in, ask)
