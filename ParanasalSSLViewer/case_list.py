@@ -110,9 +110,11 @@ class CaseList:
         )
 
     def _row(self, identifier: str) -> Row:
-        record = self.record(identifier)
-        state, message = self._states.get(identifier, ("done" if record else "waiting", ""))
-        source = self.scans.get(identifier)
+        record, source = self.record(identifier), self.scans.get(identifier)
+        known: tuple[State, str] = ("done" if record else "waiting", "")
+        if record is None and source is None:
+            known = "failed", "This result is damaged, and its scan was not named."
+        state, message = self._states.get(identifier, known)
         about = "" if source is None else source.about or source.path.name
         path = "" if source is None else str(source.path)
         entry = Entry(identifier, path, state, message, about)

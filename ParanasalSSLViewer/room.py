@@ -102,9 +102,8 @@ class Room(TrameApp):
 
     def listRows(self) -> None:
         """Show what has changed in the worklist."""
-        rows = self.cases.rows()
-        self.state.rows = [row_for_page(row) for row in rows]
-        self.state.waiting = sum(row.entry.state in ("waiting", "failed") for row in rows)
+        self.state.rows = [row_for_page(row) for row in self.cases.rows()]
+        self.state.waiting = sum(row["waits"] for row in self.state.rows)
 
     def runWaiting(self) -> None:
         """Score all that was not scored yet; the case on screen first, in boxes that were moved."""

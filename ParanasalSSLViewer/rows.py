@@ -11,13 +11,13 @@ SIDES = (Side.RIGHT, Side.LEFT)  # as in the pictures
 
 
 def row_for_page(row: Row) -> dict[str, Any]:
-    """What the page shows of a case."""
+    """What the page shows of a case; one of which the room has no scan waits for nothing."""
     state = row.entry.state
     return {
         "id": row.entry.identifier,
         "name": row.entry.name,
         "state": STATE_WORDS[state],
-        "waits": state in ("waiting", "failed"),
+        "waits": state in ("waiting", "failed") and row.entry.path != "",
         "scored": row.record is not None,
         "message": row.entry.message,
         "quality": row.quality,

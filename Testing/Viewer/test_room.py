@@ -49,3 +49,17 @@ def test_the_terminal_knows_where_a_file_lies_and_the_page_does_not(
     assert "a.nii is cut off." in room.state.words and room.state.failed
     assert "Meier" not in room.state.words and "/" not in room.state.words
     assert f"{path} is cut off." in capsys.readouterr().err
+
+
+def test_a_damaged_result_without_its_scan_waits_for_nothing(tmp_path: Path) -> None:
+    """It cannot be scored, and must not keep what waits behind it from being scored."""
+    path = tmp_path / "sub-0001" / "sub-0001_report.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    cases = CaseList(tmp_path, {"sub-0002": ScanSource(tmp_path / "a.nii")})
+    room: Any = SimpleNamespace(state=SimpleNamespace(), cases=cases)
+    Room.listRows(room)
+    rows = {row["id"]: row for row in room.state.rows}
+    assert rows["sub-0001"]["state"] == "failed" and "damaged" in rows["sub-0001"]["message"]
+    assert [name for name, row in rows.items() if row["waits"]] == ["sub-0002"]
+    assert room.state.waiting == 1
