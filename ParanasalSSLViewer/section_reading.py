@@ -68,6 +68,7 @@ class ReadingSection(Section):
 
         if not self.state.scored:
             return
+        self.state.kept = ""  # until it is
         with self.room.telling():
             verdicts = {Side(side): verdict for side, verdict in self.state.verdicts.items()}
             setReading(self.scan, verdicts, self.state.comment)
