@@ -21,6 +21,7 @@ class ResultsSection:
     def __init__(self, panel: Panel) -> None:
         self._panel, self._ui = panel, panel.ui
         self.isOutdated = False  # as it is said
+        self._commented: Any = None  # the scan whose comment is shown
         self._tour = places.Tour()
         self._ui.previousFindingButton.connect("clicked(bool)", self._onPrevious)
         self._ui.nextFindingButton.connect("clicked(bool)", self._onNext)
@@ -74,13 +75,16 @@ class ResultsSection:
             button.enabled = scan is not None
 
     def _showReading(self, scan: Any, scored: bool) -> None:
+        """What is being typed stays, for it is kept only when the field is left."""
         reading = readings.verdictOf(scan) if scored else None
         for side, combo in self._verdicts.items():
             verdict = reading.verdicts.get(side, "") if reading is not None else ""
             combo.setCurrentIndex(max(combo.findData(verdict), 0))
             combo.enabled = scored
-        self._ui.commentEdit.text = reading.comment if reading is not None else ""
+        if not (self._ui.commentEdit.modified and scan is self._commented and scored):
+            self._ui.commentEdit.text = reading.comment if reading is not None else ""
         self._ui.commentEdit.enabled = scored
+        self._commented = scan
 
     def _onReading(self, *_index: Any) -> None:
         """Kept at once, in the worklist too."""
@@ -96,6 +100,7 @@ class ResultsSection:
             return
         with self._panel.telling():
             readings.setReading(scan, verdicts, self._ui.commentEdit.text)
+            self._ui.commentEdit.modified = False
         self._panel.showWorklist()
 
     def showOverlayState(self, scan: Any) -> None:

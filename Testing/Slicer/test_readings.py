@@ -103,3 +103,22 @@ def test_a_verdict_comes_back_with_the_case(opened: Any) -> None:
     opened.ui.closeCaseButton.click()
     opened.ui.worklistTable.cellClicked.emit(0, 0)
     assert opened.ui.leftVerdictComboBox.currentText == "agree"
+
+
+def test_a_comment_that_is_being_typed_stays_until_it_is_kept(slicer: Any, opened: Any) -> None:
+    """Whatever happens in the scene or to a computation meanwhile."""
+    from ParanasalSSLPanel.selfcheck import addMadeUpScan
+    from PySide6.QtTest import QTest
+
+    edit = opened.ui.commentEdit
+    QTest.keyClicks(edit, "Motion?")
+    slicer.mrmlScene.RemoveNode(addMadeUpScan("Another"))
+    assert edit.text == "Motion?"
+    edit.editingFinished.emit()
+    opened.refresh()
+    assert edit.text == "Motion?"
+    reading = read_reading(opened.files, read_report(opened.files.report_json))
+    assert reading is not None and reading.comment == "Motion?"
+    QTest.keyClicks(edit, " No")
+    opened.ui.scanSelector.setCurrentNode(addMadeUpScan("Another"))
+    assert edit.text == ""
