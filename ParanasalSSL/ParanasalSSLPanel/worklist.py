@@ -42,16 +42,26 @@ SERIES = "worklist.series"  # folder of lists of files, which are read only when
 
 
 class Worklist:
-    """The list of one folder; every change is written at once. A damaged list raises `BadConfig`."""
+    """The list of one folder; every change is written at once. A damaged list raises `BadConfig`.
+
+    Another Slicer may have the same folder: a change is made to what the file says by then.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, Entry] = {}
         self._records: dict[str, ScanRecord] = {}  # read once
-        if (folder / LIST).is_file():
-            self._read()
+        self._read()
+        # What was running when Slicer was closed has to run again.
+        self.entries = {
+            name: replace(entry, state="waiting") if entry.state == "running" else entry
+            for name, entry in self.entries.items()
+        }
 
     def _read(self) -> None:
+        """What the file says, if there is one."""
+        if not (self.folder / LIST).is_file():
+            return
         path = self.folder / LIST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -64,11 +74,7 @@ class Worklist:
                     path=path
                 )
             ) from error
-        # What was running when Slicer was closed has to run again.
-        self.entries = {
-            e.identifier: replace(e, state="waiting") if e.state == "running" else e
-            for e in entries
-        }
+        self.entries = {entry.identifier: entry for entry in entries}
 
     def _write(self) -> None:
         scans = [asdict(entry) for entry in self.entries.values()]
@@ -80,6 +86,7 @@ class Worklist:
 
     def add(self, scans: Mapping[ScanSource, str]) -> int:
         """Add scans (with their titles) that are not in the list yet; returns how many were new."""
+        self._read()
         known = {(entry.path, entry.series) for entry in self.entries.values()}
         new = {s: title for s, title in scans.items() if (str(s.path), s.about) not in known}
         for scan, title in new.items():
@@ -110,7 +117,10 @@ class Worklist:
 
     def change(self, identifier: str, state: State, message: str = "") -> None:
         """Note how far a scan is."""
-        self.entries[identifier] = replace(self.entries[identifier], state=state, message=message)
+        known = self.entries[identifier]
+        self._read()
+        latest = self.entries.get(identifier, known)
+        self.entries[identifier] = replace(latest, state=state, message=message)
         self._records.pop(identifier, None)
         self._write()
 
@@ -120,6 +130,7 @@ class Worklist:
 
     def tryAgain(self) -> None:
         """Let what has failed wait once more."""
+        self._read()
         for row in self.rows():
             if row.entry.state == "failed":
                 waiting = replace(row.entry, state="waiting", message="")
@@ -173,6 +184,7 @@ class WorklistRun:
     _process: LibraryProcess | None = field(default=None, init=False)
     _failure: str = field(default="", init=False)
     _moved: bool = field(default=False, init=False)  # whether this process has done anything
+    _own: set[str] = field(default_factory=set, init=False)  # ids of what this process has begun
 
     def start(self) -> None:
         """Begin with the scans that wait; `ended` follows at once if there are none."""
@@ -215,6 +227,7 @@ class WorklistRun:
         if entry is None or entry.state == state:
             return
         self._moved = True
+        self._own.add(identifier)
         self._change(entry, state, message)
         self.changed()
 
@@ -229,7 +242,8 @@ class WorklistRun:
     def _onEnd(self, ending: Ending, words: str) -> None:
         # A scan on which the process broke is not tried again without being asked.
         stopped = ending is Ending.CANCELLED or bool(self._failure)
-        for entry in [e for e in self.worklist.entries.values() if e.state == "running"]:
+        running = [e for e in self.worklist.entries.values() if e.state == "running"]
+        for entry in [e for e in running if e.identifier in self._own]:
             self._change(entry, "waiting" if stopped else "failed", words)
         self.changed()
         if self._moved and not self._failure and ending is not Ending.CANCELLED:

@@ -142,3 +142,24 @@ def test_a_side_that_is_not_judged_has_no_numbers(scan: Any, module: Any) -> Non
     assert places.placesOf(scan) == [] and list(results.probabilitiesOf(scan)) == [Side.RIGHT]
     page = tables.scoresHtml(scan)
     assert page.count("Not judged") == 1 and page.count("–") == 5 and "nan" not in page
+
+
+def test_two_slicers_may_have_one_folder(slicer: Any, tmp_path: Path) -> None:
+    """Neither loses the other's scans, and no id means two of them."""
+    from ParanasalSSLPanel.worklist import Worklist
+
+    folder = tmp_path / "list"
+    here, there = Worklist(folder), Worklist(folder)
+    for worklist, name in ((here, "A"), (there, "B")):
+        files = (tmp_path / name / "1.dcm",)
+        worklist.add({ScanSource(tmp_path / name, files, "1: T1"): name})
+    here.change("sub-0001", "running")
+    there.change("sub-0002", "done")
+    here.change("sub-0001", "failed", "Damaged.")
+    found = Worklist(folder)
+    assert {entry.title: entry.state for entry in found.entries.values()} == {
+        "A": "failed",
+        "B": "done",
+    }
+    for entry in found.entries.values():
+        assert found.sourceOf(entry).files == (tmp_path / entry.title / "1.dcm",)
