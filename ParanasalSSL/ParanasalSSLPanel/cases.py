@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import slicer
 from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 
-from ParanasalSSLPanel.scanNodes import PREFIX, attributeOf, removeWhole, setAttribute
+from ParanasalSSLPanel.scanNodes import OWNED, PREFIX, attributeOf, removeWhole, setAttribute
 
 HIDDEN = "hidden with its case"
 
@@ -20,8 +20,14 @@ def nodesOfCase(scan: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
 
 
 def showCase(*scans: vtkMRMLScalarVolumeNode | None) -> None:
-    """Hide what belongs to other scans; show what was hidden of this one, or of these."""
-    for scan in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+    """Hide what belongs to other scans, deleted ones too; show what was hidden of these."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    present = {node.GetID() for scan in volumes for node in drawn(scan)}
+    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+        owned = attributeOf(node, OWNED) is not None and not node.IsA("vtkMRMLVolumeNode")
+        if owned and node.GetID() not in present:
+            _hide(node)
+    for scan in volumes:
         for node in drawn(scan):
             if scan in scans:
                 _showAgain(node)

@@ -12,6 +12,7 @@ import slicer
 from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 
 PREFIX = "ParanasalSSL."
+OWNED = "of a scan"  # fact on a node that belongs to a scan, which may have been deleted since
 
 
 def nodeOf(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
@@ -25,6 +26,7 @@ def nodeOrNew(scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: st
     if node is None:
         node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
         scan.SetNodeReferenceID(PREFIX + role, node.GetID())
+        setAttribute(node, OWNED, "yes")
         _putBeside(scan, node)
     return node
 
@@ -53,6 +55,9 @@ def removeWhole(node: vtkMRMLNode) -> None:
 
 def releaseNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     """Let the node of that role stay in the scene as one that is nobody's."""
+    node = nodeOf(scan, role)
+    if node is not None:
+        setAttribute(node, OWNED, None)
     scan.SetNodeReferenceID(PREFIX + role, None)
 
 

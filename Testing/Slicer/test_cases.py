@@ -72,6 +72,18 @@ def test_closing_a_case_leaves_the_others(slicer: Any, panel: Any, two: tuple[An
     assert visible(scan) == {True}
 
 
+def test_what_a_deleted_scan_has_left_is_not_drawn_over_the_next_one(
+    slicer: Any, panel: Any, two: tuple[Any, Any]
+) -> None:
+    """A scan that is deleted in the module Data leaves its boxes and outlines in the scene."""
+    first, second = two
+    left = drawn(second)
+    slicer.mrmlScene.RemoveNode(second)
+    panel.ui.scanSelector.setCurrentNode(first)
+    assert {bool(node.GetDisplayVisibility()) for node in left} == {False}
+    assert visible(first) == {True}
+
+
 def test_nothing_of_a_closed_case_stays_in_memory(slicer: Any, panel: Any, scan: Any) -> None:
     """A display node that stays keeps the voxels of its volume."""
     panel.ui.placeBoxesButton.click()
