@@ -81,11 +81,11 @@ class Settled:
     named: bool
     taken: set[str] = field(default_factory=set)
 
-    def settle(self, job: Job, sha256: str, refused: bool = False) -> Job:
+    def settle(self, job: Job, sha256: str | None, refused: bool = False) -> Job:
         """The job under its final id.
 
         Args:
-            sha256: fingerprint of the scan, as in its report.
+            sha256: fingerprint of the scan, as in its report; None for one that could not be read.
             refused: its result could not be written under the id that it has now.
 
         Raises:
@@ -93,23 +93,24 @@ class Settled:
         """
         if refused:
             self.taken.discard(job.scan_id)
-        if self.named:
+        if self.named and sha256 is not None:
             refuse_other_scan(ScanFiles.in_output(self.out, job.scan_id), sha256)
-        else:
+        elif not self.named:
             job = settle(job, self.out, sha256, self.taken)
         self.taken.add(job.scan_id)
         return job
 
 
-def settle(job: Job, out: Path, sha256: str, taken: Collection[str]) -> Job:
+def settle(job: Job, out: Path, sha256: str | None, taken: Collection[str]) -> Job:
     """The job under an id that no other scan has.
 
     The id that was planned stays where nothing of it is there yet, or an older result of the same
-    scan; else an older result of that scan elsewhere is taken, else the next free id.
+    scan; else an older result of that scan elsewhere is taken, else the next free id. A scan that could
+    not be read gets a free one: what is there already is, as far as is known, another scan's.
 
     Args:
         out: the output folder.
-        sha256: fingerprint of the scan, as in its report.
+        sha256: fingerprint of the scan, as in its report; None for one that could not be read.
         taken: ids of scans that this call has already written.
     """
 

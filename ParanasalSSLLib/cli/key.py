@@ -18,7 +18,10 @@ COLUMNS = ("id", "path", "series", "state", "message")
 
 @dataclass(eq=False)
 class KeyFile:
-    """The key of a call; rows of earlier calls stay."""
+    """The key of a call; rows of earlier calls stay.
+
+    A scan that failed takes no row from another scan whose result is there.
+    """
 
     path: Path
 
@@ -33,8 +36,16 @@ class KeyFile:
         }
         with alone(self.path):
             rows = read_key(self.path)
-            rows[outcome.id] = row
+            if not (isinstance(outcome, ScanFailed) and _is_of_another(rows.get(outcome.id), row)):
+                rows[outcome.id] = row
             _write(self.path, rows.values())
+
+
+def _is_of_another(known: Mapping[str, str] | None, row: Mapping[str, str]) -> bool:
+    """Whether a row says of which other scan the result is."""
+    if known is None or known["state"] != "done":
+        return False
+    return (known["path"], known["series"]) != (row["path"], row["series"])
 
 
 def state_of(outcome: ScanDone | ScanFailed) -> State:

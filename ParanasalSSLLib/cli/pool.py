@@ -48,7 +48,7 @@ class _Settle:
     """The request for the final id of a scan; the answer is a `Job` or an exception."""
 
     job: Job
-    sha256: str
+    sha256: str | None
     refused: bool
 
 
@@ -67,6 +67,7 @@ class _Worker:
     process: BaseProcess
     pipe: Any
     job: Job | None = None
+    is_settled: bool = False  # the job's id
 
 
 def score_in_parallel(
@@ -115,7 +116,7 @@ class _Pool:
         self._hand_out(self._workers[-1])
 
     def _hand_out(self, worker: _Worker) -> None:
-        worker.job = self._todo.pop() if self._todo else None
+        worker.job, worker.is_settled = self._todo.pop() if self._todo else None, False
         with suppress(OSError):  # it has died: told when its end is read
             worker.pipe.send(worker.job)
 
@@ -144,6 +145,7 @@ class _Pool:
             worker.job = self._ids.settle(request.job, request.sha256, request.refused)
         except Exception as error:  # the scan's
             return error
+        worker.is_settled = True
         return worker.job
 
     def _bury(self, worker: _Worker) -> None:
@@ -154,7 +156,8 @@ class _Pool:
         if worker.job is None:
             return
         self._clean(worker.job)
-        outcome = failure(worker.job, ProcessDied(), self._out)
+        job = worker.job if worker.is_settled else self._ids.settle(worker.job, None)
+        outcome = failure(job, ProcessDied(), self._out)
         self.outcomes[outcome.scan] = outcome
         self._show(outcome)
         if self._todo:
@@ -212,7 +215,7 @@ class _Line:
         except OSError as error:  # nobody is there any more
             raise KeyboardInterrupt from error
 
-    def settle(self, job: Job, sha256: str, refused: bool = False) -> Job:
+    def settle(self, job: Job, sha256: str | None, refused: bool = False) -> Job:
         """See `Ids`."""
         self.tell(_Settle(job, sha256, refused))
         answer = self.next()

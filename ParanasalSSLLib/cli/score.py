@@ -35,7 +35,7 @@ Show = Callable[[Event], None]
 class Ids(Protocol):
     """Gives a scan its final id once it was read: `jobs.Settled`, or one in another process."""
 
-    def settle(self, job: Job, sha256: str, refused: bool = False) -> Job:
+    def settle(self, job: Job, sha256: str | None, refused: bool = False) -> Job:
         """See `jobs.Settled.settle`."""
 
 
@@ -62,11 +62,12 @@ class Scorer:
             Cancelled, KeyboardInterrupt: stopped; nothing is left half-written.
         """
         outcome: Outcome
+        settled: Job | None = None
         started = time.perf_counter()
         try:
             found = self._find(job)
-            job = self.ids.settle(job, _fingerprint(found))
-            outcome = self._finish(job, found, started)
+            settled = self.ids.settle(job, _fingerprint(found))
+            outcome = self._finish(settled, found, started)
         except (CallFailedError, Cancelled):
             raise
         except (
@@ -74,7 +75,7 @@ class Scorer:
         ) as error:  # one bad scan, whatever is wrong with it, never stops the others
             if self.debug:
                 traceback.print_exc()
-            outcome = failure(job, error, self.out)
+            outcome = failure(settled or self.ids.settle(job, None), error, self.out)
         self.show(outcome)
         return outcome
 

@@ -55,6 +55,12 @@ def test_process_that_dies_costs_its_scan_only(tmp_path: Path) -> None:
     assert folders(tmp_path) == ["sub-0001", "sub-0004", "sub-0005"]
 
 
+def test_process_that_dies_before_its_scan_has_an_id_takes_no_other_scans(tmp_path: Path) -> None:
+    (tmp_path / "sub-0002").mkdir()
+    call = Call(tmp_path, "a", "dies at once")
+    assert [outcome.id for outcome in call.outcomes] == ["sub-0001", "sub-0003"]
+
+
 def test_what_all_scans_need_and_is_not_there_ends_the_call(tmp_path: Path) -> None:
     with pytest.raises(CallFailedError, match="damaged"):
         Call(tmp_path, "no model", "slow", "slow")

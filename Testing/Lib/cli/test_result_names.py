@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cli_calls import Run, json_lines
 
 from ParanasalSSLLib import predict
 from ParanasalSSLLib.cli.jobs import check_ids, plan_jobs
+from ParanasalSSLLib.cli.key import read_key
 
 
 def test_results_are_numbered_by_default() -> None:
@@ -49,6 +51,41 @@ def another(scan: Path) -> Path:
     data = np.asarray(image.dataobj) * 2 + 1
     nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
     return path
+
+
+@pytest.fixture
+def broken(scan: Path) -> Path:
+    """The scan of a third patient that cannot be read, in a file of the same name."""
+    path = scan.parent / "third" / scan.name
+    path.parent.mkdir()
+    path.write_bytes(b"no image")
+    return path
+
+
+@pytest.mark.parametrize("how", [(), ("--keep-names",), ("--id", "head")])
+def test_a_scan_that_cannot_be_read_takes_no_row_of_the_key(
+    run: Run, scan: Path, broken: Path, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    key = tmp_path / "key.csv"
+    assert run(scan, *how, "--key", key) == 0
+    assert run(broken, *how, "--key", key) == 1
+    (result,) = (tmp_path / "out").glob("[!.]*/")
+    rows = read_key(key)
+    assert rows.pop(result.name)["path"] == str(scan)
+    assert [row["state"] for row in rows.values()] == ([] if "--id" in how else ["failed"])
+
+
+def test_a_scan_that_cannot_be_read_is_told_apart_from_one_that_has_moved_to_its_number(
+    run: Run, scan: Path, another: Path, broken: Path, tmp_path: Path
+) -> None:
+    key, out = tmp_path / "key.csv", tmp_path / "out"
+    run(scan)
+    run(another, broken, "--key", key, "--jobs", "1")
+    told = {name: (row["path"], row["state"]) for name, row in read_key(key).items()}
+    assert told == {"sub-0002": (str(another), "done"), "sub-0003": (str(broken), "failed")}
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        states = {row["id"]: row["state"] for row in csv.DictReader(file)}
+    assert states == {"sub-0001": "done", "sub-0002": "done", "sub-0003": "failed"}
 
 
 @pytest.mark.parametrize("how", [(), ("--keep-names",)])

@@ -101,6 +101,6 @@ def test_second_run_replaces_results_of_the_same_place_in_the_list(
 def test_failed_scan_points_at_an_older_result_of_its_name(
     run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(scan)
-    assert run("missing.nii") == 1
+    run(scan, "--id", "head")
+    assert run("missing.nii", "--id", "head") == 1
     assert "still holds an older result" in capsys.readouterr().err

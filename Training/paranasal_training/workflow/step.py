@@ -22,7 +22,7 @@ from ParanasalSSLLib.errors import BadConfig
 class _PlannedIds:
     """The ids of the plan; a folder there is of the same scan, from a step that was killed."""
 
-    def settle(self, job: Job, sha256: str, refused: bool = False) -> Job:
+    def settle(self, job: Job, sha256: str | None, refused: bool = False) -> Job:
         return job
 
 
