@@ -208,8 +208,10 @@ def _sum_of(out: Path, identifier: str) -> str | None:
 
 
 def _places_in_key(key: Path | None) -> list[tuple[Place, str]]:
+    """Those of scans that were scored: a result under the id of another is of some other scan."""
     rows = read_key(key).values() if key is not None else ()
-    return [((str(Path(row["path"]).resolve()), row["series"]), row["id"]) for row in rows]
+    done = [row for row in rows if row["state"] == "done"]
+    return [((str(Path(row["path"]).resolve()), row["series"]), row["id"]) for row in done]
 
 
 def _places_in_worklist(out: Path) -> list[tuple[Place, str]]:

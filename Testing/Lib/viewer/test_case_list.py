@@ -49,6 +49,16 @@ def test_a_result_finds_its_scan_by_the_image(out: Path) -> None:
     assert states == [("sub-0007", "done"), ("sub-0001", "waiting")]
 
 
+def test_a_scan_that_the_key_calls_failed_has_no_result(out: Path) -> None:
+    key = out.parent / "key.csv"
+    with key.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        table.writerow(["sub-0007", out.parent / "scans" / "a.nii.gz", "", "failed", "Damaged."])
+    cases = gather([out.parent / "scans"], out, key)
+    assert scans_of(cases) == {"sub-0007": "b.nii.gz", "sub-0001": "a.nii.gz"}
+
+
 def test_a_key_says_it_without_reading(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = out.parent / "key.csv"
     with key.open("w", newline="") as file:
