@@ -5,6 +5,8 @@ Nothing is scored again. Needs no network of the model, so that Slicer's panel c
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +28,11 @@ from ParanasalSSLLib.results.reading import Reading, write_reading
 from ParanasalSSLLib.results.record import ScanRecord, read_report, write_report
 from ParanasalSSLLib.scans.source_series import SourceSeries
 from ParanasalSSLLib.sinuses import SEGMENT_LABELS, Side
+
+# What stands before the scan's id in its page, and the id.
+_IDS_OF_PAGE = re.compile(
+    r'(<title>ParanasalSSL report |<div class="soft">Scan |<code>)[^<]*?(?=</title>| ·|_desc-)'
+)
 
 
 def export_result(
@@ -85,8 +92,12 @@ def _copy(old: ScanFiles, new: ScanFiles) -> None:
             shutil.copyfile(path, target)
     page = new.report_html
     if page.is_file():
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace(old.scan_id, new.scan_id), encoding="utf-8")
+        page.write_text(_renamed(page.read_text(encoding="utf-8"), new.scan_id), encoding="utf-8")
+
+
+def _renamed(page: str, scan_id: str) -> str:
+    """The page under another id. An id may be as short as 1: it is replaced where it stands alone."""
+    return _IDS_OF_PAGE.sub(lambda found: found[1] + html.escape(scan_id), page)
 
 
 def _region(

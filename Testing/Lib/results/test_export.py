@@ -59,6 +59,21 @@ def test_everything_is_there_under_the_new_name(toolbox: Any, tmp_path: Path) ->
     assert read_reading(new, read_report(new.report_json)) == reading
 
 
+def test_another_id_changes_no_number_and_no_picture_of_the_page(
+    toolbox: Any, tmp_path: Path
+) -> None:
+    pages = []
+    for name in ("7", "O'Neil & 7"):
+        write_scan(toolbox.result(toolbox.head()), toolbox.card, tmp_path / name, "7")
+        old, new = (ScanFiles.in_output(tmp_path / name, one) for one in ("7", name))
+        if name != "7":
+            export_result(old, new)
+        pages.append(new.report_html.read_text())
+    assert "Scan O&#x27;Neil &amp; 7 ·" in pages[1]
+    assert pages[1].count("O&#x27;Neil &amp; 7") == pages[0].count("7_desc-") + 2
+    assert pages[1].replace("O&#x27;Neil &amp; 7", "7") == pages[0]
+
+
 def test_a_readers_edits_are_what_is_exported_and_survive(toolbox: Any, tmp_path: Path) -> None:
     head = toolbox.head()
     old = written(toolbox, tmp_path / "old", head)
