@@ -205,7 +205,7 @@ def _without_identity(words: str, data: Dataset) -> str:
 def _plane(data: Dataset) -> SlicePlane | None:
     orientation, position = data.get("ImageOrientationPatient"), data.get("ImagePositionPatient")
     spacing = data.get("PixelSpacing")
-    if not (orientation and position and spacing):
+    if (np.size(orientation), np.size(position), np.size(spacing)) != (6, 3, 2):
         return None
     return SlicePlane(
         np.array(orientation, float),

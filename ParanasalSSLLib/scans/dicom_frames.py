@@ -93,7 +93,7 @@ def _plane(groups: _Groups) -> SlicePlane | None:
     orientation = groups.get("PlaneOrientationSequence", "ImageOrientationPatient")
     position = groups.get("PlanePositionSequence", "ImagePositionPatient")
     spacing = groups.get("PixelMeasuresSequence", "PixelSpacing")
-    if not (orientation and position and spacing):
+    if (np.size(orientation), np.size(position), np.size(spacing)) != (6, 3, 2):
         return None
     between_rows, between_columns = map(float, spacing)
     return SlicePlane(

@@ -17,6 +17,7 @@ from ParanasalSSLLib.geometry import Grid, lps_to_ras
 POSITION_TOLERANCE = 0.1  # of the slice distance
 SPACING_TOLERANCE = 1e-4  # of the pixels' spacing; a picture of 512 differs by 0.05 pixels
 PARALLEL_TOLERANCE = 1e-3  # between the direction cosines of slices
+COSINES_TOLERANCE = 0.01  # of unit vectors at right angles, rounded to two digits
 MOST_MISSING_FRACTION = 0.05  # of the slices, none next to another missing one
 
 
@@ -130,8 +131,8 @@ def stack_slices(headers: list[SliceHeader], folder: Path) -> SliceStack:
         The stack; single missing slices are left out.
 
     Raises:
-        UnsupportedScan: slices without a position, of different orientation or size, several at
-            one place, out of line, missing or unevenly spaced.
+        UnsupportedScan: slices without a position, of impossible or different orientation or size,
+            several at one place, out of line, missing or unevenly spaced.
     """
     planes = _comparable_planes(headers, folder)
     orientation = np.mean([plane.orientation for plane in planes], axis=0)
@@ -158,6 +159,11 @@ def _comparable_planes(headers: list[SliceHeader], folder: Path) -> list[SlicePl
         raise UnsupportedScan(
             f"{folder} has slices that do not say where they lie. Export the series again."
         )
+    if not all(map(_is_possible, planes)):
+        raise UnsupportedScan(
+            f"{folder} has slices with an impossible orientation or pixel spacing in their headers. "
+            "Export the series again."
+        )
     spacings = np.array([plane.spacing for plane in planes])
     alike = np.ptp(spacings, axis=0).max() <= SPACING_TOLERANCE * spacings.max()
     if not are_parallel(headers) or not alike or len({header.shape for header in headers}) > 1:
@@ -165,6 +171,16 @@ def _comparable_planes(headers: list[SliceHeader], folder: Path) -> list[SlicePl
             f"{folder} mixes slices of different orientation or size. Give one series alone."
         )
     return planes
+
+
+def _is_possible(plane: SlicePlane) -> bool:
+    """Whether row and column are unit vectors at right angles, and its pixels larger than nothing.
+
+    Else the image would be taken for larger, smaller or mirrored.
+    """
+    axes = plane.orientation.reshape(2, 3)
+    away = abs(axes @ axes.T - np.eye(2)).max()
+    return bool(away <= COSINES_TOLERANCE and min(plane.spacing) > 0)
 
 
 def _refuse_out_of_line(offsets: np.ndarray, step: np.ndarray, folder: Path) -> None:

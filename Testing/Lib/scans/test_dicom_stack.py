@@ -10,6 +10,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from ParanasalSSLLib.errors import UnsupportedScan
+from ParanasalSSLLib.scans.find import find_scans
 from ParanasalSSLLib.scans.read import read_volume
 
 
@@ -62,6 +63,36 @@ def test_slices_out_of_line_are_refused(tmp_path: Path, files: Any) -> None:
 
     folder = files.series(change=change).write(tmp_path / "series")
     assert "not in line" in files.refusal(folder, UnsupportedScan)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "words"),
+    [
+        ("PixelSpacing", [-5.0, 5.0], "impossible"),  # would be mirrored
+        ("ImageOrientationPatient", [2, 0, 0, 0, 2, 0], "impossible"),  # would be twice as large
+        ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0], "impossible"),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 1], "where they lie"),
+        ("ImagePositionPatient", [1, 0], "where they lie"),
+        ("PixelSpacing", 5.0, "where they lie"),
+    ],
+)
+def test_planes_that_cannot_be_are_refused(
+    tmp_path: Path, files: Any, tag: str, value: Any, words: str
+) -> None:
+    folder = files.series(change=lambda place, slice_: setattr(slice_, tag, value)).write(
+        tmp_path / "series"
+    )
+    assert words in files.refusal(folder, UnsupportedScan)
+
+
+def test_one_slice_of_an_impossible_orientation_stops_no_search(tmp_path: Path, files: Any) -> None:
+    def change(place: int, slice_: FileDataset) -> None:
+        slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0][: 5 if place == 3 else 6]
+
+    folder = files.series(change=change).write(tmp_path / "a" / "series")
+    files.series().write(tmp_path / "a" / "other")
+    assert len(find_scans(tmp_path / "a").scans) == 2
+    assert "where they lie" in files.refusal(folder, UnsupportedScan)
 
 
 def test_gantry_tilt_is_refused(tmp_path: Path, files: Any) -> None:
