@@ -198,8 +198,18 @@ def _without_identity(words: str, data: Dataset) -> str:
     """A description that goes into reports: none where it names the patient."""
     private = (str(data.get(tag) or "") for tag in _PRIVATE)
     parts = {part for value in private for part in re.findall(r"\w{3,}", value.casefold())}
-    named = any(part in words.casefold() for part in parts)
+    named = any(part in words.casefold() for part in parts) or _short_names(data) & _names(words)
     return "description withheld" if named else words
+
+
+def _short_names(data: Dataset) -> set[str]:
+    """The patient's names of two letters, such as Li: they matter as words of their own only."""
+    return {name for name in _names(str(data.get("PatientName") or "")) if len(name) == 2}
+
+
+def _names(text: str) -> set[str]:
+    """What of a text may be a name, in small letters."""
+    return set(re.findall(r"[^\W\d_]+", text.casefold()))
 
 
 def _plane(data: Dataset) -> SlicePlane | None:

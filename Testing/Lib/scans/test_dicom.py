@@ -72,6 +72,17 @@ def test_description_that_names_the_patient_is_withheld(
     assert read_volume(folder).provenance.description == "series 3, description withheld"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"), [("T2 NG LI", "description withheld"), ("T2 orbital", "T2 orbital")]
+)
+def test_a_name_of_two_letters_is_one_only_where_it_stands_alone(
+    tmp_path: Path, files: Any, words: str, told: str
+) -> None:
+    tags = {"SeriesDescription": words, "PatientName": "Ng^Li"}
+    folder = files.series(tags=tags).write(tmp_path / "a")
+    assert read_volume(folder).provenance.description == f"series 3, {told}"
+
+
 def test_rescaling_is_applied_per_slice(tmp_path: Path, files: Any) -> None:
     def change(place: int, slice_: FileDataset) -> None:
         slice_.RescaleSlope, slice_.RescaleIntercept = 0.5 * (place + 1), -3
