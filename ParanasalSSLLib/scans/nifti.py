@@ -31,6 +31,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"  # how such a file begins
 NIFTI_2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))  # likewise
 MM_OF_UNIT = {1: 1000.0, 3: 0.001}  # codes of metre and micrometre; all else is taken for mm
+SIZE_TOLERANCE = 0.01  # between the two voxel sizes of a header
 TWO_ORIENTATIONS = (
     "The header gives two orientations that disagree on left and right (sform and qform); the sform "
     "was used, as other programs do."
@@ -60,6 +61,7 @@ def read_nifti(path: Path) -> Volume:
             refuse_shape(shape, path)
             _refuse_voxel_type(image.get_data_dtype(), path)
             affine, notices = _orientation(image.header, shape, path)
+            _refuse_two_sizes(affine, image.header, path)
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
                 data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
     except (
@@ -81,6 +83,39 @@ def _refuse_voxel_type(kind: np.dtype, path: Path) -> None:
         raise UnsupportedScan(f"{path} is a colour (RGB) image. Give the grey MR series.")
     if kind.kind == "c":
         raise UnsupportedScan(f"{path} holds complex numbers. Save the magnitude and give that.")
+
+
+def _refuse_two_sizes(affine: np.ndarray, header: nib.Nifti1Header, path: Path) -> None:
+    """Raise `UnsupportedScan` where pixdim contradicts the affine: ITK takes it, others do not.
+
+    Of a negative one ITK makes a mirrored image. Voxels of 1 in all directions are what a program
+    leaves that sets the affine alone.
+    """
+    stored = _pixdim(path)
+    sizes = MM_OF_UNIT.get(int(header["xyzt_units"]) & 7, 1.0) * stored
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    is_set = (stored != 1).any()
+    if is_set and not (abs(sizes / spacing - 1) <= SIZE_TOLERANCE).all():
+        words = [" x ".join(f"{mm:.3g}" for mm in three) for three in (spacing, sizes)]
+        raise UnsupportedScan(
+            f"{path} gives two sizes of its voxels, {words[0]} mm by its orientation and {words[1]} mm "
+            "by themselves (pixdim), and programs differ in which of them they take. Convert it again "
+            "from DICOM."
+        )
+
+
+def _pixdim(path: Path) -> np.ndarray:
+    """(3,) the voxel sizes that a file gives; nibabel and ITK take 0 for 1, only ITK keeps a sign."""
+    import nibabel as nib
+
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == GZIP
+        file.seek(0)
+        with gzip.open(file) if is_compressed else nullcontext(file) as content:
+            kind = nib.Nifti2Header if content.read(4) in NIFTI_2 else nib.Nifti1Header
+            content.seek(0)
+            sizes = kind.from_fileobj(content, check=False)["pixdim"][1:4].astype(float)
+    return np.where(sizes == 0, 1.0, sizes)
 
 
 @contextmanager

@@ -176,6 +176,29 @@ def test_unit_of_length_is_honoured(
     np.testing.assert_allclose(read_volume(tmp_path / "scan.nii").affine, affine, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("factors", "is_read"),
+    [((-1, 1, 1), False), ((1, 1, 1.03), False), ((1, 0, 1), False), ((1, 1, 1.005), True)],
+)
+@pytest.mark.parametrize("codes", [(1, 0), (1, 1), (2, 0)])
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_voxel_sizes_that_contradict_the_orientation(
+    tmp_path: Path, factors: Any, is_read: bool, codes: tuple[int, int], name: str, files: Any
+) -> None:
+    """Slicer would show another size, or a mirrored image."""
+    affine = files.affines["straight"]
+    image = nib.Nifti1Image(files.noise(), affine)
+    image.set_sform(affine, codes[0])
+    image.set_qform(affine, codes[1])
+    image.header["pixdim"][1:4] *= factors
+    content = image.to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    if is_read:
+        np.testing.assert_allclose(read_volume(tmp_path / name).affine, affine, atol=1e-4)
+    else:
+        assert "two sizes of its voxels" in files.refusal(tmp_path / name, UnsupportedScan)
+
+
 @pytest.mark.parametrize("unit", ["meter", "micron"])
 def test_unit_that_cannot_be_true(tmp_path: Path, unit: str, files: Any) -> None:
     image = nib.Nifti1Image(files.noise(), files.affines["straight"])
