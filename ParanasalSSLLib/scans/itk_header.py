@@ -16,6 +16,7 @@ from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.scans.checks import contradict_on_sides
 
 MOST_LINES, LONGEST_LINE = 10_000, 1 << 20  # of a header
+LENGTH_TOLERANCE = 0.01  # of the vectors of a rotation
 Fields = Mapping[str, Sequence[str]]  # all values that a field was given
 
 # The spaces that name the patient's directions and that ITK turns into LPS.
@@ -75,8 +76,11 @@ def _of_nrrd(fields: Fields) -> tuple[str, list[str]]:
     if space.lower() not in NRRD_SPACES:
         found = f"its field `space` is {space!r}" if space else "no field `space`"
         return f"how it is oriented ({found}), so left and right cannot be told", units
-    if not fields.get("spacedirections"):
-        lacking = "no field `space directions`"
+    directions = fields.get("spacedirections")
+    if not directions or "".join(directions).count("(") != 3:
+        lacking = (
+            "`space directions` lacks an axis" if directions else "no field `space directions`"
+        )
         return f"how it is oriented ({lacking}), so left and right cannot be told", units
     return "", units
 
@@ -90,7 +94,24 @@ def _of_meta(fields: Fields) -> tuple[str, list[str]]:
         return f"how it is oriented ({lacking}), so left and right cannot be told", units
     if not any(name in fields for name in META_SPACING):
         return "how large its voxels are (no field ElementSpacing)", units
+    if any(len(set(fields.get(name, ()))) > 1 for name in META_SPACING):
+        return "how large its voxels are (several fields ElementSpacing)", units
+    if not _are_unit_vectors(matrices[0]):
+        return "how large its voxels are (TransformMatrix makes them larger or smaller)", units
     return "", units
+
+
+def _are_unit_vectors(matrix: str) -> bool:
+    """Whether the vectors of a matrix, one after the other, have the length 1; True if it is none."""
+    try:
+        numbers = np.array(matrix.split(), float)
+    except ValueError:  # ITK says it
+        return True
+    edge = round(numbers.size**0.5)
+    if edge**2 != numbers.size:
+        return True
+    lengths = np.linalg.norm(numbers.reshape(edge, edge), axis=1)
+    return bool((abs(lengths - 1) <= LENGTH_TOLERANCE).all())
 
 
 def notices_of(fields: Fields, directions: np.ndarray) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ def edited(path: Path, pattern: str, replacement: str) -> Path:
     [
         ("TransformMatrix", "", "left and right"),
         ("TransformMatrix", "transformMatrix = 1 0 0 0 1 0 0 0 1\n", "left and right"),
+        ("TransformMatrix", "TransformMatrix = 2 0 0 0 2 0 0 0 2\n", "how large its voxels are"),
         ("ElementSpacing", "", "how large its voxels are"),
+        ("ElementSpacing", "ElementSpacing = 4 4 4\nElementSpacing = 5 5 5\n", "how large"),
         ("Offset", "DistanceUnits = cm\n", "another unit"),
     ],
 )
@@ -121,6 +123,9 @@ def test_nrrd_spaces_of_the_patient(tmp_path: Path, space: str, files: Any) -> N
 def test_nrrd_without_directions_or_in_another_unit(tmp_path: Path, files: Any) -> None:
     path = files.save(tmp_path / "scan.nrrd", files.noise())
     edited(path, "space directions:", "")
+    assert "left and right" in files.refusal(path, UnsupportedScan)
+    path = files.save(tmp_path / "none.nrrd", files.noise((20, 24, 90)))
+    edited(path, "space directions:", "space directions: (5,0,0) (0,5,0) none\n")  # ITK: 1 mm
     assert "left and right" in files.refusal(path, UnsupportedScan)
     path = files.save(tmp_path / "units.nrrd", files.noise())
     edited(path, "space:", 'space: left-posterior-superior\nspace units: "cm" "cm" "cm"\n')
