@@ -84,8 +84,11 @@ def _pasted(mask: np.ndarray, sinus: SinusResult, volume: Volume) -> np.ndarray:
 
 
 def _window_of(result: ScanResult) -> tuple[np.ndarray, np.ndarray]:
-    """First and past-the-last index of the scan's voxels that any box may reach; at least one voxel."""
-    corners = np.concatenate([s.box.corners_ras_mm() for s in result.sinuses.values()])
+    """First and past-the-last index of the scan's voxels that any crop may reach; at least one voxel.
+
+    A box may have another edge than its crop.
+    """
+    corners = np.concatenate([s.crop.corners(0.5) for s in result.sinuses.values()])
     start, stop = result.volume.window_around(corners)
     start = np.minimum(start, np.array(result.volume.shape) - 1)
     return start, np.maximum(stop, start + 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_residual_map_is_zero_outside_the_boxes(toolbox: Any, tmp_path: Path) ->
     write_residual_map(PastedRegion.of(toolbox.result(volume)), volume, path)
     assert value_at(path, toolbox.centers[Side.LEFT] + (0, 0, 35)) == 0
     assert value_at(path, toolbox.centers[Side.LEFT] + (-35, 0, 0)) == 0
+
+
+def test_a_box_of_another_size_cuts_nothing_off(toolbox: Any) -> None:
+    result = toolbox.result(toolbox.head(), measured=True)
+    small = {
+        side: replace(sinus, box=replace(sinus.box, edge_mm=16.0))
+        for side, sinus in result.sinuses.items()
+    }
+    whole, region = PastedRegion.of(result), PastedRegion.of(replace(result, sinuses=small))
+    np.testing.assert_array_equal(region.labels, whole.labels)
+    np.testing.assert_array_equal(region.residual, whole.residual)
 
 
 def test_voxel_in_both_boxes_belongs_to_the_nearer_sinus(toolbox: Any) -> None:
