@@ -72,6 +72,11 @@ class SinusBox:
         """(8, 3) corners in RAS mm."""
         return self.grid(1).corners(0.5)
 
+    def turn_deg(self, other: SinusBox) -> float:
+        """Angle (0..180) by which it is turned against the other box."""
+        cosine = (np.trace(self.rotation.T @ other.rotation) - 1) / 2
+        return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
+
     def is_at(self, other: SinusBox) -> bool:
         """Whether the other box lies at the same place, turned in the same way."""
         shift = np.linalg.norm(self.center_ras_mm - other.center_ras_mm)
@@ -85,6 +90,7 @@ def refuse_swapped_sides(boxes: Mapping[Side, SinusBox], name: str) -> None:
     to_right = (left.rotation[:, 0] + right.rotation[:, 0]) / 2
     if np.dot(right.center_ras_mm - left.center_ras_mm, to_right) <= 0:
         raise BadBoxes(
-            f"{name}: the left box lies on the patient's right of the right box. "
-            "Swap their names: left and right are the patient's, not the viewer's."
+            f"{name}: the left box lies on the patient's right of the right box, by the boxes' own "
+            "axes. Swap their names if these are wrong: left and right are the patient's, not the "
+            "viewer's. If they are right, turn the boxes: their x axes point to the head's right."
         )

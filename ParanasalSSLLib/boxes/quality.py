@@ -38,7 +38,8 @@ class QualityThresholds:
     The distance of boxes that are given (placed by hand, or read from a file) from those of the
     registration: the registration finds sinuses within 10 mm, and the centres of 99 % of all sinuses
     lie within 14 mm of where it aims (standard deviations between heads of 2 to 5 mm along each axis).
-    So a box beyond 15 mm is either a rare head or not on its sinus, and a person has to look.
+    So a box beyond 15 mm is either a rare head or not on its sinus, and a person has to look. One that
+    is turned by more than 45 degrees shows the networks a sinus as none of their training lies.
 
     A head below `small_scale` (geometric mean) may be a child's, whose face is small below its skull:
     a network has to look a second time.
@@ -59,6 +60,7 @@ class QualityThresholds:
     review_tissue_fraction: float = 0.72
     failed_tissue_fraction: float = 0.5
     review_box_distance_mm: float = 15.0
+    review_box_turn_deg: float = 45.0
     small_scale: float = 0.93
 
 
@@ -333,14 +335,14 @@ def judge_distance(
     registered: Mapping[Side, SinusBox],
     limits: QualityThresholds = THRESHOLDS,
 ) -> Quality:
-    """ "review" for boxes far from where the registration of the same scan puts them."""
-    away_mm = {
-        side: float(np.linalg.norm(box.center_ras_mm - registered[side].center_ras_mm))
-        for side, box in boxes.items()
-    }
-    reasons = tuple(
-        f"The {side} box lies {mm:.0f} mm from where the registration finds that sinus."
-        for side, mm in away_mm.items()
-        if mm > limits.review_box_distance_mm
-    )
-    return Quality("review" if reasons else "ok", reasons)
+    """ "review" for boxes far from where the registration of the same scan puts them, or turned."""
+    reasons = []
+    for side, box in boxes.items():
+        mm = float(np.linalg.norm(box.center_ras_mm - registered[side].center_ras_mm))
+        degrees = box.turn_deg(registered[side])
+        if mm > limits.review_box_distance_mm:
+            where = "where the registration finds that sinus"
+            reasons.append(f"The {side} box lies {mm:.0f} mm from {where}.")
+        if degrees > limits.review_box_turn_deg:
+            reasons.append(f"The {side} box is turned by {degrees:.0f} degrees against the head.")
+    return Quality("review" if reasons else "ok", tuple(reasons))

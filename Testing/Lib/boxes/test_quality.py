@@ -249,6 +249,20 @@ def test_boxes_far_from_where_the_registration_puts_them_are_reviewed_with_the_d
     assert all(any(t in r for r in quality.reasons) for t in told) == (verdict == "review")
 
 
+@pytest.mark.parametrize(
+    ("degrees", "verdict"), [(40.0, "ok"), (50.0, "review"), (180.0, "review")]
+)
+def test_boxes_turned_against_the_head_are_reviewed(
+    toolbox: Any, degrees: float, verdict: str
+) -> None:
+    box = SinusBox(Side.LEFT, CENTER[Side.LEFT], toolbox.turned(degrees, 2), origin="hand")
+    quality = given(Placement({Side.LEFT: box}))
+    assert quality.verdict == verdict
+    assert any(f"turned by {degrees:.0f} degrees" in one for one in quality.reasons) == (
+        verdict == "review"
+    )
+
+
 def test_a_failed_registration_refuses_no_boxes_by_hand() -> None:
     lost = Placement(REGISTERED.boxes, Quality("failed", ("No head.",)))
     assert given(placed(left=(0, 0, 4), right=(0, 0, 4)), lost).verdict == "ok"
