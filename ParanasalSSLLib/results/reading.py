@@ -122,13 +122,18 @@ def write_reading(files: ScanFiles, reading: Reading) -> None:
     record = read_report(files.report_json)
     untouched = [path for path in (files.report_html, files.dicom_report) if _is_ours(path, record)]
     write_json(files.reading, reading.to_json())
+    write_words(files, reading)
+    sums = {path.name: sha256(path) for path in untouched}
+    write_report(replace(record, checksums={**record.checksums, **sums}), files.report_json)
+
+
+def write_words(files: ScanFiles, reading: Reading) -> None:
+    """Put a reading's words into page and DICOM report, in place of an earlier reading's."""
     _into_page(files.report_html, reading)
     if files.dicom_report.is_file():
         from ParanasalSSLLib.results.dicom_reading import add_to_report
 
         add_to_report(files.dicom_report, reading.sentences)
-    sums = {path.name: sha256(path) for path in untouched}
-    write_report(replace(record, checksums={**record.checksums, **sums}), files.report_json)
 
 
 def _is_ours(path: Path, record: ScanRecord) -> bool:

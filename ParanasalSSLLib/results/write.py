@@ -22,6 +22,7 @@ from ParanasalSSLLib.results.older import (
     refuse_other_scan,
 )
 from ParanasalSSLLib.results.pictures import draw_pictures, write_key_images
+from ParanasalSSLLib.results.reading import Reading, read_reading, write_words
 from ParanasalSSLLib.results.record import SOFTWARE, ScanRecord, software_version, write_report
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def write_scan(
 ) -> ScanRecord:
     """Write all files of one scan to `out`/`scan_id`; returns what its report says.
 
-    An older result of the same scan is replaced as a whole; what users put into it stays.
+    An older result of the same scan is replaced as a whole; what users put into it stays, and what a
+    reader has said of it, where the numbers are the same.
 
     Args:
         note: a sentence about the scan for the reports ("Simulated head, no patient.").
@@ -60,15 +62,20 @@ def write_scan(
         keep_what_users_made(final, new)
 
     with write_whole_folder(final.folder, take_over) as folder:
-        record = _write_files(result, record, ScanFiles(folder, scan_id), series)
+        reading = read_reading(final, record)
+        record = _write_files(result, record, ScanFiles(folder, scan_id), series, reading)
     progress(Progress.at(Stage.DONE))
     return record
 
 
 def _write_files(
-    result: ScanResult, record: ScanRecord, files: ScanFiles, series: SourceSeries | None
+    result: ScanResult,
+    record: ScanRecord,
+    files: ScanFiles,
+    series: SourceSeries | None,
+    reading: Reading | None,
 ) -> ScanRecord:
-    """Write every file; returns the record with their names and checksums."""
+    """Write every file but the reading's own; returns the record with their names and checksums."""
     write_placement(result.placement, files.boxes)
     if series is not None:
         from ParanasalSSLLib.results.dicom import write_dicom
@@ -81,6 +88,8 @@ def _write_files(
         write_html_report(pictures, record, files.report_html)
         maps.result()
         images.result()
+    if reading is not None:
+        write_words(files, reading)
     written = {name: path for name, path in files.beside_report.items() if path.exists()}
     record = replace(
         record,

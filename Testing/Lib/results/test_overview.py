@@ -70,6 +70,16 @@ def test_page_escapes_what_it_shows_and_shows_a_picture_that_is_there(
     assert "&lt;b&gt;T2" in page and 'src="sub-0001/sub-0001_desc-middle_slices.png"' in page
 
 
+def test_links_lead_to_results_of_any_name(record: ScanRecord, tmp_path: Path) -> None:
+    """As a user of the panel may call them."""
+    files = {"middle_slices": "Case #7 50%_desc-middle_slices.png"}
+    row = Row(Entry("Case #7 50%", "", "done"), replace(record, files=files))
+    write_page([row], tmp_path / "index.html")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert 'href="Case%20%237%2050%25/Case%20%237%2050%25_report.html"' in page
+    assert 'src="Case%20%237%2050%25/Case%20%237%2050%25_desc-middle_slices.png"' in page
+
+
 def test_list_needs_the_standard_library_only() -> None:
     program = (
         "import sys; before = set(sys.modules); import ParanasalSSLLib.results.listing\n"

@@ -57,12 +57,17 @@ def test_the_page_says_what_the_reader_says_once_and_safely(files: ScanFiles) ->
     assert "&lt;3 cm&gt;" in page and "<3 cm>" not in page and "Something else" not in page
 
 
-def test_a_page_with_a_reading_is_not_taken_for_a_users_own(files: ScanFiles, toolbox: Any) -> None:
-    """So that the scan can be scored anew, and the page with it."""
-    read_out(files)
-    write_scan(toolbox.result(toolbox.head()), toolbox.card, files.folder.parent, "sub-0001")
-    assert "reader agrees" not in files.report_html.read_text()
-    assert read_reading(files, read_report(files.report_json)) is not None, "the user's file stays"
+def test_a_result_written_anew_says_what_was_said_of_the_same_numbers(
+    files: ScanFiles, toolbox: Any
+) -> None:
+    """A page with a reading is not taken for a user's own: the new one takes its place."""
+    reading = read_out(files)
+    result = toolbox.result(toolbox.head())
+    record = write_scan(result, toolbox.card, files.folder.parent, "sub-0001")
+    assert record == read_report(files.report_json)
+    assert read_reading(files, record) == reading, "the user's file stays"
+    assert "the reader agrees" in files.report_html.read_text()
+    assert len(list(files.folder.iterdir())) == len(record.files) + 2, "report and reading"
 
 
 def test_a_damaged_reading_counts_as_none(files: ScanFiles) -> None:
