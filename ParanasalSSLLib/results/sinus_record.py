@@ -109,7 +109,7 @@ class SinusRecord:
             decision=sinus.decision,
             threshold=round(card.decision_threshold, 4),
             box=BoxRecord.of(sinus.box),
-            **_numbers(sinus),
+            **_numbers(sinus, round(card.decision_threshold, 4)),
         )
 
     @classmethod
@@ -130,12 +130,15 @@ class SinusRecord:
         return cls(**known | {"box": BoxRecord.from_json(content["box"]), "findings": findings})
 
 
-def _numbers(sinus: SinusResult) -> dict[str, Any]:
-    """What is measured of a side, rounded."""
+def _numbers(sinus: SinusResult, threshold: float) -> dict[str, Any]:
+    """What is measured of a side, rounded; a probability below the threshold stays below it."""
     if sinus.probability is None:
         return dict.fromkeys(_OF_JUDGED)
+    probability = round(float(sinus.probability), 4)
+    if probability >= threshold and not sinus.score.anomalous:
+        probability = round(threshold - 1e-4, 4)
     numbers = {
-        "probability": round(float(sinus.probability), 4),
+        "probability": probability,
         "opacity_ml": round(float(sinus.opacity_ml), 3),
         "opacity_fraction": round(float(sinus.opacity_fraction), 5),
     }

@@ -129,6 +129,22 @@ def test_a_finding_lies_on_the_same_wall_on_both_sides(
         np.testing.assert_allclose(finding.center_ras_mm, toolbox.centers[side] + towards, atol=0.7)
 
 
+@pytest.mark.parametrize(
+    ("probability", "told"), [(0.61158, 0.6115), (0.6116, 0.6116), (0.61162, 0.6116)]
+)
+def test_a_probability_below_the_threshold_never_reaches_it_by_rounding(
+    toolbox: Any, probability: float, told: float
+) -> None:
+    card = replace(toolbox.card, decision_threshold=0.6116)
+    result = toolbox.result(toolbox.head(), (Side.LEFT,))
+    sinus = result.sinuses[Side.LEFT]
+    score = replace(sinus.score, probability=probability, anomalous=probability >= 0.6116)
+    result = replace(result, sinuses={Side.LEFT: replace(sinus, score=score)})
+    record = ScanRecord.of(result, card, "sub-0001").sinuses[Side.LEFT]
+    assert record.probability == told
+    assert (record.decision == "anomaly") == (record.probability >= record.threshold)
+
+
 def test_repeatability_of_the_model_goes_with_the_numbers(toolbox: Any, tmp_path: Path) -> None:
     measured = Repeatability(cavity_percent=4.0, opacity_percent=9.5, probability=0.03)
     reading = SinusReading(SinusNetworkConfig(), Calibration(), repeatability=measured)
