@@ -33,17 +33,19 @@ class FollowUpConfig:
 
 def run_follow_up(config: FollowUpConfig) -> None:
     """Print a line for each number of each sinus."""
-    from ParanasalSSLLib.results.follow_up import changes, patient_beside, result_at
+    from ParanasalSSLLib.results.follow_up import changes, doubts, patient_beside, result_at
     from ParanasalSSLLib.scans.patient import two_patients_words
 
-    found = changes(result_at(config.earlier), result_at(config.later))
-    doubt = two_patients_words(patient_beside(config.earlier), patient_beside(config.later))
+    results = result_at(config.earlier), result_at(config.later)
+    found = changes(*results)
+    patients = two_patients_words(patient_beside(config.earlier), patient_beside(config.later))
+    notices = [*filter(None, [patients]), *doubts(*results)]
     if config.json:
         rows = [asdict(one) | _derived(one) for one in found]
-        say(json.dumps({"changes": rows, "notices": [doubt] if doubt else []}))
+        say(json.dumps({"changes": rows, "notices": notices}))
         return
-    if doubt:
-        say(doubt, error=True)
+    if notices:
+        say(*notices, error=True)
     say(*map(_line, found))
 
 

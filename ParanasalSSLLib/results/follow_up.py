@@ -93,6 +93,16 @@ def _sd(percent: float | None, earlier: float, later: float) -> float | None:
     return None if percent is None else percent / 100 * math.hypot(earlier, later)
 
 
+def doubts(earlier: ScanRecord, later: ScanRecord) -> list[str]:
+    """Sentences on results whose boxes are to be reviewed: a sinus that is cut off seems to shrink."""
+    results = {"earlier": earlier, "later": later}
+    return [
+        " ".join((f"The boxes of the {which} result are to be reviewed.", *record.quality.reasons))
+        for which, record in results.items()
+        if record.quality.verdict != "ok"
+    ]
+
+
 def patient_beside(path: Path) -> dict[str, str]:
     """What the DICOM objects of a result say of the patient, see `patient_in`; no other file does."""
     folder = path if path.is_dir() else path.parent

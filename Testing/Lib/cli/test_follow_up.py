@@ -68,6 +68,21 @@ def test_what_cannot_be_compared_is_told_in_words(
         assert words in capsys.readouterr().err
 
 
+def test_a_sinus_that_is_cut_off_is_not_said_to_have_shrunk_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = Quality("review", ("The image ends within the left sinus.",))
+    earlier = written(tmp_path / "a", record(4.0, 20.0))
+    later = written(tmp_path / "b", replace(record(2.0, 12.0), quality=cut))
+    words = (
+        "The boxes of the later result are to be reviewed. The image ends within the left sinus."
+    )
+    assert main(["follow-up", str(earlier), str(later)]) == 0
+    assert capsys.readouterr().err.splitlines() == [words]
+    assert main(["follow-up", str(earlier), str(later), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notices"] == [words]
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
