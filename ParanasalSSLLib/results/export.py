@@ -16,7 +16,7 @@ import numpy as np
 
 from ParanasalSSLLib.files import sha256, write_whole_folder
 from ParanasalSSLLib.results.dicom import write_dicom_of
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import PICTURES, ScanFiles
 from ParanasalSSLLib.results.maps import (
     PastedRegion,
     read_labels,
@@ -90,9 +90,22 @@ def _copy(old: ScanFiles, new: ScanFiles) -> None:
         if path.is_file() and name not in ("dicom_seg", "dicom_sr"):
             target = new.folder / f"{new.scan_id}{path.name.removeprefix(old.scan_id)}"
             shutil.copyfile(path, target)
+    if new.scan_id != old.scan_id:
+        _rename_pictures(new)
     page = new.report_html
     if page.is_file():
         page.write_text(_renamed(page.read_text(encoding="utf-8"), new.scan_id), encoding="utf-8")
+
+
+def _rename_pictures(files: ScanFiles) -> None:
+    """The id stands in them. Without Pillow they are left out: the page has them, without the id."""
+    try:
+        from ParanasalSSLLib.results.pictures import rename_key_images
+    except ImportError:  # in Slicer before the first run
+        for what in PICTURES:
+            files.slices(what).unlink(missing_ok=True)
+    else:
+        rename_key_images(files)
 
 
 def _renamed(page: str, scan_id: str) -> str:

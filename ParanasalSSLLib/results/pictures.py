@@ -15,7 +15,7 @@ from PIL import Image
 
 from ParanasalSSLLib.boxes.box import SinusBox
 from ParanasalSSLLib.files import write_whole
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import PICTURES, ScanFiles
 from ParanasalSSLLib.results.levels import RADIOLOGICAL, Level, SinusPair, levels_of
 from ParanasalSSLLib.results.panels import (
     CAVITY,
@@ -92,11 +92,29 @@ def draw_pictures(result: ScanResult) -> ReportPictures:
 def write_key_images(pictures: ReportPictures, files: ScanFiles) -> None:
     """Write the boxes and each level as a PNG file of its own, whole or not at all."""
     rows = {"boxes": pictures.boxes} | {level.name: row for level, row in pictures.levels}
-    titles = {"boxes": "The boxes"} | {level.name: level.words for level, _ in pictures.levels}
     for name, row in rows.items():
-        image = row.together(f"{files.scan_id}: {titles[name]}. Research use only, no diagnosis.")
+        image = row.together(_title(files.scan_id, name))
         with write_whole(files.slices(name)) as temporary:
             temporary.write_bytes(png(image))
+
+
+def rename_key_images(files: ScanFiles) -> None:
+    """Write the scan's id into the titles of pictures that another id stands in, maybe a name."""
+    for name in PICTURES:
+        path = files.slices(name)
+        if path.is_file():
+            with Image.open(path) as opened:
+                image = opened.convert("RGB")
+            image.paste((0, 0, 0), (0, 0, image.width, STRIP))
+            write(image, (image.width / 2, STRIP / 2), _title(files.scan_id, name), "mm", WHITE)
+            path.write_bytes(png(image))
+
+
+def _title(scan_id: str, name: str) -> str:
+    """Of a picture. name: one of `layout.PICTURES`."""
+    levels = [Level((0.0, 0.0, 0.0), side) for side in (None, *Side)]
+    words = {"boxes": "The boxes"} | {level.name: level.words for level in levels}
+    return f"{scan_id}: {words[name]}. Research use only, no diagnosis."
 
 
 def png(image: Image.Image) -> bytes:

@@ -9,11 +9,12 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_objects import assert_valid, dicom_points, thick_head, write_series
+from PIL import Image
 
 from ParanasalSSLLib.errors import UnsafeOutput
 from ParanasalSSLLib.results import pictures
 from ParanasalSSLLib.results.export import export_result
-from ParanasalSSLLib.results.layout import ScanFiles
+from ParanasalSSLLib.results.layout import PICTURES, ScanFiles
 from ParanasalSSLLib.results.maps import read_labels
 from ParanasalSSLLib.results.reading import Reading, read_reading
 from ParanasalSSLLib.results.record import read_report
@@ -72,6 +73,23 @@ def test_another_id_changes_no_number_and_no_picture_of_the_page(
     assert "Scan O&#x27;Neil &amp; 7 ·" in pages[1]
     assert pages[1].count("O&#x27;Neil &amp; 7") == pages[0].count("7_desc-") + 2
     assert pages[1].replace("O&#x27;Neil &amp; 7", "7") == pages[0]
+
+
+def test_no_picture_shows_the_older_id(
+    toolbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a patient's name, by --keep-names."""
+    monkeypatch.setattr(pictures, "PIXELS", 80)  # a title has its place
+    result = toolbox.result(toolbox.head())
+    for name in ("sub-Mustermann", "sub-0001"):
+        write_scan(result, toolbox.card, tmp_path / name, name)
+    old = ScanFiles.in_output(tmp_path / "sub-Mustermann", "sub-Mustermann")
+    new = ScanFiles.in_output(tmp_path / "new", "sub-0001")
+    export_result(old, new)
+    expected = ScanFiles.in_output(tmp_path / "sub-0001", "sub-0001")
+    for what in PICTURES:
+        shown, wanted = (Image.open(files.slices(what)) for files in (new, expected))
+        assert np.array_equal(np.asarray(shown), np.asarray(wanted)), what
 
 
 def test_a_readers_edits_are_what_is_exported_and_survive(toolbox: Any, tmp_path: Path) -> None:
