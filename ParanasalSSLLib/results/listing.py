@@ -106,5 +106,6 @@ def most_urgent_first(rows: Iterable[Row]) -> list[Row]:
 
 
 def harmless(text: str | None) -> str:
-    """Free text as a cell of a table, without what a spreadsheet would run as a formula."""
-    return (text or "").lstrip("=+-@\t\r")
+    """Free text as a cell of a table; an apostrophe before what spreadsheets run as a formula."""
+    text = text or ""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ParanasalSSLLib.results.layout import TABLE_BEGINS, ScanFiles
-from ParanasalSSLLib.results.listing import Entry, Row, most_urgent_first
+from ParanasalSSLLib.results.listing import Entry, Row, harmless, most_urgent_first
 from ParanasalSSLLib.results.overview import Overview, update_overview, write_page
 from ParanasalSSLLib.results.reading import Reading, write_reading
 from ParanasalSSLLib.results.record import ScanRecord, read_report, write_report
@@ -80,6 +80,13 @@ def test_links_lead_to_results_of_any_name(record: ScanRecord, tmp_path: Path) -
     assert 'src="Case%20%237%2050%25/Case%20%237%2050%25_desc-middle_slices.png"' in page
 
 
+@pytest.mark.parametrize(
+    ("comment", "cell"), [("-5 mm", "'-5 mm"), ("=1+1", "'=1+1"), ("5 mm", "5 mm"), (None, "")]
+)
+def test_no_cell_is_run_and_none_loses_a_sign(comment: str | None, cell: str) -> None:
+    assert harmless(comment) == cell
+
+
 def test_list_needs_the_standard_library_only() -> None:
     program = (
         "import sys; before = set(sys.modules); import ParanasalSSLLib.results.listing\n"
@@ -128,6 +135,6 @@ def test_what_a_reader_says_is_in_table_and_page(record: ScanRecord, tmp_path: P
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["sub-0002"] * 2 + ["sub-0001"] * 2, "the read one last"
     said = {row["side"]: (row["reader"], row["reader_comment"]) for row in rows[2:]}
-    assert said == {"left": ("disagree", "Motion <b>"), "right": ("", "Motion <b>")}
+    assert said == {"left": ("disagree", "'=Motion <b>"), "right": ("", "'=Motion <b>")}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "the reader disagrees" in page and "=Motion &lt;b&gt;" in page and "1 read" in page
