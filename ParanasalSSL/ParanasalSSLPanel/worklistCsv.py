@@ -50,8 +50,8 @@ def _csvRow(row: Row, withNames: bool) -> list[object]:
     ]
     comment = harmless(row.reading.comment) if row.reading is not None else ""
     model = modelName(row.record.model) if row.record is not None else ""
-    names = [row.entry.name] if withNames else []
-    message = row.entry.message if withNames else ""  # it may name the file
+    names = [harmless(row.entry.name)] if withNames else []
+    message = harmless(row.entry.message) if withNames else ""  # it may name the file
     return [
         row.entry.identifier,
         *names,

@@ -72,7 +72,7 @@ def test_a_case_is_to_be_reviewed_until_the_reader_has_read_it(opened: Any, tmp_
     exportCsv(opened.worklistSection.worklist.rows(), tmp_path / "list.csv")
     [row] = csv.DictReader((tmp_path / "list.csv").read_text().splitlines())
     assert (row["left_reader"], row["right_reader"]) == ("unsure", "")
-    assert row["reader_comment"] == "Motion?", "nothing that a spreadsheet would run"
+    assert row["reader_comment"] == "'=Motion?", "nothing that a spreadsheet would run"
 
 
 def test_a_corrected_case_is_written_back_and_its_old_verdict_goes(
