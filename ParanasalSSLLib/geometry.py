@@ -141,6 +141,11 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points) @ affine[:3, :3].T + affine[:3, 3]
 
 
+def angle_deg(rotation: np.ndarray) -> float:
+    """Angle (0..180) by which a rotation matrix (3, 3) turns."""
+    return float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+
+
 def is_same_place(one: Grid, other: Grid) -> bool:
     """Whether two grids have voxels at the same places; their axes may run in another order."""
     away = np.linalg.norm(one.corners()[:, None] - other.corners(), axis=2).min(axis=1).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,4 +102,8 @@ class WorklistPart(Protocol):
 
     def say(self, words: str) -> None:
         """Show a line or some below the list."""
+        ...
+
+    def starting(self, words: str, forget: Callable[[], None]) -> AbstractContextManager[None]:
+        """Start something in the background, as `words` say; what cannot begin is forgotten."""
         ...

@@ -24,9 +24,8 @@ class FollowUpSection:
         self._panel, self._ui = panel, panel.ui
         self._choices: list[Earlier] = []
         self.comparison: Comparison | None = None
-        self._wordsOf: tuple[Any, ScanFiles | None] | None = (
-            None  # scan and result that are compared
-        )
+        # The scan and the result that are compared.
+        self._wordsOf: tuple[Any, ScanFiles | None] | None = None
         self._ui.compareButton.connect("clicked(bool)", self._onCompare)
         self._ui.compareFolderButton.connect("clicked(bool)", self._onFolder)
         self._ui.closeComparisonButton.connect("clicked(bool)", self._onClose)

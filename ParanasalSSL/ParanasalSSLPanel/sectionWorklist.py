@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,15 +113,23 @@ class WorklistSection:
                 self._onEnded,
                 ("--dicom-out",) if dicom else (),
             )
-            self.say(_("Scoring in the background."))
-            try:
+            with self.starting(
+                _("Scoring in the background."), partial(setattr, self, "_run", None)
+            ):
                 self._run.start()
-            except BaseException:  # a damaged list of files, a full disk
-                self._run = None
-                self.say("")
-                raise
-            finally:
-                self.update()
+
+    @contextmanager
+    def starting(self, words: str, forget: Callable[[], None]) -> Iterator[None]:
+        """Start something in the background, as `words` say; what cannot begin is forgotten."""
+        self.say(words)
+        try:
+            yield
+        except BaseException:  # a damaged list of files, a full disk
+            forget()
+            self.say("")
+            raise
+        finally:
+            self.update()
 
     def _onCancel(self, checked: bool = False) -> None:
         for run in (self._run, self.adaptation, self.sources):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import qt
@@ -54,15 +55,9 @@ class WorklistAdaptation:
             self._run = AdaptationRun(
                 scans, output, settings, say, self._panel.log, self._onAdapted
             )
-            say(_("Adapting in the background."))
-            try:
+            forget = partial(setattr, self, "_run", None)
+            with self._section.starting(_("Adapting in the background."), forget):
                 self._run.start()
-            except BaseException:  # a full disk
-                self._run = None
-                say("")
-                raise
-            finally:
-                self._section.update()
 
     def _onAdapted(self, folder: str, words: str) -> None:
         self._run = None

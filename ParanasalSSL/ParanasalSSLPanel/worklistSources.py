@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,9 @@ class WorklistSources:
 
         without = self._section.worklist.folder
         self._search = ScanSearch(folder, without, self._panel.log, ended)
-        self._section.say(_("Looking for scans."))
-        with self._panel.telling():
-            try:
-                self._search.start()
-            except BaseException:  # a full disk
-                self._search = None
-                self._section.say("")
-                raise
-            finally:
-                self._section.update()
+        forget = partial(setattr, self, "_search", None)
+        with self._panel.telling(), self._section.starting(_("Looking for scans."), forget):
+            self._search.start()
 
     def _offer(self, found: Mapping[ScanSource, str], words: Sequence[str]) -> None:
         if sum(bool(scan.files) for scan in found) > 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ParanasalSSLLib.errors import BadBoxes
-from ParanasalSSLLib.geometry import Grid
+from ParanasalSSLLib.geometry import Grid, angle_deg
 from ParanasalSSLLib.sinuses import Side
 
 EDGE_MM = 64.0
@@ -74,8 +74,7 @@ class SinusBox:
 
     def turn_deg(self, other: SinusBox) -> float:
         """Angle (0..180) by which it is turned against the other box."""
-        cosine = (np.trace(self.rotation.T @ other.rotation) - 1) / 2
-        return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
+        return angle_deg(self.rotation.T @ other.rotation)
 
     def is_at(self, other: SinusBox) -> bool:
         """Whether the other box lies at the same place, turned in the same way."""

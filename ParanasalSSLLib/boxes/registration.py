@@ -29,7 +29,7 @@ from ParanasalSSLLib.boxes.face import FaceFit, FaceSearch
 from ParanasalSSLLib.boxes.placement import Placement
 from ParanasalSSLLib.boxes.quality import Evidence, judge_evidence, judge_place, worst_of
 from ParanasalSSLLib.boxes.visible import shown_grid
-from ParanasalSSLLib.geometry import apply_affine
+from ParanasalSSLLib.geometry import angle_deg, apply_affine
 from ParanasalSSLLib.scans.itk import to_sitk
 from ParanasalSSLLib.scans.volume import Volume
 from ParanasalSSLLib.sinuses import Side
@@ -263,7 +263,7 @@ def _evidence(volume: Volume, atlas: Atlas, found: Registration) -> Evidence:
         start_distance_mm=found.start_distance_mm,
         scale=(x, y, z),
         shear=float(abs(stretch - np.diag(np.diag(stretch))).max()),
-        rotation_deg=float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
+        rotation_deg=angle_deg(rotation),
         tissue_fraction=tissue_fraction(volume, atlas, found.face_to_scan),
         stretch_ratio=float(np.linalg.cond(affine[:3, :3])),  # largest by smallest singular value
         face_information=information if found.face_sought else None,

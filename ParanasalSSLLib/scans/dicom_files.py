@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ParanasalSSLLib.errors import UnsupportedScan
 from ParanasalSSLLib.scans.archive import has_dicom_name
 from ParanasalSSLLib.scans.checks import LIMITS, unreadable
@@ -215,10 +213,4 @@ def _names(text: str) -> set[str]:
 def _plane(data: Dataset) -> SlicePlane | None:
     orientation, position = data.get("ImageOrientationPatient"), data.get("ImagePositionPatient")
     spacing = data.get("PixelSpacing")
-    if (np.size(orientation), np.size(position), np.size(spacing)) != (6, 3, 2):
-        return None
-    return SlicePlane(
-        np.array(orientation, float),
-        np.array(position, float),
-        (float(spacing[0]), float(spacing[1])),
-    )
+    return SlicePlane.of(orientation, position, spacing)

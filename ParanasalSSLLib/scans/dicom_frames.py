@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ParanasalSSLLib.scans.dicom_stack import Concatenation, Frame, SlicePlane
 
 if TYPE_CHECKING:
@@ -93,12 +91,7 @@ def _plane(groups: _Groups) -> SlicePlane | None:
     orientation = groups.get("PlaneOrientationSequence", "ImageOrientationPatient")
     position = groups.get("PlanePositionSequence", "ImagePositionPatient")
     spacing = groups.get("PixelMeasuresSequence", "PixelSpacing")
-    if (np.size(orientation), np.size(position), np.size(spacing)) != (6, 3, 2):
-        return None
-    between_rows, between_columns = map(float, spacing)
-    return SlicePlane(
-        np.array(orientation, float), np.array(position, float), (between_rows, between_columns)
-    )
+    return SlicePlane.of(orientation, position, spacing)
 
 
 def _kind(groups: _Groups) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,16 @@ class SlicePlane:
     orientation: np.ndarray
     position: np.ndarray
     spacing: tuple[float, float]
+
+    @classmethod
+    def of(cls, orientation: Any, position: Any, spacing: Any) -> SlicePlane | None:
+        """What a header says, number by number; None where one is lacking or too many."""
+        if (np.size(orientation), np.size(position), np.size(spacing)) != (6, 3, 2):
+            return None
+        between_rows, between_columns = map(float, spacing)
+        return cls(
+            np.array(orientation, float), np.array(position, float), (between_rows, between_columns)
+        )
 
 
 @dataclass(frozen=True)

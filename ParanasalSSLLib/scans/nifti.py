@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -108,13 +108,9 @@ def _pixdim(path: Path) -> np.ndarray:
     """(3,) the voxel sizes that a file gives; nibabel and ITK take 0 for 1, only ITK keeps a sign."""
     import nibabel as nib
 
-    with path.open("rb") as file:
-        is_compressed = file.read(2) == GZIP
-        file.seek(0)
-        with gzip.open(file) if is_compressed else nullcontext(file) as content:
-            kind = nib.Nifti2Header if content.read(4) in NIFTI_2 else nib.Nifti1Header
-            content.seek(0)
-            sizes = kind.from_fileobj(content, check=False)["pixdim"][1:4].astype(float)
+    with _content(path) as (content, is_nifti_2):
+        kind = nib.Nifti2Header if is_nifti_2 else nib.Nifti1Header
+        sizes = kind.from_fileobj(content, check=False)["pixdim"][1:4].astype(float)
     return np.where(sizes == 0, 1.0, sizes)
 
 
@@ -125,17 +121,26 @@ def _opened(path: Path) -> Iterator[nib.Nifti1Image]:
 
     with path.open("rb") as file:
         is_compressed = file.read(2) == GZIP
-        if is_compressed == path.name.lower().endswith(".gz"):
-            image = nib.load(path, mmap=False)  # the array must outlive the file
-            if not isinstance(image, nib.Nifti1Image):
-                raise UnreadableScan(f"{path} is no image in one NIfTI-1 or NIfTI-2 file.")
-            yield image
-            return
+    if is_compressed == path.name.lower().endswith(".gz"):
+        image = nib.load(path, mmap=False)  # the array must outlive the file
+        if not isinstance(image, nib.Nifti1Image):
+            raise UnreadableScan(f"{path} is no image in one NIfTI-1 or NIfTI-2 file.")
+        yield image
+        return
+    with _content(path) as (content, is_nifti_2):
+        yield (nib.Nifti2Image if is_nifti_2 else nib.Nifti1Image).from_stream(content)
+
+
+@contextmanager
+def _content(path: Path) -> Iterator[tuple[Any, bool]]:
+    """What is in a file, compressed or not, whatever its name says; and whether that is NIfTI-2."""
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == GZIP
         file.seek(0)
         with gzip.open(file) if is_compressed else nullcontext(file) as content:
-            kind = nib.Nifti2Image if content.read(4) in NIFTI_2 else nib.Nifti1Image
+            is_nifti_2 = content.read(4) in NIFTI_2
             content.seek(0)
-            yield kind.from_stream(content)
+            yield content, is_nifti_2
 
 
 def _orientation(

@@ -23,7 +23,7 @@ from paranasal_training.data.store import CropStore
 from paranasal_training.evaluation.classifier import SCORED, write_scores
 from paranasal_training.runs.config import plain
 from paranasal_training.stages.config import EvaluateFrozenConfig, FinetuneConfig
-from paranasal_training.stages.finetune import class_weights, start_network
+from paranasal_training.stages.finetune import refuse_one_class, start_network
 from ParanasalSSLLib.devices import resolve_device
 from ParanasalSSLLib.files import write_json
 from ParanasalSSLLib.model.networks import Classifier, channels_last
@@ -49,7 +49,7 @@ def evaluate_frozen(config: EvaluateFrozenConfig) -> dict[str, Any]:
     partition.require_both_classes()
     learn = partition.rows("train", fraction=config.label_fraction)
     labels = store.labels(learn)
-    class_weights(labels)  # refuses what no probe can learn from
+    refuse_one_class(labels)
     made = _time_made(config.pretrained)
     encoder = _encoder(config.pretrained, made, store.folder, store.checksum, config.device)
     checks, test = (partition.rows(part) for part in SCORED)

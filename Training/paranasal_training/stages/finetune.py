@@ -146,10 +146,14 @@ def _with_channels(config: FinetuneConfig, network: EncoderConfig) -> EncoderCon
 
 def class_weights(labels: np.ndarray) -> Tensor:
     """n / (2 n_c) for both classes, float32 (2,). Raises `BadConfig` when one is absent."""
-    counts = np.bincount(labels, minlength=2)
-    if (counts == 0).any():
+    refuse_one_class(labels)
+    return torch.tensor(len(labels) / (2 * np.bincount(labels, minlength=2)), dtype=torch.float32)
+
+
+def refuse_one_class(labels: np.ndarray) -> None:
+    """Raise `BadConfig` for training labels from which no two classes can be learnt."""
+    if len(np.unique(labels)) < 2:
         raise BadConfig("The training labels are all of one class. Use a larger share or cohort.")
-    return torch.tensor(len(labels) / (2 * counts), dtype=torch.float32)
 
 
 def transfer_encoder(network: Classifier, run: FinishedRun) -> None:
