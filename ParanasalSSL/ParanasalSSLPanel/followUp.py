@@ -60,17 +60,21 @@ def _listed(worklist: Worklist | None) -> Iterator[Earlier]:
 
 
 def changesHtml(scan: vtkMRMLScalarVolumeNode, earlier: Path) -> str:
-    """The present results of a scan against those in the folder `earlier`.
+    """The present results of a scan against those in the folder `earlier`; first, whether their boxes
+    are to be reviewed.
 
     Raises `ParanasalError`s: the scan has no results of this session, or the two cannot be compared.
     """
-    from ParanasalSSLLib.results.follow_up import changes, result_at
+    from ParanasalSSLLib.results.follow_up import changes, doubts, result_at
 
     files = kept.resultOf(scan)
     if files is None:
         raise UnsupportedScan(_("There are no results of this session. Press Run first."))
-    found = changes(result_at(earlier), result_at(files.report_json))
-    return f"<table>{''.join(_line(one, _reach(found, one.unit)) for one in found)}</table>"
+    results = result_at(earlier), result_at(files.report_json)
+    found = changes(*results)
+    notices = (f"<p><b>{escape(words)}</b></p>" for words in doubts(*results))
+    lines = (_line(one, _reach(found, one.unit)) for one in found)
+    return f"{''.join(notices)}<table>{''.join(lines)}</table>"
 
 
 def doubtHtml(

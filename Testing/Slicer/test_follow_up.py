@@ -187,6 +187,21 @@ def test_scans_of_two_patients_are_told(two: Any, tmp_path: Path) -> None:
     assert "4711" not in words and "4712" not in words
 
 
+def test_boxes_that_are_to_be_reviewed_are_told(two: Any, standIn: Any) -> None:
+    ui = two.panel.ui
+    ui.compareButton.click()
+    assert "to be reviewed" not in ui.changesLabel.text
+    standIn.verdict, standIn.reasons = "review", ("Hardly any air is in the box.",)
+    ui.scanSelector.setCurrentNode(two.earlier)
+    ui.placeBoxesButton.click()
+    ui.runButton.click()
+    ui.scanSelector.setCurrentNode(two.later)
+    ui.compareButton.click()
+    words = ui.changesLabel.text
+    assert "The boxes of the earlier result are to be reviewed. Hardly any air" in words
+    assert "later result" not in words and "opacity" in words
+
+
 def test_an_earlier_scan_of_the_worklist_is_opened_for_it(
     slicer: Any, two: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
