@@ -21,7 +21,7 @@ from paranasal_training.evaluation.real_scans import (
     share_in_scan_grid,
 )
 
-from ParanasalSSLLib.errors import BadConfig, UnreadableScan
+from ParanasalSSLLib.errors import BadConfig, UnreadableScan, UnsafeOutput
 from ParanasalSSLLib.geometry import Grid
 from ParanasalSSLLib.model.bundle import load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import find_sinuses
@@ -130,6 +130,8 @@ def test_a_scan_that_cannot_be_read_stops_no_other_one(
     summary = (tmp_path / "out/summary.md").read_text()
     assert "- bad.nii: bad.nii is damaged." in summary and str(tmp_path) not in summary
     assert len(pd.read_csv(tmp_path / "out/lesions.csv")) == 60
+    with pytest.raises(UnsafeOutput, match="is there already"):
+        check_real(config, tmp_path / "out")
 
 
 def test_the_table_of_real_scans_names_five_clear_sides() -> None:

@@ -15,7 +15,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from ParanasalSSLLib.boxes.registration import find_boxes
 from ParanasalSSLLib.cli.explain import explain
 from ParanasalSSLLib.crop import cut_crop
 from ParanasalSSLLib.errors import BadConfig, ParanasalError
-from ParanasalSSLLib.files import write_whole
+from ParanasalSSLLib.files import write_whole, write_whole_folder
 from ParanasalSSLLib.geometry import Grid, apply_affine
 from ParanasalSSLLib.model.bundle import Bundle, load_bundle, shipped_bundle_path
 from ParanasalSSLLib.predict import FoundSinuses, SinusResult, score_sinuses
@@ -76,26 +75,26 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     """Run the check; writes `clear.csv`, `lesions.csv`, `summary.json`, `summary.md`, `sheet.png`.
 
     Raises:
+        UnsafeOutput: the output folder is not empty.
         BadConfig: the table is unusable, the folder holds none of its scans, or nothing in them is
             clear and large enough for a lesion. A scan that cannot be read is left out, and told.
     """
     sides = read_sides(config.table)
     bundle = load_bundle(config.bundle or shipped_bundle_path())
     _warn_of_missing(config, list(sides["scan"].unique()))
-    output.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=output):  # what cannot be written is known before the work
-        pass
-    seen = _Seen(config.seed)
-    for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):
-        _look(str(scan), dict(of_scan[["side", "clear"]].to_numpy()), config, bundle, seen)
-    for words in seen.left_out:
-        logger.warning("left out: %s", words)
-    if not seen.lesions:
-        raise BadConfig(f"{config.scans}: no lesion could be inserted into a clear sinus.")
-    clear, lesions = pd.DataFrame(seen.clear), pd.DataFrame(seen.lesions)
-    bars = _bars(clear, lesions)
-    _write(output, clear, lesions, bars, bundle, seen.left_out)
-    seen.pictures.draw(output / "sheet.png")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole_folder(output) as folder:  # what cannot be written is known before the work
+        seen = _Seen(config.seed)
+        for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):
+            _look(str(scan), dict(of_scan[["side", "clear"]].to_numpy()), config, bundle, seen)
+        for words in seen.left_out:
+            logger.warning("left out: %s", words)
+        if not seen.lesions:
+            raise BadConfig(f"{config.scans}: no lesion could be inserted into a clear sinus.")
+        clear, lesions = pd.DataFrame(seen.clear), pd.DataFrame(seen.lesions)
+        bars = _bars(clear, lesions)
+        _write(folder, clear, lesions, bars, bundle, seen.left_out)
+        seen.pictures.draw(folder / "sheet.png")
     return {**bars.__dict__, "met": bars.met, "left_out": len(seen.left_out)}
 
 
