@@ -7,16 +7,42 @@ from collections.abc import Iterator
 import slicer
 from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 
-from ParanasalSSLPanel.scanNodes import OWNED, PREFIX, attributeOf, removeWhole, setAttribute
+from ParanasalSSLPanel.kept import keepResult
+from ParanasalSSLPanel.scanNodes import (
+    OWNED,
+    PREFIX,
+    attributeOf,
+    isOfAnother,
+    removeWhole,
+    setAttribute,
+)
 
 HIDDEN = "hidden with its case"
 
 
 def nodesOfCase(scan: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
     """Boxes and results of a scan; empty if it has none."""
-    roles = (scan.GetNthNodeReferenceRole(n) for n in range(scan.GetNumberOfNodeReferenceRoles()))
-    nodes = (scan.GetNodeReference(role) for role in roles if role.startswith(PREFIX))
-    return [node for node in nodes if node is not None]
+    nodes = (scan.GetNodeReference(role) for role in _roles(scan))
+    return [node for node in nodes if node is not None and not isOfAnother(node, scan)]
+
+
+def _roles(scan: vtkMRMLScalarVolumeNode) -> list[str]:
+    count = scan.GetNumberOfNodeReferenceRoles()
+    roles = [scan.GetNthNodeReferenceRole(n) for n in range(count)]
+    return [role for role in roles if role.startswith(PREFIX)]
+
+
+def makeCopyItsOwn(scan: vtkMRMLScalarVolumeNode) -> None:
+    """Take from a clone what it says of boxes and results: they are the original's."""
+    nodes = (scan.GetNodeReference(role) for role in _roles(scan))
+    if not any(node is not None and isOfAnother(node, scan) for node in nodes):
+        return
+    keepResult(scan, None)
+    for role in _roles(scan):
+        scan.SetNodeReferenceID(role, None)
+    for name in scan.GetAttributeNames():
+        if name.startswith(PREFIX):
+            scan.RemoveAttribute(name)
 
 
 def showCase(*scans: vtkMRMLScalarVolumeNode | None) -> None:

@@ -238,6 +238,8 @@ class ParanasalSSLWidget(Doing, ScriptedLoadableModuleWidget, slicer.util.VTKObs
         name = scan.GetID() if scan is not None else ""
         if self._shownScan != name:
             self._shownScan = name
+            if scan is not None:
+                cases.makeCopyItsOwn(scan)
             self._showScan()
             if not self._viewsAreLeft:
                 self._showInViews()

@@ -13,11 +13,19 @@ from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
 
 PREFIX = "ParanasalSSL."
 OWNED = "of a scan"  # fact on a node that belongs to a scan, which may have been deleted since
+OWNER = "ParanasalSSL owner"  # role of that scan
 
 
 def nodeOf(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
     """The node of that role ("residual", "left box", ...), if the scan has one."""
-    return scan.GetNodeReference(PREFIX + role)
+    node = scan.GetNodeReference(PREFIX + role)
+    return None if node is None or isOfAnother(node, scan) else node
+
+
+def isOfAnother(node: vtkMRMLNode, scan: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a node that a scan refers to belongs to another one: a clone refers to the original's."""
+    owner = node.GetNodeReference(OWNER)  # scenes of early versions know none
+    return owner is not None and owner is not scan
 
 
 def nodeOrNew(scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: str) -> vtkMRMLNode:
@@ -26,6 +34,7 @@ def nodeOrNew(scan: vtkMRMLScalarVolumeNode, role: str, nodeClass: str, name: st
     if node is None:
         node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
         scan.SetNodeReferenceID(PREFIX + role, node.GetID())
+        node.SetNodeReferenceID(OWNER, scan.GetID())
         setAttribute(node, OWNED, "yes")
         _putBeside(scan, node)
     return node
@@ -58,6 +67,7 @@ def releaseNode(scan: vtkMRMLScalarVolumeNode, role: str) -> None:
     node = nodeOf(scan, role)
     if node is not None:
         setAttribute(node, OWNED, None)
+        node.SetNodeReferenceID(OWNER, None)
     scan.SetNodeReferenceID(PREFIX + role, None)
 
 

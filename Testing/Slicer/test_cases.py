@@ -84,6 +84,29 @@ def test_what_a_deleted_scan_has_left_is_not_drawn_over_the_next_one(
     assert visible(first) == {True}
 
 
+def test_a_clone_has_no_part_in_the_original(slicer: Any, panel: Any, scan: Any) -> None:
+    """A clone (module Data) takes attributes and references along."""
+    from ParanasalSSLPanel.boxes import boxesOf, boxNode
+    from ParanasalSSLPanel.cases import closeCase, nodesOfCase
+
+    panel.ui.scanSelector.setCurrentNode(scan)
+    panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
+    nodes, boxes = nodesOfCase(scan), boxesOf(scan)
+    clone = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    clone.Copy(scan)
+    clone.SetName("Clone")
+    assert clone.GetNodeReference("ParanasalSSL.left box") is boxNode(scan, Side.LEFT)
+    assert nodesOfCase(clone) == [] and boxesOf(clone) == {}
+    panel.ui.scanSelector.setCurrentNode(clone)
+    assert not any(name.startswith("ParanasalSSL.") for name in clone.GetAttributeNames())
+    panel.ui.placeBoxesButton.click()
+    panel.ui.runButton.click()
+    assert len(nodesOfCase(clone)) == len(nodes) and not set(nodesOfCase(clone)) & set(nodes)
+    closeCase(clone)
+    assert nodesOfCase(scan) == nodes and boxesOf(scan).keys() == boxes.keys()
+
+
 def test_nothing_of_a_closed_case_stays_in_memory(slicer: Any, panel: Any, scan: Any) -> None:
     """A display node that stays keeps the voxels of its volume."""
     panel.ui.placeBoxesButton.click()
