@@ -13,7 +13,9 @@ from ParanasalSSLPanel.scanNodes import (
     PREFIX,
     attributeOf,
     isOfAnother,
+    nodeOf,
     removeWhole,
+    rolesOf,
     setAttribute,
 )
 
@@ -22,24 +24,18 @@ HIDDEN = "hidden with its case"
 
 def nodesOfCase(scan: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
     """Boxes and results of a scan; empty if it has none."""
-    nodes = (scan.GetNodeReference(role) for role in _roles(scan))
-    return [node for node in nodes if node is not None and not isOfAnother(node, scan)]
-
-
-def _roles(scan: vtkMRMLScalarVolumeNode) -> list[str]:
-    count = scan.GetNumberOfNodeReferenceRoles()
-    roles = [scan.GetNthNodeReferenceRole(n) for n in range(count)]
-    return [role for role in roles if role.startswith(PREFIX)]
+    nodes = (nodeOf(scan, role) for role in rolesOf(scan))
+    return [node for node in nodes if node is not None]
 
 
 def makeCopyItsOwn(scan: vtkMRMLScalarVolumeNode) -> None:
     """Take from a clone what it says of boxes and results: they are the original's."""
-    nodes = (scan.GetNodeReference(role) for role in _roles(scan))
+    nodes = (scan.GetNodeReference(PREFIX + role) for role in rolesOf(scan))
     if not any(node is not None and isOfAnother(node, scan) for node in nodes):
         return
     keepResult(scan, None)
-    for role in _roles(scan):
-        scan.SetNodeReferenceID(role, None)
+    for role in rolesOf(scan):
+        scan.SetNodeReferenceID(PREFIX + role, None)
     for name in scan.GetAttributeNames():
         if name.startswith(PREFIX):
             scan.RemoveAttribute(name)

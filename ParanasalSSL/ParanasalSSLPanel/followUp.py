@@ -72,7 +72,7 @@ def changesHtml(scan: vtkMRMLScalarVolumeNode, earlier: Path) -> str:
         raise UnsupportedScan(_("There are no results of this session. Press Run first."))
     results = result_at(earlier), result_at(files.report_json)
     found = changes(*results)
-    notices = (f"<p><b>{escape(words)}</b></p>" for words in doubts(*results))
+    notices = map(_notice, doubts(*results))
     lines = (_line(one, _reach(found, one.unit)) for one in found)
     return f"{''.join(notices)}<table>{''.join(lines)}</table>"
 
@@ -88,7 +88,11 @@ def doubtHtml(
     now = patientOf(scan) or (patient_beside(files.folder) if files is not None else {})
     before = (patientOf(earlierScan) if earlierScan is not None else {}) or patient_beside(earlier)
     words = two_patients_words(before, now)
-    return f"<p><b>{escape(words)}</b></p>" if words else ""
+    return _notice(words) if words else ""
+
+
+def _notice(words: str) -> str:
+    return f"<p><b>{escape(words)}</b></p>"
 
 
 def _reach(changes: Iterable[Change], unit: str) -> float:

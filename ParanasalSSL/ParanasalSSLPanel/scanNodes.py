@@ -22,6 +22,13 @@ def nodeOf(scan: vtkMRMLScalarVolumeNode, role: str) -> vtkMRMLNode | None:
     return None if node is None or isOfAnother(node, scan) else node
 
 
+def rolesOf(scan: vtkMRMLScalarVolumeNode) -> list[str]:
+    """The roles that a scan has nodes for, or had."""
+    count = scan.GetNumberOfNodeReferenceRoles()
+    roles = [scan.GetNthNodeReferenceRole(n) for n in range(count)]
+    return [role.removeprefix(PREFIX) for role in roles if role.startswith(PREFIX)]
+
+
 def isOfAnother(node: vtkMRMLNode, scan: vtkMRMLScalarVolumeNode) -> bool:
     """Whether a node that a scan refers to belongs to another one: a clone refers to the original's."""
     owner = node.GetNodeReference(OWNER)  # scenes of early versions know none

@@ -82,7 +82,6 @@ def check_real(config: RealCheckConfig, output: Path) -> dict[str, Any]:
     sides = read_sides(config.table)
     bundle = load_bundle(config.bundle or shipped_bundle_path())
     _warn_of_missing(config, list(sides["scan"].unique()))
-    output.parent.mkdir(parents=True, exist_ok=True)
     with write_whole_folder(output) as folder:  # what cannot be written is known before the work
         seen = _Seen(config.seed)
         for scan, of_scan in tqdm(list(sides.groupby("scan", sort=False)), desc="real scans"):

@@ -26,10 +26,8 @@ TABLE = [
 ]
 PROBED = ["table.csv", "table.md"]
 RECORDS = ("run.json", "metrics.json", "config.json", "inputs.json", "predictions.csv")
-RESIDUALS = (
-    "done.npy",
-    "residuals.json",
-)  # that they were made; finished rows need no more of them
+# That residuals were made; finished rows need no more of them.
+RESIDUALS = ("done.npy", "residuals.json")
 
 
 def main(work: Path, heads: Path) -> None:
