@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paranasal_training.workflow.plan import processor
+from paranasal_training.runs.machine import processor
 from training_tasks import Task
 
 from ParanasalSSLLib.files import write_json, write_whole

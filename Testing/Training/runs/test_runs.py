@@ -16,6 +16,7 @@ from paranasal_training.data.batches import Batch, EpochOrder
 from paranasal_training.data.splits import Partition
 from paranasal_training.data.store import CropStore, write_store
 from paranasal_training.runs.config import OptimizerConfig
+from paranasal_training.runs.machine import machine_of
 from paranasal_training.runs.record import read_run
 from paranasal_training.stages.cae import CAEStage, train_cae
 from paranasal_training.stages.config import FinetuneConfig, TrainConfig
@@ -93,6 +94,9 @@ def test_seconds_and_steps_of_a_killed_run_count_what_came_before(killed: TrainC
     record = read_run(killed.output, "CAEStage").record
     assert 1000 < record["seconds"] < 2000
     assert record["steps"] == 2 * steps
+    assert record["machine"] == machine_of(torch.device("cpu")) and record["machine"].endswith(
+        "cores"
+    )
 
 
 @pytest.mark.usefixtures("rising")

@@ -24,7 +24,7 @@ from paranasal_training.stages.config import (
 )
 from paranasal_training.workflow.config import ExperimentConfig
 from paranasal_training.workflow.declared import Settings, merged, preset_names
-from paranasal_training.workflow.plan import Plan, graphics_cards
+from paranasal_training.workflow.plan import Plan
 
 from ParanasalSSLLib.errors import BadConfig, BadStore
 
@@ -184,16 +184,6 @@ def test_pages_say_simulated_as_the_store_says_it(toy_store: CropStore, tmp_path
     assert not Plan.read("smoke", real.folder).compare_settings("loss")["simulated"]
     with pytest.raises(BadStore, match="no crop store"):
         Plan.read("smoke", tmp_path)
-
-
-def test_the_graphics_cards_of_a_machine_are_told_as_its_driver_names_them(tmp_path: Path) -> None:
-    assert graphics_cards(tmp_path) == [], "a machine without a card"
-    for bus, model in (("0000:07:00.0", "NVIDIA L4"), ("0000:06:00.0", "NVIDIA A100-SXM4-40GB")):
-        folder = tmp_path / "gpus" / bus
-        folder.mkdir(parents=True)
-        text = f"Model: \t\t {model}\nIRQ:   \t\t 30\nBus Location: \t {bus}\n"
-        (folder / "information").write_text(text, encoding="utf-8")
-    assert graphics_cards(tmp_path) == ["NVIDIA A100-SXM4-40GB", "NVIDIA L4"]
 
 
 def test_a_small_encoder_cannot_take_over_full_size_weights() -> None:

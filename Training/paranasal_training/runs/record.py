@@ -16,6 +16,7 @@ from torch import Tensor
 
 from paranasal_training.data.store import CropStore
 from paranasal_training.runs.config import RunConfig, plain
+from paranasal_training.runs.machine import machine_of
 from paranasal_training.runs.stage import TrainingStage
 from ParanasalSSLLib.errors import BadCheckpoint, BadConfig
 from ParanasalSSLLib.files import sha256, tupled, write_json
@@ -69,6 +70,7 @@ def write_result(
 ) -> None:
     """Write the weights, what comes after them, then the record that makes the run complete."""
     output = stage.config.output
+    device = next(stage.network.parameters()).device
     weights = {k: v.contiguous().cpu() for k, v in stage.network.state_dict().items()}
     write_tensors(weights, output / "model.safetensors")
     stage.network.eval()
@@ -82,6 +84,7 @@ def write_result(
         "simulated": bool(store.info.get("simulated", False)),
         "config": {k: v for k, v in settings.items() if k not in ("store", "output", "splits")},
         "torch": torch.__version__,
+        "machine": machine_of(device),
         **facts,
     }
     write_json(output / "run.json", record)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import yaml
@@ -287,11 +284,7 @@ class Plan:
             "titles": {row: self.rows[row].title for row in rows},
             "notes": [DONORS] if "donors" in self.made and not self.crops else [],
             "open_reasons": {r: why for r, why in self.open_rows(name).items() if r in rows},
-            "experiment": {
-                "Command": self._command(name),
-                "Machine": ", ".join([processor(), f"{os.cpu_count()} cores", *graphics_cards()]),
-                "Versions": f"torch {version('torch')}, Python {platform.python_version()}",
-            },
+            "experiment": {"Command": self._command(name)},
         }
 
     def _command(self, name: str) -> str:
@@ -327,19 +320,3 @@ def declared_name(name: str) -> tuple[str, int]:
     """Name and fold that `of_fold` put together."""
     name, _, fold = name.partition(".fold")
     return name, int(fold or 1)
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def graphics_cards(driver: Path = Path("/proc/driver/nvidia")) -> list[str]:
-    """Names of the NVIDIA cards that the system's driver tells; empty without it."""
-    told = [path.read_text(encoding="utf-8") for path in sorted(driver.glob("gpus/*/information"))]
-    lines = [line.split(":", 1) for text in told for line in text.splitlines() if ":" in line]
-    return [value.strip() for name, value in lines if name.strip() == "Model"]

@@ -106,3 +106,26 @@ def test_the_table_says_what_every_row_cost_and_what_needs_no_look(work: Path) -
     assert "healthy labels of the training part" in text
     lines = (work / "out/costs.csv").read_text().splitlines()
     assert lines[1] == "none,10,pretraining,2,126720,3960,900.0"
+
+
+def test_the_table_names_the_machines_that_the_runs_were_trained_on(work: Path) -> None:
+    config = ComparisonConfig(
+        runs=work / "finetune", output=work / "out", rows=("none", "residual"), percents=(10, 100),
+        title="T", simulated=True, resamples=1000,
+    )  # fmt: skip
+
+    def told() -> str:
+        write_comparison(config)
+        text = (work / "out/table.md").read_text()
+        return next(line for line in text.splitlines() if line.startswith("- Trained on: "))
+
+    assert told() == "- Trained on: not recorded", "earlier records do not tell"
+    for path in (work / "finetune/none").rglob("run.json"):
+        record = json.loads(path.read_text())
+        write(path, record | {"machine": "Two cores", "torch": "2.13.0+cpu"})
+    for path in (work / "finetune/residual").rglob("run.json"):
+        path.unlink()
+    two = "Two cores (torch 2.13.0+cpu)"
+    for path in (work / "pretrain/none").rglob("run.json"):
+        write(path, json.loads(path.read_text()) | {"machine": "A card", "torch": "2.13.0+cu130"})
+    assert told() == f"- Trained on: {two}: 8 runs; A card (torch 2.13.0+cu130): 2 runs"

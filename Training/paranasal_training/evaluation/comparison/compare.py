@@ -9,7 +9,7 @@ import pandas as pd
 
 from paranasal_training.evaluation.comparison.collect import ScoredRuns, collect
 from paranasal_training.evaluation.comparison.config import ComparisonConfig
-from paranasal_training.evaluation.comparison.costs import cost_lines, cost_table
+from paranasal_training.evaluation.comparison.costs import cost_lines, cost_table, trained_on
 from paranasal_training.evaluation.comparison.figures import (
     Picture,
     draw,
@@ -186,6 +186,7 @@ def _experiment(config: ComparisonConfig, experiment: ScoredRuns) -> dict[str, s
     anomalous = int(experiment.labels.sum())
     return {
         **config.experiment,
+        "Trained on": trained_on(experiment),
         "Folds": str(len(experiment.folds)),
         "Test set": (
             f"{test['patient'].nunique()} patients, {len(test)} sinuses, {anomalous} of them anomalous"

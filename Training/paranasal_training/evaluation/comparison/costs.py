@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
+from paranasal_training.evaluation.comparison.collect import ScoredRuns
 from paranasal_training.evaluation.comparison.provenance import Cost
 from paranasal_training.evaluation.comparison.tables import Results, Table, TableCell
 
 NOTHING = "–"
+NOT_RECORDED = "not recorded"
 COLUMNS = ["method", "percent", "stage", "runs", "crops", "steps", "seconds"]
 
 
@@ -19,12 +23,26 @@ def cost_lines(results: Results) -> pd.DataFrame:
         trainings = [run.training for run in runs if run.training]
         begun = {t.pretraining: t.pretraining_cost for t in trainings if t.pretraining_cost}
         for stage, costs in (
-            ("pretraining", [cost for cost in begun.values() if cost]),
+            ("pretraining", list(begun.values())),
             ("fine-tuning", [training.cost for training in trainings]),
         ):
             if costs:
                 lines.append({"method": method, "percent": percent, "stage": stage, **_mean(costs)})
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def trained_on(experiment: ScoredRuns) -> str:
+    """The machines of all trainings, each run once; with how many where they are several."""
+    runs: dict[str, Cost] = {}
+    for training in (run.training for cell in experiment.runs.values() for run in cell):
+        if training:
+            runs[training.name] = training.cost
+            if training.pretraining and training.pretraining_cost:
+                runs[training.pretraining] = training.pretraining_cost
+    machines = Counter(cost.machine or NOT_RECORDED for cost in runs.values() if cost.steps)
+    if len(machines) < 2:
+        return next(iter(machines), NOT_RECORDED)
+    return "; ".join(f"{machine}: {count} runs" for machine, count in machines.most_common())
 
 
 def _mean(costs: list[Cost]) -> dict[str, float]:
@@ -51,7 +69,7 @@ def cost_table(results: Results, lines: pd.DataFrame) -> Table | None:
         ]
         rows.append((TableCell(title), *cells))
     head = ("Method", "Pretraining", *(f"Fine-tuning {percent} %" for percent in results.percents))
-    caption = "A run's crops seen; steps; minutes on the machine named below, with what else it did"
+    caption = "A run's crops seen; steps; minutes beside what else ran there"
     return Table(caption, head, tuple(rows), list(results.titles).index(results.ours))
 
 

@@ -13,11 +13,17 @@ from ParanasalSSLLib.errors import BadStore
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training took. crops: seen, with repetitions. seconds: of the machine that it ran on."""
+    """What a training took.
+
+    crops: seen, with repetitions.
+    seconds: of the machine that it ran on.
+    machine: which that was, with torch's version; None where the record does not tell.
+    """
 
     crops: int
     steps: int
     seconds: float
+    machine: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,12 @@ def _cost(record: Mapping[str, Any]) -> Cost:
     size = (config.get("batch_size") or 1) * config.get("accumulate", 1)
     usual = (config.get("epochs") or 0) * (record["train_crops"] // size)
     steps = int(record.get("steps", usual))
-    return Cost(int(record.get("crops_seen", steps * size)), steps, float(record["seconds"]))
+    return Cost(
+        int(record.get("crops_seen", steps * size)),
+        steps,
+        float(record["seconds"]),
+        f"{record['machine']} (torch {record['torch']})" if "machine" in record else None,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
