@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Part = Literal["train", "validation", "test", "unlabelled"]
 COLUMNS = ("patient", "set", "fold")
 POSITION = "position_{}"
-TOLERANCE = 1.0  # sinuses of a kind by which a beginning may miss its quota, where it can
+TOLERANCE = 1.0  # sinuses of a kind by which a beginning may miss its quota
 COLUMN_TYPES: Any = {"patient": str, "fold": "Int64"}
 REMAKE = "Make it again with `paranasal split`."
 OWN_DIVISION = "A division of your own goes into the column split of the table of scans."
@@ -142,10 +142,12 @@ def _positions(
 
 
 def even_order(strata: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    """A random order whose every beginning holds each kind of sinus in proportion.
+    """A random order whose every beginning holds each stratum and each kind of sinus in proportion.
 
-    The next patient is drawn from all who keep every kind's count within `TOLERANCE` of its quota;
-    where nobody does, it is one who comes nearest.
+    Of the strata that keep every kind's count within `TOLERANCE` of its quota (or come nearest, where
+    none does), the next patient is of the one that leaves the counts of strata and kinds nearest to
+    theirs in the mean square. Kinds alone would put off patients with one kind on both sides, who take
+    two of its places at once; strata alone add up to several sinuses of a kind.
 
     Args:
         strata: of n patients; the characters after the colon are the kinds of their sinuses.
@@ -157,17 +159,19 @@ def even_order(strata: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     names, of = np.unique(np.asarray(strata, dtype=object).astype(str), return_inverse=True)
     words = [name.rsplit(":", 1)[-1] for name in names]
     kinds = sorted(set("".join(words)))
-    content = np.array([[word.count(kind) for kind in kinds] for word in words], float)
+    sinuses = np.array([[word.count(kind) for kind in kinds] for word in words], float)
+    content = np.hstack([sinuses, np.eye(len(names))])
     waiting = [list(rng.permutation(np.flatnonzero(of == i))) for i in range(len(names))]
     quota = np.bincount(of) @ content / len(strata)
-    held = np.zeros(len(kinds))
+    held = np.zeros(content.shape[1])
     order = []
     for taken in range(1, len(strata) + 1):
-        count = np.array([len(patients) for patients in waiting])
-        off = np.abs(held + content - taken * quota).max(axis=1)
-        off[count == 0] = np.inf
-        near = off <= max(TOLERANCE, off.min())
-        chosen = int(rng.choice(len(names), p=count * near / (count * near).sum()))
+        off = held + content - taken * quota
+        off[[not patients for patients in waiting]] = np.inf
+        of_kinds = np.abs(off[:, : len(kinds)]).max(axis=1)
+        square = (off**2).sum(axis=1)
+        square[of_kinds > max(TOLERANCE, of_kinds.min())] = np.inf
+        chosen = int(rng.choice(np.flatnonzero(np.isclose(square, square.min()))))
         held = held + content[chosen]
         order.append(waiting[chosen].pop())
     return np.array(order, int)
