@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ import pytest
 import torch
 from paranasal_training.data.residual_store import ResidualWriter
 from paranasal_training.data.store import CropStore, write_store
-from paranasal_training.methods import method_names, simsiam
+from paranasal_training.methods import byol, make_method, method_names, simsiam
+from paranasal_training.runs import stage
 from paranasal_training.runs.config import OptimizerConfig
 from paranasal_training.stages.config import FinetuneConfig, PretrainConfig
 from paranasal_training.stages.finetune import finetune
@@ -83,6 +85,46 @@ def test_a_collapse_is_logged_and_told(
     table = pd.read_csv(tmp_path / "r/logs/csv/version_0/metrics.csv")
     for name in ("train/spread", "val/spread"):
         assert table[name].dropna().tolist() == [pytest.approx(0.02)]
+
+
+def test_the_target_of_byol_is_told_how_far_the_run_is(
+    few: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(byol.Task, "after_step", lambda self, progress: told.append(progress))
+    pretrain(
+        PretrainConfig(
+            store=few.folder, output=tmp_path / "r", method="byol", epochs=3, batch_size=4,
+            network=TINY, optimizer=FAST,
+        )
+    )  # fmt: skip
+    assert len(told) >= 3
+    assert told == pytest.approx([step / len(told) for step in range(len(told))])  # paper: k / K
+
+
+def test_the_predictor_of_simsiam_keeps_its_rate_in_a_run(
+    few: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[torch.optim.Optimizer] = []
+    make = stage.make_optimizer
+
+    def watched(*args: Any) -> Any:
+        optimizer, schedule = make(*args)
+        made.append(optimizer)
+        return optimizer, schedule
+
+    monkeypatch.setattr(stage, "make_optimizer", watched)
+    pretrain(
+        PretrainConfig(
+            store=few.folder, output=tmp_path / "r", method="simsiam", epochs=2, batch_size=4,
+            network=TINY, optimizer=replace(FAST, schedule="cosine", warmup_epochs=0),
+        )
+    )  # fmt: skip
+    predictor = make_method("simsiam", TINY, {}).get_submodule("predictor")
+    falling, steady = made[0].param_groups
+    assert len(steady["params"]) == len(list(predictor.parameters()))
+    assert steady["lr"] == FAST.lr
+    assert falling["lr"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_run_that_ends_in_its_warm_up_is_told(
