@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Crops of 64 mm with voxels of 2 mm against 48 mm with 1.5 mm (both 32^3), at a quarter of the preset's
-# pretraining: `bash Training/results/cpu/crop/trial.sh WORK`, where WORK/one-protocol holds a cohort made by
+# pretraining: `bash Training/results/one-protocol/crop/trial.sh WORK`, where WORK/one-protocol holds a cohort made by
 # `paranasal experiment table2 --cohort one-protocol --donors FLAIR -o WORK/one-protocol`. Writes crop.csv beside itself.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

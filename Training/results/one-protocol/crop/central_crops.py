@@ -1,6 +1,6 @@
 """The middle 48 mm of every crop of a store, as a store of its own: a trial of the crop's size.
 
-    python Training/results/cpu/crop/central_crops.py STORE OUTPUT
+    python Training/results/one-protocol/crop/central_crops.py STORE OUTPUT
 
 Pooled to 32^3 voxels, as the preset `cpu` does, those are of 1.5 mm in place of 2 mm.
 """
