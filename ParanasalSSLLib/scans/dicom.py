@@ -121,9 +121,11 @@ def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
 
     Raises:
         SeveralSeries: more than one series that could be the scan.
-        UnsupportedScan: none, a CT, colour, missing or unevenly spaced slices.
+        UnsupportedScan: none, one of several patients, a CT, colour, missing or unevenly spaced
+            slices.
     """
     series = _choose_series(_without_copies(headers), folder)
+    _refuse_several_patients(series, folder)
     _refuse_missing_files(series, folder)
     refuse_modality(series[0].modality, folder)
     if not all(header.grey for header in series):
@@ -153,6 +155,17 @@ def _choose_series(headers: list[SliceHeader], folder: Path) -> list[SliceHeader
             f"give that.{_ONE_FILE if any(s[0].frame for s in stacks) else ''}"
         )
     return stacks[0]
+
+
+def _refuse_several_patients(series: list[SliceHeader], folder: Path) -> None:
+    """Slices that only a UID in common makes one series may be of two heads."""
+    patients = {header.patient for header in series if header.patient}
+    if len(patients) > 1:
+        raise UnsupportedScan(
+            f"{folder} has slices with {len(patients)} different patient IDs in one series. Put each "
+            "patient's files into a folder of their own; if all are of one patient, export or "
+            "anonymise the series again with one ID."
+        )
 
 
 def _refuse_missing_files(series: list[SliceHeader], folder: Path) -> None:

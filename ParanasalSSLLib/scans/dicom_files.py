@@ -189,6 +189,7 @@ def _slice_header(data: Dataset, path: Path) -> SliceHeader:
         shape=(int(data.Rows), int(data.Columns)),
         frames=int(data.get("NumberOfFrames") or 1),
         plane=_plane(data),
+        patient=str(data.get("PatientID") or "").strip(),
     )
 
 

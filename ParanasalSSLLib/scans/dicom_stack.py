@@ -6,7 +6,7 @@ put the sinuses in the wrong place without a warning. Single missing slices are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,9 @@ class SliceHeader:
 
     Attributes:
         path: the file.
-        instance: SOPInstanceUID; it and `series` only tell files apart and go no further.
+        instance: SOPInstanceUID; it, `series` and `patient` only tell files apart and go no further.
         series: SeriesInstanceUID.
+        patient: PatientID, empty where the file has none.
         description: number and description of the series, to show to the user.
         modality: DICOM modality, None where the file names none.
         localizer: an overview picture for planning.
@@ -109,6 +110,7 @@ class SliceHeader:
     shape: tuple[int, int]
     frames: int
     plane: SlicePlane | None
+    patient: str = field(repr=False)
     frame: Frame | None = None
 
 

@@ -224,3 +224,21 @@ def test_folders_that_are_linked_are_searched_once(tmp_path: Path, files: Any) -
     (folder / "up").symlink_to(folder.parent, target_is_directory=True)
     (folder / "nowhere").symlink_to(tmp_path / "gone")
     np.testing.assert_array_equal(read_volume(folder).data, series.data)
+
+
+def test_slices_of_two_patients_make_no_head(tmp_path: Path, files: Any) -> None:
+    """Their places fit together: nothing else would tell them apart."""
+
+    def every_other(place: int, data: FileDataset) -> None:
+        data.PatientID = f"4711-{place % 2}"
+
+    mixed = files.series(change=every_other).write(tmp_path / "mixed")
+    message = files.refusal(mixed, UnsupportedScan)
+    assert "2 different patient IDs in one series" in message and "4711" not in message
+
+    def some_without(place: int, data: FileDataset) -> None:
+        data.PatientID = "4711 " if place % 2 else ""
+
+    series = files.series(change=some_without)
+    volume = read_volume(series.write(tmp_path / "anonymised in part"))
+    assert volume.data.shape == series.data.shape
