@@ -43,7 +43,7 @@ def read_dicom_folder(folder: Path) -> Volume:
     Raises:
         UnreadableScan: no DICOM image in it, or a damaged one.
         SeveralSeries: more than one series that could be the scan.
-        UnsupportedScan: CT, colour, missing or unevenly spaced slices.
+        UnsupportedScan: slices of several patients, CT, colour, missing or unevenly spaced slices.
     """
     headers = read_headers(files_below(folder), folder)
     if not headers:
@@ -121,7 +121,7 @@ def stack_of_series(headers: list[SliceHeader], folder: Path) -> SliceStack:
 
     Raises:
         SeveralSeries: more than one series that could be the scan.
-        UnsupportedScan: none, one of several patients, a CT, colour, missing or unevenly spaced
+        UnsupportedScan: none, slices of several patients, a CT, colour, missing or unevenly spaced
             slices.
     """
     series = _choose_series(_without_copies(headers), folder)

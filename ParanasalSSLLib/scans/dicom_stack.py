@@ -85,9 +85,8 @@ class SliceHeader:
 
     Attributes:
         path: the file.
-        instance: SOPInstanceUID; it, `series` and `patient` only tell files apart and go no further.
+        instance: SOPInstanceUID; it, `series` and `patient` are only compared and go no further.
         series: SeriesInstanceUID.
-        patient: PatientID, empty where the file has none.
         description: number and description of the series, to show to the user.
         modality: DICOM modality, None where the file names none.
         localizer: an overview picture for planning.
@@ -96,6 +95,7 @@ class SliceHeader:
         shape: rows, columns.
         frames: images in the file.
         plane: where the slice lies, None where the file does not say it.
+        patient: PatientID, empty where the file has none.
         frame: which image of its file it is; None where the file is one slice.
     """
 

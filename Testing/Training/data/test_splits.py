@@ -98,14 +98,16 @@ def test_kinds_and_strata_keep_their_quota_and_runs_overlap_as_by_chance(
                 assert np.abs(got - due * len(part) / len(whole)).max() < 1
                 got, due = strata[part].value_counts(), strata[whole].value_counts()
                 off = got.reindex(due.index, fill_value=0) - due * len(part) / len(whole)
-                assert off.abs().max() < 2.5
+                assert off.abs().max() < 3.5  # of 60 to 480 patients
                 fewest += [off] if share == 0.1 else []
         few = [set(chosen_of(table, run, 0.1)) for run in range(1, 6)]
         overlaps += [len(one & two) for i, one in enumerate(few) for two in few[:i]]
     # 60 of 598 each; two runs have 448 patients in common.
     assert np.mean(overlaps) == pytest.approx(60 / 598 * 60 / 598 * 448, abs=0.3)
-    # Patients with the same on both sides are not put off: among 60, no stratum misses a whole one.
-    assert pd.DataFrame(fewest).mean().abs().max() < 0.6
+    # Nor are patients with one anomaly on both sides put off: in the mean, less than one is missing.
+    off = pd.DataFrame(fewest).mean()
+    assert off.abs().max() < 0.6
+    assert abs(off[["11", "22", "33", "44"]].sum()) < 1
 
 
 def sinuses_by_kind(kinds: pd.DataFrame) -> np.ndarray:

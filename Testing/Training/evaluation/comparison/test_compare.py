@@ -204,7 +204,7 @@ def test_lists_and_mappings_come_from_the_command_line(
     ]
     words += ["--percents", "[10]", "--title", "Typed", "--simulated", "true", "--ours", "none"]
     words += ["--titles", "{none: From scratch}", "--notes", "[One., Two.]"]
-    words += ["--experiment", "{Machine: a laptop}"]
+    words += ["--experiment", "{Preset: my own}"]
     assert main(words) == 0
     assert str(tmp_path / "page.html") in capsys.readouterr().out
     assert "▸ From scratch" in (tmp_path / "table.md").read_text(encoding="utf-8")

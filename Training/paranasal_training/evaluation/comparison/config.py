@@ -35,7 +35,7 @@ class ComparisonConfig:
     notes: tuple[str, ...] = ()
     """Paragraphs at the top of the page."""
     experiment: dict[str, str] = field(default_factory=dict)
-    """How it was run, by subject: preset, machine, versions, command."""
+    """How it was run, by subject: command, preset. The page has the runs' machines by itself."""
     resamples: int = 2000
     """Bootstrap samples of the test patients, 1000 or more."""
     seed: int = 0

@@ -32,7 +32,7 @@ def cost_lines(results: Results) -> pd.DataFrame:
 
 
 def trained_on(experiment: ScoredRuns) -> str:
-    """The machines of all trainings, each run once; with how many where they are several."""
+    """The machines of fine-tunings and their pretrainings, each run once; of several, how many."""
     runs: dict[str, Cost] = {}
     for training in (run.training for cell in experiment.runs.values() for run in cell):
         if training:
@@ -42,7 +42,9 @@ def trained_on(experiment: ScoredRuns) -> str:
     machines = Counter(cost.machine or NOT_RECORDED for cost in runs.values() if cost.steps)
     if len(machines) < 2:
         return next(iter(machines), NOT_RECORDED)
-    return "; ".join(f"{machine}: {count} runs" for machine, count in machines.most_common())
+    return "; ".join(
+        f"{machine}: {count} run{'s' * (count > 1)}" for machine, count in machines.most_common()
+    )
 
 
 def _mean(costs: list[Cost]) -> dict[str, float]:

@@ -16,8 +16,8 @@ class Cost:
     """What a training took.
 
     crops: seen, with repetitions.
-    seconds: of the machine that it ran on.
-    machine: which that was, with torch's version; None where the record does not tell.
+    seconds: what it took, before it was resumed too.
+    machine: what it ended on, with torch's version; None where the record does not tell.
     """
 
     crops: int
