@@ -163,14 +163,15 @@ def even_order(strata: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     sinuses = np.array([[word.count(kind) for kind in kinds] for word in words])
     waiting = [list(rng.permutation(np.flatnonzero(of == i))) for i in range(len(names))]
     quota = np.bincount(of) / len(strata)  # of each stratum, for one patient more
+    due = quota @ sinuses  # of each kind
     ahead = rng.uniform(-0.5, 0.5, len(names))  # patients of each stratum
     surplus = np.zeros(len(kinds))  # sinuses of each kind
     order = []
     for _ in strata:
-        ahead, surplus = ahead - quota, surplus - quota @ sinuses
+        ahead, surplus = ahead - quota, surplus - due
         left = np.flatnonzero([len(patients) for patients in waiting])
         now = surplus + sinuses[left]
-        then = now[:, None] - quota @ sinuses + sinuses[left]
+        then = now[:, None] - due + sinuses[left]
         off = np.maximum(_largest(now), _largest(then).min(axis=1))
         allowed = left[off <= max(TOLERANCE, off.min())]
         chosen = int(allowed[np.argmin(ahead[allowed])])

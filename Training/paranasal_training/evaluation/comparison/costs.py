@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from paranasal_training.evaluation.comparison.collect import ScoredRuns
+from paranasal_training.evaluation.comparison.collect import Run, ScoredRuns
 from paranasal_training.evaluation.comparison.provenance import Cost
 from paranasal_training.evaluation.comparison.tables import Results, Table, TableCell
 
@@ -20,31 +21,38 @@ def cost_lines(results: Results) -> pd.DataFrame:
     """`costs.csv`: a line for method, percent and stage; means over runs, each pretraining run once."""
     lines = []
     for (method, percent), runs in results.experiment.runs.items():
-        trainings = [run.training for run in runs if run.training]
-        begun = {t.pretraining: t.pretraining_cost for t in trainings if t.pretraining_cost}
-        for stage, costs in (
-            ("pretraining", list(begun.values())),
-            ("fine-tuning", [training.cost for training in trainings]),
-        ):
+        for stage, costs in _costs(runs).items():
             if costs:
-                lines.append({"method": method, "percent": percent, "stage": stage, **_mean(costs)})
+                mean = _mean(list(costs.values()))
+                lines.append({"method": method, "percent": percent, "stage": stage, **mean})
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def trained_on(experiment: ScoredRuns) -> str:
     """The machines of fine-tunings and their pretrainings, each run once; of several, how many."""
-    runs: dict[str, Cost] = {}
-    for training in (run.training for cell in experiment.runs.values() for run in cell):
-        if training:
-            runs[training.name] = training.cost
-            if training.pretraining and training.pretraining_cost:
-                runs[training.pretraining] = training.pretraining_cost
-    machines = Counter(cost.machine or NOT_RECORDED for cost in runs.values() if cost.steps)
+    costs: dict[str, Cost] = {}
+    for runs in experiment.runs.values():
+        for of_stage in _costs(runs).values():
+            costs |= of_stage
+    machines = Counter(cost.machine or NOT_RECORDED for cost in costs.values() if cost.steps)
     if len(machines) < 2:
         return next(iter(machines), NOT_RECORDED)
     return "; ".join(
         f"{machine}: {count} run{'s' * (count > 1)}" for machine, count in machines.most_common()
     )
+
+
+def _costs(runs: Iterable[Run]) -> dict[str, dict[str, Cost]]:
+    """By stage and by the name of the training, each once."""
+    trainings = [run.training for run in runs if run.training]
+    return {
+        "pretraining": {
+            t.pretraining: t.pretraining_cost
+            for t in trainings
+            if t.pretraining and t.pretraining_cost
+        },
+        "fine-tuning": {t.name: t.cost for t in trainings},
+    }
 
 
 def _mean(costs: list[Cost]) -> dict[str, float]:
